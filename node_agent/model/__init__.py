@@ -1,0 +1,1 @@
+"""Values and decisions of the host side. Standard library only, no I/O, no clock, no logging."""

@@ -1,0 +1,68 @@
+"""What is: the report of one service, as it goes to the control plane."""
+
+import dataclasses
+import enum
+
+
+class ReleaseState(enum.Enum):
+    """The host's part of a release's life; the public words are the control plane's business."""
+
+    PENDING = "pending"
+    FETCHING = "fetching"
+    BUILDING = "building"
+    STARTING = "starting"
+    CHECKING = "checking"
+    SWITCHING = "switching"
+    LIVE = "live"
+    DRAINING = "draining"
+    RETIRED = "retired"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReleaseReport:
+    number: int
+    state: ReleaseState
+    reason: str = ""
+    message: str = ""
+    commit: str = ""
+    changed_at: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProcessReport:
+    name: str
+    release: int
+    state: str
+    pid: int
+    port: int
+    started_at: float
+    restarts: int
+    last_exit: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RouteReport:
+    """`state` is active, failed or quarantined; `message` has nginx's own words."""
+
+    id: str
+    state: str
+    message: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServiceReport:
+    """Answers the wish `observed_generation`; `removed` confirms a tombstone."""
+
+    service_id: str
+    observed_generation: int
+    status: str
+    health: str
+    live_release: int
+    message: str
+    releases: tuple[ReleaseReport, ...]
+    processes: tuple[ProcessReport, ...]
+    routes: tuple[RouteReport, ...]
+    removed: bool = False

@@ -1,0 +1,103 @@
+"""Every directory and file that the host side owns, by id. Ids are checked here, so that no text becomes a path."""
+
+import dataclasses
+import pathlib
+import re
+
+ID = re.compile(r"^[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}$")
+NAME = re.compile(r"^[a-z][a-z0-9]*(\.[0-9]+)?$")
+TOOLCHAIN = re.compile(r"^[a-z]+-[0-9][0-9A-Za-z.+-]*$")
+
+
+def checked_id(value: str) -> str:
+    """`value` when it is an id of ours, else ValueError."""
+    if not ID.fullmatch(value):
+        raise ValueError(f"cannot use {value!r} as an id")
+    return value
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Paths:
+    """`root` is the agent's data directory (0700); supervisor and agent share it."""
+
+    root: pathlib.Path
+
+    @property
+    def supervisor_socket(self) -> pathlib.Path:
+        return self.root / "supervisor.sock"
+
+    @property
+    def supervisor_lock(self) -> pathlib.Path:
+        return self.root / "supervisor.lock"
+
+    @property
+    def records(self) -> pathlib.Path:
+        """One JSON record per process, owned by the supervisor."""
+        return self.root / "records"
+
+    @property
+    def journal(self) -> pathlib.Path:
+        return self.root / "journal.db"
+
+    @property
+    def identity(self) -> pathlib.Path:
+        """The agent's key, certificate and CA."""
+        return self.root / "identity"
+
+    @property
+    def proxy(self) -> pathlib.Path:
+        return self.root / "proxy"
+
+    @property
+    def toolchains(self) -> pathlib.Path:
+        return self.root / "toolchains"
+
+    @property
+    def cache(self) -> pathlib.Path:
+        """Git mirrors and package caches; may be deleted at any time."""
+        return self.root / "cache"
+
+    @property
+    def trash(self) -> pathlib.Path:
+        """What is being deleted: renamed here first, so that a name is free at once."""
+        return self.root / "trash"
+
+    def toolchain(self, name: str) -> pathlib.Path:
+        if not TOOLCHAIN.fullmatch(name):
+            raise ValueError(f"cannot use {name!r} as a toolchain")
+        return self.toolchains / name
+
+    def service(self, service_id: str) -> pathlib.Path:
+        return self.root / "services" / checked_id(service_id)
+
+    def builds(self, service_id: str) -> pathlib.Path:
+        return self.service(service_id) / "builds"
+
+    def build_tree(self, service_id: str, release: int) -> pathlib.Path:
+        return self.builds(service_id) / str(int(release))
+
+    def releases(self, service_id: str) -> pathlib.Path:
+        return self.service(service_id) / "releases"
+
+    def release(self, service_id: str, release: int) -> pathlib.Path:
+        """A sealed release; the source tree is in `tree/`, the manifest beside it in `manifest.json`."""
+        return self.releases(service_id) / str(int(release))
+
+    def release_tree(self, service_id: str, release: int) -> pathlib.Path:
+        return self.release(service_id, release) / "tree"
+
+    def home(self, service_id: str) -> pathlib.Path:
+        """HOME of the service's processes."""
+        return self.service(service_id) / "home"
+
+    def logs(self, service_id: str) -> pathlib.Path:
+        return self.service(service_id) / "logs"
+
+    def log_index(self, service_id: str) -> pathlib.Path:
+        return self.logs(service_id) / "index"
+
+    def log_file(self, service_id: str, process: str, release: int, stream: str) -> pathlib.Path:
+        """The raw file that a process appends to; `process` is `web.1` or `build`, `stream` is stdout or stderr."""
+        if not NAME.fullmatch(process) or stream not in {"stdout", "stderr"}:
+            raise ValueError(f"cannot name a log file for {process!r} {stream!r}")
+        return self.logs(service_id) / f"{process}.r{int(release)}.{stream}"

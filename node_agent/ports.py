@@ -1,0 +1,184 @@
+"""How the siblings of the agent meet: each Protocol has a real implementation, and a fake that passes the same suite."""
+
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from node_agent.model import log, process, spec, status
+
+
+class Supervisor(Protocol):
+    """The privileged neighbour. Every call raises SupervisorUnavailableError or SupervisorRefusedError."""
+
+    async def hello(self) -> process.SupervisorInfo: ...
+    async def processes(self) -> tuple[process.ProcessStatus, ...]: ...
+    async def start(self, wanted: process.ProcessSpec) -> process.ProcessStatus:
+        """Start the process unless it exists already (then its status comes back). Restarts are the supervisor's."""
+        ...
+
+    async def stop(self, process_id: process.ProcessId, grace_s: float) -> None:
+        """SIGTERM, `grace_s`, kill of the whole tree; returns when nothing of it is left. No-op when unknown."""
+        ...
+
+    async def run_job(self, job: process.JobSpec) -> process.JobResult:
+        """Run to the end. A job of the same id left by a former agent is ended first, whole."""
+        ...
+
+    async def cancel_job(self, job_id: str) -> None:
+        """End the job's whole tree; returns when it is gone. No-op when unknown."""
+        ...
+
+    async def forget(self, service_id: str) -> None:
+        """Drop the records and logs of a service of which no process is left."""
+        ...
+
+    async def proxy_test(self, generation: int) -> tuple[bool, str]:
+        """nginx's own check of proxy/generations/<generation>; its words."""
+        ...
+
+    async def proxy_ensure(self) -> bool:
+        """Start the managed nginx when it does not run; True when it had to be started."""
+        ...
+
+    async def proxy_reload(self) -> None: ...
+
+    def subscribe(self, changed: Callable[[str], None]) -> None:
+        """Call `changed(service_id)` from the loop on every change of a process; also after a reconnect (with "")."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Artifact:
+    """A sealed release on disk. `static_root` is relative to its tree and set for the static runtime only."""
+
+    release: int
+    commit: str
+    digest: str
+    toolchain: str
+    static_root: str | None
+
+
+class Builder(Protocol):
+    """From a release's description to a sealed directory."""
+
+    async def build(
+        self, service_id: str, release: spec.ReleaseSpec, progress: Callable[[status.ReleaseState, str], None]
+    ) -> Artifact:
+        """Resolve, fetch, provision, build, seal. `progress(state, commit)` tells each step as it begins, the commit as
+        soon as it is known (the caller journals it and passes it back in `release.commit` on another attempt).
+        Raises ReleaseFailedError; cancelling the task ends everything it started and leaves no build tree.
+        """
+        ...
+
+    async def sealed(self, service_id: str, release: int) -> Artifact | None:
+        """The artifact when release is complete on disk and its manifest agrees, else None."""
+        ...
+
+    async def prune(self, service_id: str, keep: frozenset[int]) -> None:
+        """Delete every release and build tree but those in `keep`."""
+        ...
+
+    async def remove(self, service_id: str) -> None:
+        """Delete all releases, build trees and the home of a service that no longer runs."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where the proxy sends a service's requests: a port on loopback, or a directory (service, release, root)."""
+
+    release: int
+    port: int = 0
+    static_root: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Site:
+    """One service as the proxy knows it."""
+
+    service_id: str
+    upstream: Upstream
+    routes: tuple[spec.RouteSpec, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProxyState:
+    """What nginx really answers with: the generation, and the routes it had to leave out with nginx's words."""
+
+    generation: int
+    quarantined: tuple[tuple[str, str], ...] = ()
+
+
+class Proxy(Protocol):
+    """The managed nginx as one transaction."""
+
+    async def recover(self) -> None:
+        """First at start: finish or undo an interrupted change, start nginx when it does not run."""
+        ...
+
+    async def apply(self, sites: tuple[Site, ...]) -> ProxyState:
+        """Make exactly `sites` live and return when the new generation answers. Concurrent calls are coalesced, the
+        newest table wins. Raises ProxyError with nginx's words; then the former configuration serves.
+        """
+        ...
+
+
+class Inbox(Protocol):
+    """Where the session leaves wishes. Durable when it returns."""
+
+    async def accept(self, wanted: spec.ServiceSpec) -> int:
+        """Store the wish; returns the newest generation that is held (an older wish changes nothing)."""
+        ...
+
+    async def generations(self) -> dict[str, int]: ...
+
+
+class Spool(Protocol):
+    """Reports that wait for their acknowledgement: the newest of each service, state changes never dropped."""
+
+    async def pending(self) -> tuple[tuple[int, status.ServiceReport], ...]:
+        """(sequence, report), oldest first."""
+        ...
+
+    async def acknowledge(self, sequence: int) -> None: ...
+
+    async def wait(self, after: int) -> None:
+        """Return when a report with a sequence above `after` is spooled."""
+        ...
+
+
+class LogReader(Protocol):
+    def read(self, query: log.LogQuery) -> AsyncIterator[log.LogBatch]:
+        """Batches of at most 100 lines or 256 KiB. With `follow` it ends only when the service's log is deleted."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HostFacts:
+    hostname: str
+    os: str
+    cpus: int
+    memory_bytes: int
+    disk_bytes: int
+    addresses: tuple[str, ...]
+    capabilities: tuple[tuple[str, str], ...]
+    runtimes: tuple[tuple[str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HostSample:
+    """One measurement as structured JSON text and as Prometheus exposition."""
+
+    time: float
+    families_json: str
+    exposition: str
+
+
+class Sampler(Protocol):
+    def facts(self) -> tuple[str, str, int, int, int, tuple[str, ...]]:
+        """hostname, os, cpus, memory bytes, disk bytes, addresses."""
+        ...
+
+    def sample(self, processes: tuple[process.ProcessStatus, ...]) -> HostSample:
+        """Host and processes in one pass. May block a few milliseconds."""
+        ...

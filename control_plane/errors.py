@@ -1,0 +1,75 @@
+"""Every error of the control plane, by kind. api/errors.py says each kind once in HTTP, hub/wire.py once in gRPC.
+
+A message reads "cannot …", names the object and the next step. `details` holds what a client may read by program:
+for a bad field `field` and `issue`, and what else helps.
+"""
+
+import enum
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class Kind(enum.Enum):
+    INVALID = "invalid"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+
+
+class DployrError(Exception):
+    """The root. `retry_after_s` goes out with UNAVAILABLE and RATE_LIMITED alone."""
+
+    kind: ClassVar[Kind] = Kind.UNAVAILABLE
+    retry_after_s: ClassVar[int] = 1
+
+    def __init__(self, message: str, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = dict(details or {})
+
+
+class InvalidError(DployrError):
+    """A field is missing, malformed or not supported. `details["errors"]` lists several problems."""
+
+    kind = Kind.INVALID
+
+    @classmethod
+    def field(cls, message: str, field: str, issue: str, **more: Any) -> "InvalidError":
+        return cls(message, {"field": field, "issue": issue, **more})
+
+
+class UnauthenticatedError(DployrError):
+    kind = Kind.UNAUTHENTICATED
+
+
+class ForbiddenError(DployrError):
+    kind = Kind.FORBIDDEN
+
+
+class NotFoundError(DployrError):
+    kind = Kind.NOT_FOUND
+
+
+class ConflictError(DployrError):
+    """A name or domain is taken, or the object is in the wrong state for the call."""
+
+    kind = Kind.CONFLICT
+
+
+class RateLimitedError(DployrError):
+    kind = Kind.RATE_LIMITED
+
+
+class UnavailableError(DployrError):
+    """The call may be repeated: a database was busy, an instance is away."""
+
+    kind = Kind.UNAVAILABLE
+
+
+class IllegalTransitionError(DployrError):
+    """A state machine met a pair it does not know: a defect of ours, never of the caller."""
+
+    kind = Kind.CONFLICT

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from node_agent.model import log, process, spec, status
+from node_agent.model.actions import Target
 
 
 class Supervisor(Protocol):
@@ -49,13 +50,17 @@ class Supervisor(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Artifact:
-    """A sealed release on disk. `static_root` is relative to its tree and set for the static runtime only."""
+    """A sealed release on disk. `static_root` is relative to its tree and set for the static runtime only.
+
+    `run_cmd` is what was detected for a release that names none.
+    """
 
     release: int
     commit: str
     digest: str
     toolchain: str
     static_root: str | None
+    run_cmd: str = ""
 
 
 class Builder(Protocol):
@@ -121,6 +126,68 @@ class Proxy(Protocol):
         newest table wins. Raises ProxyError with nginx's words; then the former configuration serves.
         """
         ...
+
+
+class ReleaseJournal(Protocol):
+    """Releases of a service, what is live and what failed. Every method is one durable transaction."""
+
+    async def releases(self, service_id: str) -> tuple[tuple[spec.ReleaseSpec, status.ReleaseReport], ...]:
+        """Newest first."""
+        ...
+
+    async def put_release(self, service_id: str, report: status.ReleaseReport) -> None:
+        """Record a step; an empty commit leaves the recorded one."""
+        ...
+
+    async def count_attempt(self, service_id: str, release: int) -> int:
+        """Attempts at building the release, this one included."""
+        ...
+
+    async def reset_attempts(self, service_id: str, release: int) -> None: ...
+    async def live(self, service_id: str) -> Target | None: ...
+    async def put_live(self, service_id: str, target: Target) -> None: ...
+    async def failures(self, service_id: str) -> dict[Target, str]: ...
+    async def put_failure(self, service_id: str, target: Target, message: str) -> None: ...
+    async def settle(self, service_id: str) -> None:
+        """Nothing of the service runs: neither live nor failed."""
+        ...
+
+
+class PortJournal(Protocol):
+    """Which process has which port; a freed one rests for a minute. Times are seconds since the epoch."""
+
+    async def port_of(self, process_id: str) -> int | None: ...
+    async def taken_ports(self, now: float) -> frozenset[int]: ...
+    async def take_port(self, process_id: str, port: int) -> None: ...
+    async def free_port(self, process_id: str, now: float) -> None: ...
+
+
+class SiteJournal(Protocol):
+    """The rows that the proxy answered with."""
+
+    async def sites(self) -> tuple[Site, ...]: ...
+    async def put_site(self, site: Site) -> None: ...
+    async def drop_site(self, service_id: str) -> None: ...
+
+
+class Journal(ReleaseJournal, PortJournal, SiteJournal, Protocol):
+    """All that the reconciler keeps, and the wishes themselves."""
+
+    async def put_wish(self, wanted: spec.ServiceSpec) -> int:
+        """Keep `wanted` when it is newer than what is held; the newest generation that is held then."""
+        ...
+
+    async def wish(self, service_id: str) -> tuple[spec.ServiceSpec, bool] | None:
+        """The newest wish, and whether its tombstone was carried out."""
+        ...
+
+    async def wishes(self) -> tuple[tuple[spec.ServiceSpec, bool], ...]: ...
+    async def generations(self) -> dict[str, int]: ...
+    async def forget(self, service_id: str) -> None:
+        """Drop all of a removed service but its tombstone, which refuses late wishes."""
+        ...
+
+    async def spool(self, report: status.ServiceReport) -> None: ...
 
 
 class Inbox(Protocol):

@@ -1,0 +1,78 @@
+"""The steps that a plan is made of. Each carries its reason, so that a plan can be read aloud."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """What shall serve: a release, and which copy of it (a wished restart makes a new copy)."""
+
+    release: int
+    restart: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Build:
+    """Make the release complete on disk. Long; ends when the plan no longer asks for it."""
+
+    release: int
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Start:
+    target: Target
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """The health gate. Long."""
+
+    target: Target
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Switch:
+    """Send the service's routes to the target, and see it answer."""
+
+    target: Target
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Drain:
+    """Let running requests end, then stop the target's process. Long."""
+
+    target: Target
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unroute:
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settle:
+    """Nothing runs and nothing is routed any more: forget what was live and what failed."""
+
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prune:
+    keep: frozenset[int]
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Forget:
+    """Carry the tombstone out: files, logs, records; then confirm."""
+
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+Action = Build | Start | Check | Switch | Drain | Unroute | Settle | Prune | Forget
+LONG = (Build, Check, Drain)

@@ -1,0 +1,27 @@
+"""From facts to the words that people read: status and health of a service. Pure and total."""
+
+from node_agent.model import spec
+
+RUNNING = frozenset({"running"})
+
+
+def service_status(run: spec.Run, *, live: bool, static: bool, states: tuple[str, ...], failed: bool) -> str:
+    """One word for a service.
+
+    `live`: some release has the routes; `static`: it needs no process; `states`: process states of the live release,
+    or of all when none is live; `failed`: the newest release cannot go live.
+    """
+    if run is not spec.Run.RUNNING:
+        return "stopping" if states else "stopped"
+    if not live:
+        return "failed" if failed else "starting"
+    if static or (states and set(states) <= RUNNING):
+        return "running"
+    return "crash_looping" if "crash_looping" in states else "degraded"
+
+
+def service_health(status: str) -> str:
+    """Healthy is a service whose live release runs since it passed its gate."""
+    if status in {"degraded", "crash_looping", "failed"}:
+        return "unhealthy"
+    return "healthy" if status == "running" else "unknown"

@@ -1,0 +1,93 @@
+"""The health gate: a new release gets traffic after its own process answered well `retries` times in a row.
+
+The port must belong to the process tree of that release, so that a neighbour's answer never counts. A failure says what
+the owner of the app can do about it.
+"""
+
+import asyncio
+import contextlib
+
+from node_agent import errors, ports
+from node_agent.clock import Clock
+from node_agent.model import process, spec
+from node_agent.reconciler import sockets
+
+POLL_S = 0.05
+GIVE_UP_RESTARTS = 3
+
+
+async def probe(port: int, check: spec.HealthCheck) -> str:
+    """One health check; empty when the answer is good, else what was wrong with it."""
+    try:
+        async with asyncio.timeout(check.timeout_s):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                if check.kind == "tcp":
+                    return ""
+                writer.write(f"GET {check.path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+                line = await reader.readline()
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+    except TimeoutError:
+        return f"no answer within {check.timeout_s:g} s"
+    except (OSError, ValueError) as error:
+        return f"cannot connect: {error}"
+    words = line.split()
+    code = words[1].decode("latin-1") if len(words) > 1 else "nothing"
+    return "" if len(code) == 3 and code[0] in "23" else f"GET {check.path} answered {code}"
+
+
+async def wait_healthy(
+    supervisor: ports.Supervisor, process_id: process.ProcessId, release: spec.ReleaseSpec, clock: Clock
+) -> None:
+    """Return when the gate is passed. Raises ReleaseFailedError when it cannot be, or not in time."""
+    check = release.health_check
+    deadline = clock.monotonic() + check.start_period_s
+    good, last = 0, "it never listened"
+    while good < check.retries:
+        status = await _alive(supervisor, process_id)
+        listens = await asyncio.to_thread(sockets.ports_of, status.pid) if status.pid else frozenset()
+        if status.port in listens:
+            last = await probe(status.port, check)
+            good = 0 if last else good + 1
+        else:
+            good = 0
+        if good >= check.retries:
+            return
+        if clock.monotonic() >= deadline:
+            raise _explained(release, status, listens, last)
+        await asyncio.sleep(check.interval_s if status.port in listens else POLL_S)
+
+
+async def _alive(supervisor: ports.Supervisor, process_id: process.ProcessId) -> process.ProcessStatus:
+    status = next((found for found in await supervisor.processes() if found.id == process_id), None)
+    if status is None:
+        raise errors.ReleaseFailedError("process_gone", "the process was stopped before it was healthy; deploy again")
+    if status.restarts >= GIVE_UP_RESTARTS or "start_failed" in status.last_exit:
+        lines = " | ".join(status.last_lines[-5:])
+        raise errors.ReleaseFailedError(
+            "crashed",
+            f"the app ended before it was healthy ({status.last_exit}); mend run_cmd or what it needs"
+            + (f"; its last lines: {lines}" if lines else "; it wrote nothing"),
+        )
+    return status
+
+
+def _explained(
+    release: spec.ReleaseSpec, status: process.ProcessStatus, listens: frozenset[int], last: str
+) -> errors.ReleaseFailedError:
+    period = f"within {release.health_check.start_period_s:g} s"
+    if status.port in listens:
+        return errors.ReleaseFailedError("unhealthy", f"the health check did not pass {period}: {last}")
+    if listens:
+        others = ", ".join(map(str, sorted(listens)))
+        return errors.ReleaseFailedError(
+            "wrong_port", f"the app listens on {others} instead of $PORT ({status.port}); make it use the PORT variable"
+        )
+    lines = " | ".join(status.last_lines[-5:])
+    return errors.ReleaseFailedError(
+        "never_listened",
+        f"the app did not listen on $PORT ({status.port}) {period}" + (f"; its last lines: {lines}" if lines else ""),
+    )

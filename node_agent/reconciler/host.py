@@ -1,0 +1,197 @@
+"""What a worker works with, observed and changed for one service: the effects behind the plan's actions."""
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+
+from node_agent import errors, ports
+from node_agent.clock import Clock
+from node_agent.model import actions, process, spec, status
+from node_agent.model.actions import Target
+from node_agent.model.status import ReleaseState
+from node_agent.reconciler import gate, sockets
+from node_agent.reconciler.plan import Facts, ProcessFact
+from node_agent.reconciler.sites import Sites
+
+ATTEMPTS = 3
+GRACE_S = 10.0
+DRAIN_S = 30.0
+DRAIN_QUIET_S = 1.0  # nginx's former workers stop accepting a moment after the new ones answer
+FIRST_PORT, LAST_PORT = 20000, 29999  # below the ephemeral range, so that no outgoing connection takes one
+WEB = "web.1"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Host:
+    """The neighbours of a worker."""
+
+    journal: ports.Journal
+    supervisor: ports.Supervisor
+    builder: ports.Builder
+    sites: Sites
+    clock: Clock
+
+
+@dataclasses.dataclass(slots=True)
+class ServiceHost:
+    """One service on this host. `changed` wakes its worker when a step became visible."""
+
+    service_id: str
+    host: Host
+    changed: Callable[[], None]
+    passed: set[Target] = dataclasses.field(default_factory=set)
+    _sealed: dict[int, ports.Artifact] = dataclasses.field(default_factory=dict)
+
+    async def processes(self) -> tuple[process.ProcessStatus, ...]:
+        return tuple(p for p in await self.host.supervisor.processes() if p.id.service_id == self.service_id)
+
+    async def observe(self, *, forgotten: bool) -> Facts:
+        """Every fact that a plan may use. Raises SupervisorUnavailableError."""
+        journal = self.host.journal
+        found = await self.processes()
+        live = await journal.live(self.service_id)
+        return Facts(
+            sealed=await self._sealed_releases(),
+            processes=tuple(ProcessFact(Target(p.id.release, p.id.restart), p.state, p.port) for p in found),
+            passed=frozenset(self.passed | ({live} if live else set())),
+            failed=frozenset(await journal.failures(self.service_id)),
+            live=live,
+            site=self.host.sites.site(self.service_id),
+            forgotten=forgotten,
+        )
+
+    async def _sealed_releases(self) -> tuple[ports.Artifact, ...]:
+        for release, report in await self.host.journal.releases(self.service_id):
+            if release.number in self._sealed or report.state is ReleaseState.FAILED:
+                continue
+            artifact = await self.host.builder.sealed(self.service_id, release.number)
+            if artifact is not None:
+                self._sealed[release.number] = artifact
+        return tuple(self._sealed.values())
+
+    async def release(self, number: int) -> spec.ReleaseSpec:
+        """The journalled release, with its commit once that is known."""
+        for release, report in await self.host.journal.releases(self.service_id):
+            if release.number == number:
+                return dataclasses.replace(release, commit=report.commit or release.commit)
+        raise errors.ReleaseFailedError("unknown_release", f"release {number} is not in the journal; deploy again")
+
+    async def note(self, number: int, state: ReleaseState, commit: str = "", code: str = "", message: str = "") -> None:
+        """Journal a step of a release. One that went live once only moves on to draining and retired."""
+        known = {report.number: report.state for _, report in await self.host.journal.releases(self.service_id)}
+        ended = {ReleaseState.LIVE, ReleaseState.DRAINING, ReleaseState.RETIRED}
+        if known.get(number) in ended and state not in ended:
+            return
+        report = status.ReleaseReport(number, state, code, message, commit, self.host.clock.now())
+        await self.host.journal.put_release(self.service_id, report)
+        self.changed()
+
+    async def fail(self, target: Target, error: errors.ReleaseFailedError) -> None:
+        """This target can never go live; stop what it started, keep what serves."""
+        await self.host.journal.put_failure(self.service_id, target, str(error))
+        await self.note(target.release, ReleaseState.FAILED, code=error.code, message=str(error))
+
+    # the actions
+
+    async def build(self, action: actions.Build) -> None:
+        attempt = await self.host.journal.count_attempt(self.service_id, action.release)
+        if attempt > ATTEMPTS:
+            raise errors.ReleaseFailedError(
+                "interrupted", f"the build was interrupted {ATTEMPTS} times by restarts of the host; deploy again"
+            )
+        release = await self.release(action.release)
+        async with self._steps(action.release) as progress:
+            artifact = await self.host.builder.build(self.service_id, release, progress)
+        self._sealed[artifact.release] = artifact
+
+    @contextlib.asynccontextmanager
+    async def _steps(self, number: int) -> AsyncIterator[Callable[[ReleaseState, str], None]]:
+        """A callback for the builder; each step is journalled in order, at the latest when the block ends."""
+        steps: asyncio.Queue[tuple[ReleaseState, str] | None] = asyncio.Queue()
+
+        async def write() -> None:
+            while (step := await steps.get()) is not None:
+                await self.note(number, step[0], commit=step[1])
+
+        writer = asyncio.create_task(write(), name=f"steps {self.service_id} {number}")
+        try:
+            yield lambda state, commit: steps.put_nowait((state, commit))
+        finally:
+            steps.put_nowait(None)
+            await writer
+
+    async def start(self, target: Target) -> None:
+        release, artifact = await self.release(target.release), self._sealed[target.release]
+        process_id = self._process_id(target)
+        await self.note(target.release, ReleaseState.STARTING)
+        wanted = process.ProcessSpec(
+            id=process_id,
+            command=release.run_cmd or artifact.run_cmd,
+            env=release.env,
+            toolchain=artifact.toolchain,
+            working_dir=release.working_dir,
+            port=await self._port(process_id),
+            commit=artifact.commit,
+        )
+        await self.host.supervisor.start(wanted)
+
+    async def _port(self, process_id: process.ProcessId) -> int:
+        """The journalled port of this process, or a new one that nobody uses."""
+        journal = self.host.journal
+        known = await journal.port_of(str(process_id))
+        if known is not None:
+            return known
+        taken = await journal.taken_ports(self.host.clock.now()) | sockets.listening_ports()
+        port = next((port for port in range(FIRST_PORT, LAST_PORT + 1) if port not in taken), None)
+        if port is None:
+            raise errors.ReleaseFailedError("no_port", "this host has no free port left; delete a service")
+        await journal.take_port(str(process_id), port)
+        return port
+
+    async def check(self, target: Target) -> None:
+        release = await self.release(target.release)
+        await self.note(target.release, ReleaseState.CHECKING)
+        await gate.wait_healthy(self.host.supervisor, self._process_id(target), release, self.host.clock)
+        self.passed.add(target)
+
+    async def switch(self, target: Target, site: ports.Site) -> None:
+        """Make `target` serve. The former release drains from here on; a static one is retired at once."""
+        before = await self.host.journal.live(self.service_id)
+        await self.note(target.release, ReleaseState.SWITCHING)
+        await self.host.sites.put(site)
+        await self.host.journal.put_live(self.service_id, target)
+        await self.note(target.release, ReleaseState.LIVE)
+        if before is not None and before.release != target.release:
+            runs = any(found.id.release == before.release for found in await self.processes())
+            await self.note(before.release, ReleaseState.DRAINING if runs else ReleaseState.RETIRED)
+
+    async def drain(self, target: Target) -> None:
+        """Wait until nobody is served any more, 30 s at most, then stop the process and free its port."""
+        process_id = self._process_id(target)
+        deadline = self.host.clock.monotonic() + DRAIN_S
+        port = await self.host.journal.port_of(str(process_id))
+        await asyncio.sleep(DRAIN_QUIET_S)
+        while port and sockets.established(port) and self.host.clock.monotonic() < deadline:  # noqa: ASYNC110 - the kernel sends no event
+            await asyncio.sleep(0.1)
+        await self.host.supervisor.stop(process_id, GRACE_S)
+        await self.host.journal.free_port(str(process_id), self.host.clock.now())
+        self.passed.discard(target)
+        live = await self.host.journal.live(self.service_id)
+        known = {report.number: report.state for _, report in await self.host.journal.releases(self.service_id)}
+        if known.get(target.release) is ReleaseState.DRAINING and (live is None or live.release != target.release):
+            await self.note(target.release, ReleaseState.RETIRED)
+
+    async def prune(self, keep: frozenset[int]) -> None:
+        await self.host.builder.prune(self.service_id, keep)
+        self._sealed = {number: artifact for number, artifact in self._sealed.items() if number in keep}
+
+    async def forget(self) -> None:
+        """Delete all that is left of a removed service, then confirm the tombstone."""
+        await self.host.builder.remove(self.service_id)
+        await self.host.supervisor.forget(self.service_id)
+        await self.host.journal.forget(self.service_id)
+        self._sealed.clear()
+
+    def _process_id(self, target: Target) -> process.ProcessId:
+        return process.ProcessId(self.service_id, target.release, target.restart, WEB)

@@ -1,0 +1,122 @@
+"""What to do next for one service: a pure decision over the wish and the facts.
+
+It never waits and never asks; `Facts` holds everything that it may use. Short actions are carried out in order; a long
+one (build, check, drain) goes on beside them for as long as every new plan still names it.
+"""
+
+import dataclasses
+
+from node_agent import ports
+from node_agent.model import actions, spec
+from node_agent.model.actions import Action, Target
+
+KEPT_RELEASES = 5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ProcessFact:
+    """`port` is where the process was told to listen."""
+
+    target: Target
+    state: str
+    port: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Facts:
+    """What is true on this host of one service.
+
+    `sealed` are the releases complete on disk, with the static root of those that need no process. `passed` are the
+    targets whose gate was passed, `failed` those that can never go live. `site` is what the proxy answers with.
+    """
+
+    sealed: tuple[ports.Artifact, ...] = ()
+    processes: tuple[ProcessFact, ...] = ()
+    passed: frozenset[Target] = frozenset()
+    failed: frozenset[Target] = frozenset()
+    live: Target | None = None
+    site: ports.Site | None = None
+    forgotten: bool = False
+
+    def artifact(self, release: int) -> ports.Artifact | None:
+        return next((artifact for artifact in self.sealed if artifact.release == release), None)
+
+    def process(self, target: Target) -> ProcessFact | None:
+        return next((process for process in self.processes if process.target == target), None)
+
+    def upstream(self, target: Target) -> ports.Upstream | None:
+        """Where requests for `target` would go; None while there is nothing to send them to."""
+        artifact = self.artifact(target.release)
+        if artifact is not None and artifact.static_root is not None:
+            return ports.Upstream(target.release, static_root=artifact.static_root)
+        process = self.process(target)
+        return ports.Upstream(target.release, port=process.port) if process else None
+
+
+def goal_of(wish: spec.ServiceSpec, facts: Facts) -> Target | None:
+    """What should serve in the end. A release that failed before stays failed: then the live one is restarted."""
+    if wish.run is not spec.Run.RUNNING or wish.release is None:
+        return None
+    number = wish.release.number
+    failed = any(target.release == number for target in facts.failed)
+    if failed and facts.live is not None and facts.live.release != number:
+        number = facts.live.release
+    return Target(number, wish.restart)
+
+
+def plan(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
+    """The next actions, each with its reason; empty when the facts are as wished."""
+    if wish.run is not spec.Run.RUNNING:
+        return _take_down(wish, facts)
+    goal = goal_of(wish, facts)
+    if goal is None:
+        return ()
+    return (*_keep_live(wish, facts), *_advance(facts, goal), *_clean(facts, goal))
+
+
+def _keep_live(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
+    live = facts.live
+    if live is None:
+        return ()
+    upstream = facts.upstream(live)
+    if upstream is None:
+        return (actions.Start(live, "the live release does not run"),) if facts.artifact(live.release) else ()
+    if facts.site != ports.Site(wish.service_id, upstream, wish.routes):
+        return (actions.Switch(live, "the routes are not what is wished"),)
+    return ()
+
+
+def _advance(facts: Facts, goal: Target) -> tuple[Action, ...]:
+    if goal == facts.live or goal in facts.failed:
+        return ()
+    artifact = facts.artifact(goal.release)
+    if artifact is None:
+        return (actions.Build(goal.release, "not built yet"),)
+    if facts.upstream(goal) is None:
+        return (actions.Start(goal, "not started yet"),)
+    if artifact.static_root is None and goal not in facts.passed:
+        return (actions.Check(goal, "not known to be healthy"),)
+    return (actions.Switch(goal, "built, running and healthy"),)
+
+
+def _clean(facts: Facts, goal: Target) -> tuple[Action, ...]:
+    wanted = {facts.live} if goal in facts.failed else {facts.live, goal}
+    stops = tuple(
+        actions.Drain(process.target, "no longer serves") for process in facts.processes if process.target not in wanted
+    )
+    if stops or not (goal == facts.live or goal in facts.failed):
+        return stops
+    numbers = sorted((artifact.release for artifact in facts.sealed), reverse=True)
+    keep = frozenset(numbers[:KEPT_RELEASES]) | {target.release for target in wanted if target is not None}
+    return (actions.Prune(keep, "old releases"),) if set(numbers) - keep else ()
+
+
+def _take_down(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
+    reason = f"wished {wish.run.value}"
+    if facts.site is not None:
+        return (actions.Unroute(reason),)
+    if facts.processes:
+        return tuple(actions.Drain(process.target, reason) for process in facts.processes)
+    if wish.run is spec.Run.REMOVED:
+        return () if facts.forgotten else (actions.Forget(reason),)
+    return (actions.Settle(reason),) if facts.live is not None or facts.failed else ()

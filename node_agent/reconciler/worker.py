@@ -1,0 +1,218 @@
+"""One worker per service: observe, plan, execute, report, sleep until something changes. Newest wish wins.
+
+Short actions run in order, then the facts are looked at again. Long ones are tasks beside the loop; a new plan that no
+longer names one cancels it. An unforeseen error is logged and tried again with back-off; it never leaves this service.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from node_agent import errors, ports
+from node_agent.model import actions, spec, status
+from node_agent.model.actions import Action, Target
+from node_agent.model.status import ReleaseState
+from node_agent.reconciler import plan, report
+from node_agent.reconciler.host import Host, ServiceHost
+
+log = structlog.get_logger()
+RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Worker:
+    """`run` it as a task; `wake` it when anything about the service may have changed."""
+
+    def __init__(self, service_id: str, host: Host) -> None:
+        self._id = service_id
+        self._host = host
+        self._service = ServiceHost(service_id, host, self.wake)
+        self._woken = asyncio.Event()
+        self._long: dict[Action, asyncio.Task[None]] = {}
+        self._told: status.ServiceReport | None = None
+        self._proxy_words = ""
+        self._log = log.bind(service=service_id)
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        """For ever; cancelling it cancels its long actions and leaves the applications alone."""
+        failures = 0
+        try:
+            while True:
+                self._woken.clear()
+                try:
+                    again = await self._turn()
+                    failures = 0
+                except Exception as error:  # one service's trouble must not end the worker: it is tried again
+                    self._log.warning("service.turn_failed", error=str(error), kind=type(error).__name__)
+                    delay = RETRY_S[min(failures, len(RETRY_S) - 1)]
+                    failures += 1
+                    await asyncio.sleep(delay)
+                    continue
+                if not again:
+                    await self._woken.wait()
+        finally:
+            await self._cancel(tuple(self._long))
+
+    async def _turn(self) -> bool:
+        """One look and what follows from it; True when the facts have changed and want another look at once."""
+        wish, forgotten = await self._wish()
+        facts = await self._service.observe(forgotten=forgotten)
+        steps = plan.plan(wish, facts)
+        await self._supersede(wish)
+        await self._cancel(tuple(action for action in self._long if action not in steps))
+        short = [action for action in steps if not isinstance(action, actions.LONG)]
+        try:
+            for action in short:
+                self._log.info("service.action", action=type(action).__name__.lower(), **_words(action))
+                await self._execute(action, wish, facts)
+        finally:
+            await self._tell()
+        for step in steps:
+            if isinstance(step, actions.LONG) and step not in self._long:
+                self._log.info("service.action", action=type(step).__name__.lower(), **_words(step))
+                self._begin(step, wish)
+        return bool(short)
+
+    async def _wish(self) -> tuple[spec.ServiceSpec, bool]:
+        found = await self._host.journal.wish(self._id)
+        if found is None:
+            raise errors.AgentError(f"cannot work on {self._id}: the journal has no wish for it")
+        return found
+
+    async def _supersede(self, wish: spec.ServiceSpec) -> None:
+        """Unfinished releases older than the wished one end here."""
+        newest = wish.release.number if wish.release else 0
+        unfinished = {
+            ReleaseState.PENDING,
+            ReleaseState.FETCHING,
+            ReleaseState.BUILDING,
+            ReleaseState.STARTING,
+            ReleaseState.CHECKING,
+            ReleaseState.SWITCHING,
+        }
+        for _, known in await self._host.journal.releases(self._id):
+            if known.number < newest and known.state in unfinished:
+                await self._service.note(
+                    known.number, ReleaseState.SUPERSEDED, message="a newer release took its place"
+                )
+
+    # short actions
+
+    async def _execute(self, action: Action, wish: spec.ServiceSpec, facts: plan.Facts) -> None:
+        service = self._service
+        match action:
+            case actions.Start(target):
+                await self._guarded(target, facts, service.start(target))
+            case actions.Switch(target):
+                await self._switch(target, wish, facts)
+            case actions.Unroute():
+                await self._host.sites.drop(self._id)
+            case actions.Settle():
+                await self._host.journal.settle(self._id)
+            case actions.Prune(keep):
+                await service.prune(keep)
+            case actions.Forget():
+                await service.forget()
+            case _:
+                raise errors.AgentError(f"cannot execute {action}: it is a long action")
+
+    async def _guarded(self, target: Target, facts: plan.Facts, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except errors.ReleaseFailedError as error:
+            if target == facts.live:
+                raise
+            await self._service.fail(target, error)
+
+    async def _switch(self, target: Target, wish: spec.ServiceSpec, facts: plan.Facts) -> None:
+        upstream = facts.upstream(target)
+        if upstream is None:
+            raise errors.AgentError(f"cannot switch {self._id} to release {target.release}: it does not run")
+        try:
+            await self._service.switch(target, ports.Site(self._id, upstream, wish.routes))
+            self._proxy_words = ""
+        except errors.ProxyError as error:
+            self._proxy_words = str(error)
+            if target == facts.live:
+                raise
+            await self._service.fail(target, errors.ReleaseFailedError("proxy_failed", str(error)))
+
+    # long actions
+
+    def _begin(self, action: Action, wish: spec.ServiceSpec) -> None:
+        task = asyncio.create_task(self._carry_out(action, wish), name=f"{self._id} {action}")
+        self._long[action] = task
+        task.add_done_callback(lambda _: self._ended(action, task))
+
+    def _ended(self, action: Action, task: asyncio.Task[None]) -> None:
+        if self._long.get(action) is task:
+            del self._long[action]
+        self.wake()
+
+    async def _carry_out(self, action: Action, wish: spec.ServiceSpec) -> None:
+        target = Target(action.release, wish.restart) if isinstance(action, actions.Build) else None
+        try:
+            match action:
+                case actions.Build():
+                    await self._service.build(action)
+                case actions.Check(target):
+                    await self._service.check(target)
+                case actions.Drain(target):
+                    await self._service.drain(target)
+        except errors.ReleaseFailedError as error:
+            if target is not None:
+                await self._service.fail(target, error)
+        except asyncio.CancelledError:
+            if isinstance(action, actions.Build):
+                await self._host.journal.reset_attempts(self._id, action.release)
+            raise
+        except Exception as error:  # a long action is named again by the next plan: tried again, slowly
+            self._log.warning("service.action_failed", action=str(action), error=str(error), kind=type(error).__name__)
+            await asyncio.sleep(RETRY_S[2])
+
+    async def _cancel(self, ended: tuple[Action, ...]) -> None:
+        tasks = [self._long.pop(action) for action in ended]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # what is told
+
+    async def _tell(self) -> None:
+        """Spool the present truth when it differs from what was told last."""
+        wish, forgotten = await self._wish()
+        facts = await self._service.observe(forgotten=forgotten)
+        releases = tuple(known for _, known in await self._host.journal.releases(self._id))
+        failures = await self._host.journal.failures(self._id)
+        goal = plan.goal_of(wish, facts)
+        now = report.service_report(
+            wish,
+            facts,
+            await self._service.processes(),
+            releases,
+            tuple(self._route(route, facts) for route in wish.routes),
+            failures.get(goal, "") if goal else "",
+        )
+        if now != self._told:
+            await self._host.journal.spool(now)
+            self._told = now
+
+    def _route(self, route: spec.RouteSpec, facts: plan.Facts) -> status.RouteReport:
+        if words := self._host.sites.words(route.id):
+            return status.RouteReport(route.id, "quarantined", words)
+        if facts.site is not None and route in facts.site.routes:
+            return status.RouteReport(route.id, "active")
+        return status.RouteReport(route.id, "failed" if self._proxy_words else "pending", self._proxy_words)
+
+
+def _words(action: Action) -> dict[str, object]:
+    words: dict[str, object] = {"reason": action.reason}
+    if isinstance(action, actions.Build):
+        words["release"] = action.release
+    elif isinstance(action, actions.Start | actions.Check | actions.Switch | actions.Drain):
+        words["release"] = action.target.release
+    return words

@@ -1,0 +1,62 @@
+"""Specs, sites and reports as JSON text for the journal, and back. The only place that knows this form."""
+
+import dataclasses
+import json
+from typing import Any
+
+from node_agent import ports
+from node_agent.model import spec, status
+
+
+def _plain(value: Any) -> Any:
+    return value.value
+
+
+def dump(value: Any) -> str:
+    """Any of the dataclasses below as JSON; enums by their value."""
+    return json.dumps(dataclasses.asdict(value), default=_plain, separators=(",", ":"))
+
+
+def _release(data: dict[str, Any]) -> spec.ReleaseSpec:
+    return spec.ReleaseSpec(
+        **{
+            **data,
+            "runtime": spec.Runtime(data["runtime"]),
+            "env": tuple((key, value) for key, value in data["env"]),
+            "health_check": spec.HealthCheck(**data["health_check"]),
+        }
+    )
+
+
+def load_release(text: str) -> spec.ReleaseSpec:
+    return _release(json.loads(text))
+
+
+def _routes(data: list[dict[str, Any]]) -> tuple[spec.RouteSpec, ...]:
+    return tuple(spec.RouteSpec(**route) for route in data)
+
+
+def load_service(text: str) -> spec.ServiceSpec:
+    data = json.loads(text)
+    release = _release(data["release"]) if data["release"] else None
+    changed = {"run": spec.Run(data["run"]), "release": release, "routes": _routes(data["routes"])}
+    return spec.ServiceSpec(**{**data, **changed})
+
+
+def load_site(text: str) -> ports.Site:
+    data = json.loads(text)
+    return ports.Site(data["service_id"], ports.Upstream(**data["upstream"]), _routes(data["routes"]))
+
+
+def load_report(text: str) -> status.ServiceReport:
+    data = json.loads(text)
+    releases = (
+        status.ReleaseReport(**{**release, "state": status.ReleaseState(release["state"])})
+        for release in data["releases"]
+    )
+    changed = {
+        "releases": tuple(releases),
+        "processes": tuple(status.ProcessReport(**process) for process in data["processes"]),
+        "routes": tuple(status.RouteReport(**route) for route in data["routes"]),
+    }
+    return status.ServiceReport(**{**data, **changed})

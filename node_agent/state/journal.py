@@ -1,0 +1,252 @@
+"""The journal: newest wishes, what is live, releases, ports, and the reports that wait for an acknowledgement.
+
+Raw aiosqlite, WAL, synchronous=FULL, file 0600: what returns is durable. One connection, so that writers queue. The
+newest generation of a service never goes down. Reports are coalesced: the newest of each service waits.
+"""
+
+import asyncio
+import contextlib
+import os
+import pathlib
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import aiosqlite
+
+from node_agent import errors, ports
+from node_agent.model import spec, status
+from node_agent.model.actions import Target
+from node_agent.state import codec, schema
+
+REST_S = 60.0  # a freed port is not given to another process for this long
+
+
+class Journal:
+    """Open with `Journal.open`; every method is one transaction."""
+
+    def __init__(self, database: aiosqlite.Connection) -> None:
+        self._database = database
+        self._lock = asyncio.Lock()
+        self._spooled = asyncio.Condition()
+
+    @classmethod
+    async def open(cls, path: pathlib.Path) -> "Journal":
+        """Open or create; upgrades an older schema. Raises JournalTooNewError when a newer program wrote it."""
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        database = await aiosqlite.connect(path, isolation_level=None)
+        try:
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000"):
+                await database.execute(f"PRAGMA {pragma}")
+            await _upgrade(database, path)
+        except BaseException:
+            await database.close()
+            raise
+        return cls(database)
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        async with self._lock:
+            await self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                await self._database.execute("ROLLBACK")
+                raise
+            await self._database.execute("COMMIT")
+
+    async def _rows(self, sql: str, *values: Any) -> Iterable[Any]:
+        async with self._lock:
+            return await self._database.execute_fetchall(sql, values)
+
+    # wishes
+
+    async def put_wish(self, wanted: spec.ServiceSpec) -> int:
+        """Keep `wanted` when it is newer than what is held; the newest generation that is held then."""
+        async with self._transaction() as tx:
+            await tx.execute(
+                "INSERT INTO wishes (service_id, generation, spec) VALUES (?, ?, ?) ON CONFLICT (service_id) DO UPDATE"
+                " SET generation = excluded.generation, spec = excluded.spec WHERE excluded.generation > generation",
+                (wanted.service_id, wanted.generation, codec.dump(wanted)),
+            )
+            if wanted.release is not None:
+                await tx.execute(
+                    "INSERT OR IGNORE INTO releases VALUES (?, ?, ?, 'pending', '', '', ?, 0, 0)",
+                    (wanted.service_id, wanted.release.number, codec.dump(wanted.release), wanted.release.commit),
+                )
+            held = await tx.execute_fetchall("SELECT generation FROM wishes WHERE service_id = ?", (wanted.service_id,))
+            return int(next(iter(held))[0])
+
+    async def wishes(self) -> tuple[tuple[spec.ServiceSpec, bool], ...]:
+        """Every newest wish, and whether its tombstone was carried out."""
+        rows = await self._rows("SELECT spec, forgotten FROM wishes")
+        return tuple((codec.load_service(text), bool(forgotten)) for text, forgotten in rows)
+
+    async def wish(self, service_id: str) -> tuple[spec.ServiceSpec, bool] | None:
+        rows = await self._rows("SELECT spec, forgotten FROM wishes WHERE service_id = ?", service_id)
+        return next(((codec.load_service(text), bool(forgotten)) for text, forgotten in rows), None)
+
+    async def generations(self) -> dict[str, int]:
+        return dict(await self._rows("SELECT service_id, generation FROM wishes"))
+
+    async def forget(self, service_id: str) -> None:
+        """Drop all of a removed service but its tombstone, which refuses late wishes."""
+        async with self._transaction() as tx:
+            for table in ("live", "releases", "failures", "sites"):
+                await tx.execute(f"DELETE FROM {table} WHERE service_id = ?", (service_id,))  # noqa: S608 - constants
+            await tx.execute("UPDATE wishes SET forgotten = 1 WHERE service_id = ?", (service_id,))
+
+    # releases and what is live
+
+    async def releases(self, service_id: str) -> tuple[tuple[spec.ReleaseSpec, status.ReleaseReport], ...]:
+        """Newest first; the specification carries the commit that was resolved."""
+        rows = await self._rows(
+            "SELECT spec, number, state, reason, message, commit_id, changed_at FROM releases"
+            " WHERE service_id = ? ORDER BY number DESC",
+            service_id,
+        )
+        return tuple(
+            (
+                codec.load_release(text),
+                status.ReleaseReport(number, status.ReleaseState(state), reason, message, commit, at),
+            )
+            for text, number, state, reason, message, commit, at in rows
+        )
+
+    async def put_release(self, service_id: str, report: status.ReleaseReport) -> None:
+        """Record a step of a release that the journal knows; an empty commit leaves the recorded one."""
+        async with self._transaction() as tx:
+            await tx.execute(
+                "UPDATE releases SET state = ?, reason = ?, message = ?, changed_at = ?,"
+                " commit_id = CASE WHEN ? = '' THEN commit_id ELSE ? END WHERE service_id = ? AND number = ?",
+                (
+                    report.state.value,
+                    report.reason,
+                    report.message,
+                    report.changed_at,
+                    report.commit,
+                    report.commit,
+                    service_id,
+                    report.number,
+                ),
+            )
+
+    async def count_attempt(self, service_id: str, release: int) -> int:
+        """Attempts at building the release, this one included."""
+        async with self._transaction() as tx:
+            rows = await tx.execute_fetchall(
+                "UPDATE releases SET attempts = attempts + 1 WHERE service_id = ? AND number = ? RETURNING attempts",
+                (service_id, release),
+            )
+            return int(next(iter(rows))[0])
+
+    async def reset_attempts(self, service_id: str, release: int) -> None:
+        async with self._transaction() as tx:
+            await tx.execute(
+                "UPDATE releases SET attempts = 0 WHERE service_id = ? AND number = ?", (service_id, release)
+            )
+
+    async def live(self, service_id: str) -> Target | None:
+        rows = await self._rows("SELECT release, restart FROM live WHERE service_id = ?", service_id)
+        return next((Target(release, restart) for release, restart in rows), None)
+
+    async def put_live(self, service_id: str, target: Target) -> None:
+        async with self._transaction() as tx:
+            await tx.execute("INSERT OR REPLACE INTO live VALUES (?, ?, ?)", (service_id, *_pair(target)))
+
+    async def failures(self, service_id: str) -> dict[Target, str]:
+        rows = await self._rows("SELECT release, restart, message FROM failures WHERE service_id = ?", service_id)
+        return {Target(release, restart): message for release, restart, message in rows}
+
+    async def put_failure(self, service_id: str, target: Target, message: str) -> None:
+        async with self._transaction() as tx:
+            await tx.execute(
+                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)", (service_id, *_pair(target), message)
+            )
+
+    async def settle(self, service_id: str) -> None:
+        """Nothing of the service runs: neither live nor failed."""
+        async with self._transaction() as tx:
+            await tx.execute("DELETE FROM live WHERE service_id = ?", (service_id,))
+            await tx.execute("DELETE FROM failures WHERE service_id = ?", (service_id,))
+
+    # what the proxy answers with
+
+    async def sites(self) -> tuple[ports.Site, ...]:
+        return tuple(codec.load_site(text) for (text,) in await self._rows("SELECT site FROM sites"))
+
+    async def put_site(self, site: ports.Site) -> None:
+        async with self._transaction() as tx:
+            await tx.execute("INSERT OR REPLACE INTO sites VALUES (?, ?)", (site.service_id, codec.dump(site)))
+
+    async def drop_site(self, service_id: str) -> None:
+        async with self._transaction() as tx:
+            await tx.execute("DELETE FROM sites WHERE service_id = ?", (service_id,))
+
+    # ports
+
+    async def port_of(self, process_id: str) -> int | None:
+        rows = await self._rows("SELECT port FROM ports WHERE process_id = ?", process_id)
+        return next((int(port) for (port,) in rows), None)
+
+    async def taken_ports(self, now: float) -> frozenset[int]:
+        """Ports in use, and those freed less than a minute before `now`."""
+        rows = await self._rows("SELECT port FROM ports WHERE process_id IS NOT NULL OR freed_at > ?", now - REST_S)
+        return frozenset(int(port) for (port,) in rows)
+
+    async def take_port(self, process_id: str, port: int) -> None:
+        async with self._transaction() as tx:
+            await tx.execute("INSERT OR REPLACE INTO ports VALUES (?, ?, NULL)", (port, process_id))
+
+    async def free_port(self, process_id: str, now: float) -> None:
+        async with self._transaction() as tx:
+            await tx.execute("UPDATE ports SET process_id = NULL, freed_at = ? WHERE process_id = ?", (now, process_id))
+            await tx.execute("DELETE FROM ports WHERE process_id IS NULL AND freed_at <= ?", (now - REST_S,))
+
+    # the spool
+
+    async def spool(self, report: status.ServiceReport) -> None:
+        async with self._transaction() as tx:
+            await tx.execute("DELETE FROM spool WHERE service_id = ?", (report.service_id,))
+            await tx.execute(
+                "INSERT INTO spool (service_id, report) VALUES (?, ?)", (report.service_id, codec.dump(report))
+            )
+        async with self._spooled:
+            self._spooled.notify_all()
+
+    async def pending(self) -> tuple[tuple[int, status.ServiceReport], ...]:
+        rows = await self._rows("SELECT sequence, report FROM spool ORDER BY sequence")
+        return tuple((sequence, codec.load_report(text)) for sequence, text in rows)
+
+    async def acknowledge(self, sequence: int) -> None:
+        async with self._transaction() as tx:
+            await tx.execute("DELETE FROM spool WHERE sequence = ?", (sequence,))
+
+    async def wait(self, after: int) -> None:
+        async with self._spooled:
+            while not await self._spooled_after(after):
+                await self._spooled.wait()
+
+    async def _spooled_after(self, sequence: int) -> bool:
+        return bool(tuple(await self._rows("SELECT 1 FROM spool WHERE sequence > ? LIMIT 1", sequence)))
+
+
+def _pair(target: Target) -> tuple[int, int]:
+    return target.release, target.restart
+
+
+async def _upgrade(database: aiosqlite.Connection, path: pathlib.Path) -> None:
+    (version,) = next(iter(await database.execute_fetchall("PRAGMA user_version")))
+    if version > len(schema.UPGRADES):
+        raise errors.JournalTooNewError(
+            f"cannot use the journal {path.name}: its schema is {version}, this program knows {len(schema.UPGRADES)};"
+            " install the newer agent again"
+        )
+    for number, statements in enumerate(schema.UPGRADES[version:], start=version + 1):
+        await database.execute("BEGIN IMMEDIATE")
+        for statement in statements:
+            await database.execute(statement)
+        await database.execute(f"PRAGMA user_version = {number}")
+        await database.execute("COMMIT")

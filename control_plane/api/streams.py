@@ -1,0 +1,99 @@
+"""Bodies that are async streams: what a follow view returns, and what keeps such a stream alive.
+
+The bridge in web/ pumps an `AsyncStream` on the loop; any other WSGI server and Flask's test client iterate it, which
+costs them a thread per follower.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from typing import Any, TypeVar
+
+import flask
+
+T = TypeVar("T")
+FOLLOW_FOR_EVER_S = 24 * 3600.0
+
+
+class AsyncStream:
+    """An async generator of bytes that is a WSGI body too. Whoever pumps it sets `handed_over` and closes it."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None], call: Callable[..., Any]) -> None:
+        self.handed_over = False
+        self._chunks = chunks
+        self._call = call
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                yield self._call(_next(self._chunks), FOLLOW_FOR_EVER_S)
+
+    def close(self) -> None:
+        """Called by WSGI servers at the end of a response."""
+        if not self.handed_over:
+            self._call(self._chunks.aclose())
+
+
+def respond(chunks: AsyncGenerator[bytes, None], call: Callable[..., Any], mimetype: str) -> flask.Response:
+    """The response of a follow view. HEAD gets the headers, and the stream is closed unread."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if flask.request.method == "HEAD":
+        call(chunks.aclose())
+        return flask.Response(headers=headers, content_type=mimetype)
+    return flask.Response(AsyncStream(chunks, call), headers=headers, content_type=mimetype, direct_passthrough=True)
+
+
+async def started(source: AsyncIterator[T], patience_s: float) -> AsyncGenerator[T, None]:
+    """`source` with its first item asked for: an error that comes at once is raised here, before any byte went out.
+
+    A first item that takes longer than `patience_s` is waited for in the stream itself.
+    """
+    first = asyncio.ensure_future(_next(source))
+    await asyncio.wait({first}, timeout=patience_s)
+    if first.done() and not isinstance(first.exception(), StopAsyncIteration | None):
+        await first
+    return _continued(first, source)
+
+
+async def _continued(first: asyncio.Future[T], source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    try:
+        with contextlib.suppress(StopAsyncIteration):
+            yield await first
+            while True:
+                yield await _next(source)
+    finally:
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+
+
+async def with_heartbeat(source: AsyncIterator[T], interval_s: float) -> AsyncGenerator[T | None, None]:
+    """The items of `source`, and None whenever nothing came for `interval_s`."""
+    pending: asyncio.Future[T] | None = None
+    try:
+        while True:
+            pending = pending or asyncio.ensure_future(_next(source))
+            await asyncio.wait({pending}, timeout=interval_s)
+            if not pending.done():
+                yield None
+                continue
+            try:
+                item = pending.result()
+            except StopAsyncIteration:
+                return
+            pending = None
+            yield item
+    finally:
+        if pending is not None:
+            pending.cancel()
+            await asyncio.gather(pending, return_exceptions=True)
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+
+
+async def _next(source: AsyncIterator[T]) -> T:
+    return await anext(source)

@@ -1,0 +1,126 @@
+"""The embedded HTTP server: uvicorn inside our loop, without its signal handling, bounded where it is not.
+
+Called by wiring. Never exits the process: a port that is taken is an error with its name.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from control_plane import errors
+from control_plane.web import bridge
+
+HEADER_TIMEOUT_S = 15.0  # from the first moment of waiting for a request to the end of its headers
+KEEP_ALIVE_S = 10
+GRACE_S = 5
+MAX_CONNECTIONS = 2000
+MAX_HEADER_BYTES = 32 << 10
+
+
+async def serve(
+    app: Any,
+    host: str,
+    port: int,
+    stop: asyncio.Event,
+    on_listening: Callable[[int], None] = lambda _port: None,
+) -> None:
+    """Serves the WSGI `app` until `stop` is set, then ends followers, waits a little and returns.
+
+    `on_listening` gets the real port (of use with port 0) as soon as connections are accepted.
+    """
+    listener = listen(host, port)
+    adapter = bridge.Bridge(app)
+    server = _Server(_config(adapter))
+    running = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    stopping = asyncio.create_task(stop.wait(), name="http-stop")
+    on_listening(listener.getsockname()[1])  # it listens already; uvicorn accepts within this turn of the loop
+    try:
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        adapter.end_streams()
+        server.should_exit = True
+        await asyncio.shield(running)
+        await asyncio.to_thread(adapter.executor.shutdown)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; InvalidError that names the address when it cannot be had."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        raise errors.InvalidError(f"cannot listen on {host}:{port}: {error}; choose another address") from error
+    listener.setblocking(False)
+    return listener
+
+
+def _config(adapter: bridge.Bridge) -> uvicorn.Config:
+    return uvicorn.Config(
+        adapter,
+        http=BoundedProtocol,
+        ws="none",
+        loop="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        limit_concurrency=MAX_CONNECTIONS,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+    )
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:  # type: ignore[override, unused-ignore]
+        """The daemon handles signals; uvicorn would take them over and raise them again at the end."""
+        yield
+
+
+class BoundedProtocol(H11Protocol):
+    """uvicorn waits for ever for the first request and for slow headers: here both have a deadline."""
+
+    header_timeout_s = HEADER_TIMEOUT_S
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        if not self._is_waiting():
+            self._unwatch()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(self.header_timeout_s, self._give_up)
+
+    def _unwatch(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _is_waiting(self) -> bool:
+        """No request is being answered: its headers are not whole, or the rest of a refused body still arrives."""
+        return self.conn.their_state is h11.IDLE or (self.cycle is not None and self.cycle.response_complete)
+
+    def _give_up(self) -> None:
+        self._deadline = None
+        if self._is_waiting() and not self.transport.is_closing():
+            self.transport.close()

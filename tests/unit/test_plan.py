@@ -1,0 +1,220 @@
+"""The planner: what comes next for a service, as two values and an equality, and as properties over all of them."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from node_agent import ports
+from node_agent.model import actions, spec
+from node_agent.model.actions import Target
+from node_agent.reconciler.plan import KEPT_RELEASES, Facts, ProcessFact, plan
+
+SERVICE = "svc_01HZZZZZZZZZZZZZZZZZZZZZZZ"
+ROUTES = (spec.RouteSpec("rte_01HZZZZZZZZZZZZZZZZZZZZZZZ", "app.test"),)
+
+
+def a_release(number: int = 1, runtime: spec.Runtime = spec.Runtime.NODEJS) -> spec.ReleaseSpec:
+    return spec.ReleaseSpec(
+        number, "https://git.test/x", "main", "", runtime, "20", "", "npm start", "", "", 3000, (), spec.HealthCheck()
+    )
+
+
+def a_wish(release: int = 1, run: spec.Run = spec.Run.RUNNING, restart: int = 0, routes=ROUTES) -> spec.ServiceSpec:
+    return spec.ServiceSpec(SERVICE, 7, "app", run, restart, a_release(release), routes)
+
+
+def an_artifact(release: int = 1, static_root: str | None = None) -> ports.Artifact:
+    return ports.Artifact(release, "c" * 40, "d", "node-20.1.0", static_root)
+
+
+def a_site(release: int, port: int, routes=ROUTES) -> ports.Site:
+    return ports.Site(SERVICE, ports.Upstream(release, port=port), routes)
+
+
+def serving(release: int = 1, port: int = 20001) -> Facts:
+    target = Target(release, 0)
+    return Facts(
+        sealed=(an_artifact(release),),
+        processes=(ProcessFact(target, "running", port),),
+        passed=frozenset({target}),
+        live=target,
+        site=a_site(release, port),
+    )
+
+
+def test_a_new_release_is_built_first() -> None:
+    assert plan(a_wish(), Facts()) == (actions.Build(1),)
+
+
+def test_a_built_release_is_started_then_checked_then_switched_to() -> None:
+    target = Target(1, 0)
+    facts = Facts(sealed=(an_artifact(),))
+    assert plan(a_wish(), facts) == (actions.Start(target),)
+    facts = dataclasses.replace(facts, processes=(ProcessFact(target, "running", 20001),))
+    assert plan(a_wish(), facts) == (actions.Check(target),)
+    facts = dataclasses.replace(facts, passed=frozenset({target}))
+    assert plan(a_wish(), facts) == (actions.Switch(target),)
+
+
+def test_a_static_release_needs_no_process() -> None:
+    assert plan(a_wish(), Facts(sealed=(an_artifact(static_root="public"),))) == (actions.Switch(Target(1, 0)),)
+
+
+def test_nothing_is_planned_when_all_is_as_wished() -> None:
+    assert plan(a_wish(), serving()) == ()
+
+
+def test_the_old_release_serves_until_the_new_one_passed_its_gate() -> None:
+    new = Target(2, 0)
+    facts = serving()
+    facts = dataclasses.replace(
+        facts,
+        sealed=(*facts.sealed, an_artifact(2)),
+        processes=(*facts.processes, ProcessFact(new, "running", 20002)),
+    )
+    assert plan(a_wish(2), facts) == (actions.Check(new),)
+
+
+def test_after_the_switch_the_old_release_drains() -> None:
+    facts = serving(2, 20002)
+    facts = dataclasses.replace(facts, processes=(*facts.processes, ProcessFact(Target(1, 0), "running", 20001)))
+    assert plan(a_wish(2), facts) == (actions.Drain(Target(1, 0)),)
+
+
+def test_a_failed_release_is_stopped_and_the_live_one_untouched() -> None:
+    bad = Target(2, 0)
+    facts = serving()
+    facts = dataclasses.replace(
+        facts, processes=(*facts.processes, ProcessFact(bad, "running", 20002)), failed=frozenset({bad})
+    )
+    assert plan(a_wish(2), facts) == (actions.Drain(bad),)
+
+
+def test_a_restart_after_a_failed_release_restarts_the_live_one() -> None:
+    facts = dataclasses.replace(serving(), failed=frozenset({Target(2, 0)}))
+    assert plan(a_wish(2, restart=1), facts) == (actions.Start(Target(1, 1)),)
+
+
+def test_a_changed_route_is_applied_while_a_build_goes_on() -> None:
+    facts = dataclasses.replace(serving(), site=a_site(1, 20001, ()))
+    assert plan(a_wish(2), facts) == (actions.Switch(Target(1, 0)), actions.Build(2))
+
+
+def test_a_live_release_that_does_not_run_is_started_again() -> None:
+    assert plan(a_wish(), dataclasses.replace(serving(), processes=())) == (actions.Start(Target(1, 0)),)
+
+
+def test_old_releases_are_pruned_but_never_the_live_one() -> None:
+    sealed = tuple(an_artifact(number) for number in range(1, 10))
+    facts = dataclasses.replace(serving(), sealed=sealed)
+    (prune,) = plan(a_wish(), facts)
+    assert isinstance(prune, actions.Prune)
+    assert prune.keep == {1, *range(10 - KEPT_RELEASES, 10)}
+
+
+@pytest.mark.parametrize("run", [spec.Run.STOPPED, spec.Run.REMOVED])
+def test_taking_down_goes_from_routes_to_processes(run: spec.Run) -> None:
+    facts = serving()
+    assert plan(a_wish(run=run), facts) == (actions.Unroute(),)
+    facts = dataclasses.replace(facts, site=None)
+    assert plan(a_wish(run=run), facts) == (actions.Drain(Target(1, 0)),)
+
+
+def test_a_tombstone_ends_with_everything_forgotten() -> None:
+    wish = a_wish(run=spec.Run.REMOVED)
+    assert plan(wish, Facts()) == (actions.Forget(),)
+    assert plan(wish, Facts(forgotten=True)) == ()
+
+
+def test_every_action_says_why() -> None:
+    for action in plan(a_wish(2), dataclasses.replace(serving(), site=None)):
+        assert action.reason
+
+
+targets = st.builds(Target, st.integers(1, 3), st.integers(0, 1))
+
+
+@st.composite
+def any_facts(draw: st.DrawFn) -> Facts:
+    running = draw(st.lists(targets, unique=True, max_size=4))
+    live = draw(st.none() | targets)
+    routed = draw(st.none() | st.integers(1, 3))
+    return Facts(
+        sealed=tuple(an_artifact(number) for number in draw(st.lists(st.integers(1, 3), unique=True))),
+        processes=tuple(ProcessFact(target, "running", 20000 + i) for i, target in enumerate(running)),
+        passed=frozenset(draw(st.lists(targets))),
+        failed=frozenset(draw(st.lists(targets, max_size=2))) - {live},
+        live=live,
+        site=a_site(routed, 20000) if routed else None,
+    )
+
+
+@given(any_facts(), st.sampled_from([spec.Run.STOPPED, spec.Run.REMOVED]), st.integers(1, 3))
+def test_what_shall_not_run_gets_no_start_and_no_route(facts: Facts, run: spec.Run, release: int) -> None:
+    for action in plan(a_wish(release, run), facts):
+        assert not isinstance(action, actions.Build | actions.Start | actions.Check | actions.Switch)
+
+
+@given(any_facts(), st.integers(1, 3), st.integers(0, 1))
+def test_the_live_release_is_never_drained_while_it_shall_run(facts: Facts, release: int, restart: int) -> None:
+    drained = {a.target for a in plan(a_wish(release, restart=restart), facts) if isinstance(a, actions.Drain)}
+    assert facts.live not in drained
+
+
+@given(any_facts(), st.integers(1, 3), st.integers(0, 1))
+def test_no_process_is_started_twice(facts: Facts, release: int, restart: int) -> None:
+    running = {process.target for process in facts.processes}
+    for action in plan(a_wish(release, restart=restart), facts):
+        if isinstance(action, actions.Start):
+            assert action.target not in running
+
+
+@given(any_facts(), st.integers(1, 3), st.integers(0, 1))
+def test_traffic_never_moves_to_a_release_that_did_not_pass(facts: Facts, release: int, restart: int) -> None:
+    for action in plan(a_wish(release, restart=restart), facts):
+        if isinstance(action, actions.Switch):
+            assert action.target == facts.live or action.target in facts.passed
+
+
+def apply(wish: spec.ServiceSpec, facts: Facts, action: actions.Action) -> Facts:
+    """A host on which every step succeeds."""
+    match action:
+        case actions.Build(release):
+            return dataclasses.replace(facts, sealed=(*facts.sealed, an_artifact(release)))
+        case actions.Start(target):
+            port = 20000 + 10 * target.release + target.restart
+            return dataclasses.replace(facts, processes=(*facts.processes, ProcessFact(target, "running", port)))
+        case actions.Check(target):
+            return dataclasses.replace(facts, passed=facts.passed | {target})
+        case actions.Switch(target):
+            site = ports.Site(SERVICE, facts.upstream(target), wish.routes)
+            return dataclasses.replace(facts, live=target, site=site)
+        case actions.Drain(target):
+            return dataclasses.replace(facts, processes=tuple(p for p in facts.processes if p.target != target))
+        case actions.Unroute():
+            return dataclasses.replace(facts, site=None)
+        case actions.Settle():
+            return dataclasses.replace(facts, live=None, failed=frozenset())
+        case actions.Prune(keep):
+            return dataclasses.replace(facts, sealed=tuple(a for a in facts.sealed if a.release in keep))
+        case actions.Forget():
+            return Facts(forgotten=True)
+
+
+@given(any_facts(), st.integers(1, 3), st.integers(0, 1), st.sampled_from(list(spec.Run)))
+def test_applying_plans_reaches_a_state_with_nothing_left_to_do(
+    facts: Facts, release: int, restart: int, run: spec.Run
+) -> None:
+    wish = a_wish(release, run, restart)
+    for _ in range(40):
+        steps = plan(wish, facts)
+        if not steps:
+            break
+        facts = apply(wish, facts, steps[0])
+    else:
+        raise AssertionError(f"no end: {steps} {facts}")
+    if run is not spec.Run.RUNNING:
+        assert facts.processes == ()
+        assert facts.site is None

@@ -29,6 +29,19 @@ class FencedError(AgentError):
     reason = "fenced"
 
 
+class EnrolmentRefusedError(AgentError):
+    """The control plane, or what answers in its place, does not take this agent; asking again does not help."""
+
+    reason = "enrolment_refused"
+
+
+class ControlPlaneUnavailableError(AgentError):
+    """The control plane does not answer; the caller may ask again."""
+
+    reason = "control_plane_unavailable"
+    retryable = True
+
+
 class JournalTooNewError(AgentError):
     """The journal was written by a newer program; the applications are left alone."""
 

@@ -1,0 +1,67 @@
+"""One platform for all end-to-end tests of a run: each test has deployments of its own."""
+
+import pathlib
+import shutil
+
+import pytest
+
+from tests.e2e.platform import ROOT, Platform, Repository
+
+NODE_APP = """
+const http = require("http");
+const [release, version] = [process.env.DPLOYR_RELEASE, process.version];
+http.createServer((request, response) => {
+  if (request.url === "/health") { response.writeHead(HEALTH); return response.end(); }
+  console.log("request " + request.url);
+  response.end(JSON.stringify({ release, version, pid: process.pid, greeting: process.env.GREETING }));
+}).listen(process.env.PORT, () => console.log("listening"));
+process.on("SIGTERM", () => process.exit(0));
+"""
+PACKAGE = '{"name": "app", "version": "1.0.0", "private": true, "scripts": {"start": "node server.js"}}'
+
+
+def node_app(health: int = 200) -> dict[str, str]:
+    return {"server__js": NODE_APP.replace("HEALTH", str(health)), "package__json": PACKAGE}
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory):
+    if shutil.which("nginx") is None and not pathlib.Path("/usr/sbin/nginx").exists():
+        pytest.skip("nginx is not installed")
+    made = Platform(tmp_path_factory.mktemp("platform"))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.down()
+        assert left_over(made) == []
+
+
+def left_over(platform: Platform) -> list[str]:
+    """Processes that still carry the data directory in their environment or command line."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                text = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if str(platform.data).encode() in text:
+                found.append(entry.name)
+    return found
+
+
+@pytest.fixture
+def repository(tmp_path: pathlib.Path) -> Repository:
+    return Repository(tmp_path / "repository")
+
+
+@pytest.fixture
+def example(tmp_path: pathlib.Path):
+    def make(name: str) -> Repository:
+        made = Repository(tmp_path / name)
+        shutil.copytree(ROOT / "examples" / name, made.path, dirs_exist_ok=True)
+        made.commit()
+        return made
+
+    return make

@@ -1,0 +1,83 @@
+"""The allow-list grammars of what a user may write. Each `*_issue` answers what is wrong, "" when nothing is."""
+
+import posixpath
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+HTTPS = re.compile(r"https://([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(:[0-9]{1,5})?(/[A-Za-z0-9._~%+@-]+)+/?")
+FILE = re.compile(r"file://(/[A-Za-z0-9._~%+@-]+)+/?")
+REF = re.compile(r"(?!-)(?!.*\.\.)[A-Za-z0-9._/-]{1,200}")
+COMMIT = re.compile(r"[0-9A-Fa-f]{7,64}")
+SEGMENT = re.compile(r"[A-Za-z0-9._@+~-][A-Za-z0-9._@+~ -]{0,254}")
+ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+MAX_REMOTE = 2048
+MAX_DIR = 1024
+MAX_ENV_VALUE = 32 * 1024
+MAX_ENV = 128 * 1024
+RESERVED = frozenset({"PORT", "HOME", "PATH"})
+RESERVED_PREFIX = "DPLOYR_"
+
+
+def is_text(text: str) -> bool:
+    """No control characters but tab and line feed, and it can be written as UTF-8."""
+    return all(c in "\t\n" or unicodedata.category(c) not in {"Cc", "Cs"} for c in text)
+
+
+def remote_issue(remote: str, *, allow_file: bool = False) -> str:
+    if not remote:
+        return "is required"
+    if allow_file and FILE.fullmatch(remote) and len(remote) <= MAX_REMOTE and "/../" not in remote + "/":
+        return ""
+    if "@" in remote.partition("://")[2].partition("/")[0]:
+        return "must not hold credentials"
+    if len(remote) > MAX_REMOTE or not HTTPS.fullmatch(remote):
+        return "must be an https:// address of a git repository"
+    return ""
+
+
+def branch_issue(branch: str) -> str:
+    """The rules of git check-ref-format, over a smaller alphabet."""
+    parts = branch.split("/")
+    bad = any(not part or part.startswith(".") or part.endswith((".", ".lock")) for part in parts)
+    return "must be the name of a branch" if bad or not REF.fullmatch(branch) else ""
+
+
+def commit_issue(commit: str) -> str:
+    return "" if not commit or COMMIT.fullmatch(commit) else "must be 7 to 64 hexadecimal digits"
+
+
+def dir_issue(path: str) -> str:
+    """A relative path that stays inside the source."""
+    if not path:
+        return ""
+    segments = [segment for segment in path.split("/") if segment]
+    if path.startswith("/") or len(path) > MAX_DIR or ".." in segments:
+        return "must be a relative path inside the source"
+    return "" if all(SEGMENT.fullmatch(segment) for segment in segments) else "has characters that are not allowed"
+
+
+def normal_dir(path: str) -> str:
+    """One spelling for one directory; "" is the root of the source."""
+    normal = posixpath.normpath(path) if path else ""
+    return "" if normal == "." else normal
+
+
+def env_problems(env: Mapping[str, str]) -> list[dict[str, Any]]:
+    problems = [
+        {"field": f"env.{key[:128]}", "issue": issue} for key, value in env.items() if (issue := _env_issue(key, value))
+    ]
+    if not problems and sum(len(key) + len(value.encode()) + 2 for key, value in env.items()) > MAX_ENV:
+        problems.append({"field": "env", "issue": f"must be at most {MAX_ENV} bytes together"})
+    return problems
+
+
+def _env_issue(key: str, value: str) -> str:
+    if not ENV_KEY.fullmatch(key):
+        return "the key must be letters, digits and _, not beginning with a digit"
+    if key in RESERVED or key.startswith(RESERVED_PREFIX):
+        return "the key is reserved: the platform sets it"
+    if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
+        return "the value must be text without NUL"
+    return "" if len(value.encode()) <= MAX_ENV_VALUE else f"the value must be at most {MAX_ENV_VALUE} bytes"

@@ -1,0 +1,34 @@
+"""The public status and health of a service, from the wish and what was measured last."""
+
+import dataclasses
+
+from control_plane.domain import values
+
+STATUSES = frozenset({"starting", "running", "degraded", "crash_looping", "stopping", "stopped", "failed"})
+HEALTHS = frozenset({"healthy", "unhealthy", "unknown"})
+AT_REST = frozenset({"stopped", "stopping"})
+
+
+def public_status(service: values.Service) -> str:
+    """One word of STATUSES. A wish that the agent has not answered yet shows as starting or stopping."""
+    status = service.observed.status if service.observed.status in STATUSES else ""
+    if service.run is values.Run.RUNNING:
+        answered = service.observed.generation >= service.generation
+        return status if status and (answered or status not in AT_REST) else "starting"
+    if service.run is values.Run.STOPPED and not status:
+        return "stopped" if not service.observed.live_release else "stopping"
+    return status if status in AT_REST else "stopping"
+
+
+def public_health(service: values.Service, *, online: bool) -> str:
+    """One word of HEALTHS; of a host that is away nothing is known."""
+    health = service.observed.health
+    return health if online and health in HEALTHS and public_status(service) != "stopped" else "unknown"
+
+
+def presented(service: values.Service, *, online: bool) -> values.Service:
+    """`service` with the public words in `observed`."""
+    observed = dataclasses.replace(
+        service.observed, status=public_status(service), health=public_health(service, online=online)
+    )
+    return dataclasses.replace(service, observed=observed)

@@ -1,0 +1,1 @@
+"""Side-by-side measurements; `make bench-<name>` runs one. Never part of the tests."""

@@ -1,0 +1,186 @@
+"""The settings of the control plane: a YAML file, then DPLOYR_* of the environment, then flags. Checked once.
+
+Every value arrives as text, whatever its source, and is typed here; an error names the key and where it came from.
+"""
+
+import dataclasses
+import pathlib
+import re
+import urllib.parse
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import yaml
+
+PREFIX = "DPLOYR_"
+MAX_FILE = 64 * 1024
+HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
+
+
+class ConfigError(Exception):
+    """A setting cannot be used. The message names the key, the source and what would be right."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """Port 0 means any free one. `proxy_url` is where browsers reach the managed proxy; limits are for an hour.
+
+    `public_hub_address` (host or host:port) is what agents on other machines dial; empty means `hub_host`.
+    """
+
+    data_dir: pathlib.Path
+    api_host: str = "127.0.0.1"
+    api_port: int = 8080
+    hub_host: str = "127.0.0.1"
+    hub_port: int = 8443
+    enrol_port: int = 8444
+    public_hub_address: str = ""
+    admin_email: str = ""
+    admin_password_file: pathlib.Path | None = None
+    join_token_file: pathlib.Path | None = None
+    allow_file_remotes: bool = False
+    proxy_url: str = "http://127.0.0.1:8081"
+    trusted_hops: int = 0
+    rate_limit_user: int = 1000
+    rate_limit_anonymous: int = 60
+
+    @property
+    def database(self) -> pathlib.Path:
+        return self.data_dir / "control-plane.db"
+
+
+def load(
+    file: pathlib.Path | None, environment: Mapping[str, str], overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings from all sources, the later ones first: `overrides` (None counts as not given), then the rest.
+
+    Raises ConfigError, also for a key that does not exist.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    if file is not None:
+        found |= {key: (text, f"in {file}") for key, text in read_file(file).items()}
+    variables = {PREFIX + key.upper(): key for key in PARSERS}
+    found |= {
+        key: (environment[name], f"in {name}") for name, key in variables.items() if environment.get(name, "") != ""
+    }
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    found |= {key: (_text(value), "on the command line") for key, value in given.items()}
+    return _settings(found)
+
+
+def read_file(file: pathlib.Path) -> dict[str, str]:
+    """Keys and texts of a YAML mapping: no nesting, no aliases, no key twice. Raises ConfigError."""
+    try:
+        with file.open("rb") as opened:
+            raw = opened.read(MAX_FILE + 1)
+        if len(raw) > MAX_FILE:
+            raise ConfigError(f"cannot read {file}: it is larger than {MAX_FILE} bytes")
+        content = yaml.load(raw, _StrictLoader)  # noqa: TID251, S506 — this is the one loader, on BaseLoader: text only
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror}; give another file with --config") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {file}: {error}") from error
+    if not content:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"cannot read {file}: it must hold `key: value` lines")
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise ConfigError(f"cannot use {key!r} in {file}: its value must be one text")
+    return content
+
+
+class _StrictLoader(yaml.BaseLoader):
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
+        if twice is not None:
+            raise yaml.YAMLError(f"the key {twice!r} stands there twice")
+        return super().construct_mapping(node, deep=deep)
+
+
+def _settings(found: Mapping[str, tuple[str, str]]) -> Settings:
+    typed: dict[str, Any] = {}
+    for key, (text, source) in found.items():
+        if key not in PARSERS:
+            raise ConfigError(f"cannot use {key!r} {source}: no such setting; there are {', '.join(sorted(PARSERS))}")
+        try:
+            typed[key] = PARSERS[key](text)
+        except ValueError as error:
+            raise ConfigError(f"cannot use {key} = {text!r} {source}: {error}") from None
+    if "data_dir" not in typed:
+        raise ConfigError(f"cannot start: data_dir is missing; set it in the file, as {PREFIX}DATA_DIR or --data-dir")
+    return Settings(**typed)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _path(text: str) -> pathlib.Path:
+    if not text or "\0" in text:
+        raise ValueError("must be a path")
+    return pathlib.Path(text).expanduser().absolute()
+
+
+def _optional_path(text: str) -> pathlib.Path | None:
+    return _path(text) if text else None
+
+
+def _host(text: str) -> str:
+    if not HOST.fullmatch(text):
+        raise ValueError("must be a host name or an address")
+    return text
+
+
+def _optional_host(text: str) -> str:
+    return _host(text) if text else ""
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _flag(text: str) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if text.lower() not in words:
+        raise ValueError("must be true or false")
+    return words[text.lower()]
+
+
+def _url(text: str) -> str:
+    parts = urllib.parse.urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("must be an address such as http://127.0.0.1:8081")
+    if parts.port == 0:
+        raise ValueError("must not have port 0")
+    return text.rstrip("/")
+
+
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "data_dir": _path,
+    "api_host": _host,
+    "api_port": _whole(0, 65535),
+    "hub_host": _host,
+    "hub_port": _whole(0, 65535),
+    "enrol_port": _whole(0, 65535),
+    "public_hub_address": _optional_host,
+    "admin_email": str,
+    "admin_password_file": _optional_path,
+    "join_token_file": _optional_path,
+    "allow_file_remotes": _flag,
+    "proxy_url": _url,
+    "trusted_hops": _whole(0, 10),
+    "rate_limit_user": _whole(1, 999_999_999),
+    "rate_limit_anonymous": _whole(1, 999_999_999),
+}

@@ -81,6 +81,7 @@ class Deployments:
             if config == old.config:
                 return await views.load_one(tx, self._context.proxy_url, old), False
             new = await releases.roll_out(self._context, tx, old, service, config)
+            await _follow_port(tx, service, config.port)
             await self._context.audit(tx, principal, "deployment.updated", old.id, release=new.release)
             view = await views.load_one(tx, self._context.proxy_url, new)
         self._context.notifier.instance_changed(service.instance_id)
@@ -160,6 +161,13 @@ class Deployments:
             service, run=values.Run.REMOVED, generation=service.generation + 1, updated_at=now
         )
         await tx.update_service(changed)
+
+
+async def _follow_port(tx: ports.Transaction, service: values.Service, port: int) -> None:
+    """Routes name the declared port; when that changes they go along."""
+    for route in (await tx.routes_of([service.id])).get(service.id, ()):
+        if route.port != port:
+            await tx.update_route(dataclasses.replace(route, port=port))
 
 
 async def _name_taken(tx: ports.Transaction, name: str, project: values.Project) -> errors.ConflictError:

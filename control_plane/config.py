@@ -25,6 +25,7 @@ class ConfigError(Exception):
 class Settings:
     """Port 0 means any free one. `proxy_url` is where browsers reach the managed proxy; limits are for an hour.
 
+    With `local_instance` the control plane is ready only while an instance is online.
     `public_hub_address` (host or host:port) is what agents on other machines dial; empty means `hub_host`.
     """
 
@@ -43,6 +44,7 @@ class Settings:
     trusted_hops: int = 0
     rate_limit_user: int = 1000
     rate_limit_anonymous: int = 60
+    local_instance: bool = False
 
     @property
     def database(self) -> pathlib.Path:
@@ -183,4 +185,5 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "trusted_hops": _whole(0, 10),
     "rate_limit_user": _whole(1, 999_999_999),
     "rate_limit_anonymous": _whole(1, 999_999_999),
+    "local_instance": _flag,
 }

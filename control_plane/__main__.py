@@ -1,0 +1,58 @@
+"""`dployr-control-plane`: stores what is wanted, serves the API, and tells the agents."""
+
+import argparse
+import asyncio
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from control_plane import config, errors, wiring
+
+
+def main() -> int:
+    """The exit code: 0 after a wished stop, 1 when it cannot work, 2 for bad settings."""
+    try:
+        settings = settings_of(sys.argv[1:])
+    except config.ConfigError as error:
+        sys.stderr.write(f"dployr-control-plane: {error}\n")
+        return 2
+    try:
+        asyncio.run(wiring.run(settings))
+    except (errors.DployrError, config.ConfigError, OSError) as error:
+        sys.stderr.write(f"dployr-control-plane: {error}\n")
+        return 1
+    return 0
+
+
+def settings_of(argv: Sequence[str]) -> config.Settings:
+    """Settings from the flags over environment and file. Raises ConfigError; exits with 2 for unknown flags."""
+    parser = argparse.ArgumentParser(prog="dployr-control-plane", description="The control plane of dployr.")
+    parser.add_argument("command", choices=["run"], nargs="?", default="run")
+    parser.add_argument("--config", type=pathlib.Path, help="YAML file with settings")
+    for name in ("--data-dir", "--proxy-url", "--admin-email", "--admin-password-file", "--join-token-file"):
+        parser.add_argument(name)
+    for name in ("--api", "--hub", "--enrol"):
+        parser.add_argument(name, metavar="HOST:PORT")
+    for name in ("--allow-file-remotes", "--local-instance"):
+        parser.add_argument(name, action="store_const", const=True)
+    given: dict[str, Any] = vars(parser.parse_args(argv))
+    file = given.pop("config")
+    given.pop("command")
+    for key in ("api", "hub", "enrol"):
+        given |= _address(key, given.pop(key))
+    return config.load(file, os.environ, given)
+
+
+def _address(key: str, text: str | None) -> dict[str, str]:
+    if text is None:
+        return {}
+    host, colon, port = text.rpartition(":")
+    if not colon or not host:
+        raise config.ConfigError(f"cannot use --{key} {text!r}: write HOST:PORT")
+    return {f"{key}_port": port} | ({} if key == "enrol" else {f"{key}_host": host.strip("[]")})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

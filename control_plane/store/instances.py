@@ -1,0 +1,60 @@
+"""Rows of instances, of the tokens with which they join, and of what they measured last."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from control_plane.domain import values
+from control_plane.store import tables
+from control_plane.store.queries import Queries, page
+
+
+def instance_of(row: sa.Row[Any]) -> values.Instance:
+    return values.Instance(
+        id=row.id,
+        name=row.name,
+        epoch=row.epoch,
+        online=row.online,
+        last_seen=row.last_seen,
+        agent_version=row.agent_version,
+        boot_id=row.boot_id,
+        facts=row.facts,
+        created_at=row.created_at,
+    )
+
+
+class InstanceQueries(Queries):
+    async def find_instance(self, id_or_name: str) -> values.Instance | None:
+        row = await self._named(tables.instances, id_or_name)
+        return instance_of(row) if row else None
+
+    async def list_instances(self, after: str | None, limit: int) -> Sequence[values.Instance]:
+        table = tables.instances
+        return [instance_of(row) for row in await self._all(page(sa.select(table), table, after, limit))]
+
+    async def insert_instance(self, instance: values.Instance) -> bool:
+        return await self._insert(tables.instances, dataclasses.asdict(instance))
+
+    async def update_instance(self, instance: values.Instance) -> None:
+        await self._replace(tables.instances, dataclasses.asdict(instance))
+
+    async def insert_join_token(self, digest: str, expires_at: float) -> None:
+        await self._insert(tables.join_tokens, {"digest": digest, "expires_at": expires_at})
+
+    async def spend_join_token(self, digest: str, now: float) -> bool:
+        table = tables.join_tokens
+        spent = await self._first(sa.delete(table).where(table.c.digest == digest).returning(table.c.expires_at))
+        return spent is not None and now < spent.expires_at
+
+    async def put_sample(self, sample: values.Sample) -> None:
+        table, row = tables.samples, dataclasses.asdict(sample)
+        if not await self._insert(table, row):
+            await self._connection.execute(
+                sa.update(table).where(table.c.instance_id == sample.instance_id).values(row)
+            )
+
+    async def get_sample(self, instance_id: str) -> values.Sample | None:
+        row = await self._first(sa.select(tables.samples).where(tables.samples.c.instance_id == instance_id))
+        return values.Sample(row.instance_id, row.time, row.families, row.exposition) if row else None

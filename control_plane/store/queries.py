@@ -1,0 +1,53 @@
+"""What the queries of all resources share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from control_plane.domain import paging
+
+
+class Queries:
+    """The base of each resource's queries: one connection, inside one transaction."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def _first(self, query: sa.Executable) -> sa.Row[Any] | None:
+        return (await self._connection.execute(query)).first()
+
+    async def _all(self, query: sa.Executable) -> Sequence[sa.Row[Any]]:
+        return (await self._connection.execute(query)).all()
+
+    async def _named(self, table: sa.Table, id_or_name: str, *conditions: sa.ColumnElement[bool]) -> sa.Row[Any] | None:
+        """The row of that id, else the oldest of that name."""
+        same_id = table.c.id == id_or_name
+        query = sa.select(table).where(sa.or_(same_id, table.c.name == id_or_name), *conditions)
+        return await self._first(query.order_by(same_id.desc(), table.c.created_at, table.c.id).limit(1))
+
+    async def _insert(self, table: sa.Table, row: dict[str, Any]) -> bool:
+        """False when a unique value is taken; the databases do not say which, and we do not read their words."""
+        made = postgresql.insert(table) if self._connection.dialect.name == "postgresql" else sqlite.insert(table)
+        key = next(iter(table.primary_key.columns))
+        return await self._first(made.values(row).on_conflict_do_nothing().returning(key)) is not None
+
+    async def _replace(self, table: sa.Table, row: dict[str, Any]) -> None:
+        await self._connection.execute(sa.update(table).where(table.c.id == row["id"]).values(row))
+
+
+def page(query: sa.Select[Any], table: sa.Table, after: str | None, limit: int) -> sa.Select[Any]:
+    """`query` in the order of creation, behind the position `after`."""
+    if after is not None:
+        created_at, object_id = paging.split(after)
+        here = sa.tuple_(table.c.created_at, table.c.id)
+        there = sa.tuple_(sa.bindparam(None, created_at, table.c.created_at.type), sa.literal(object_id))
+        query = query.where(here > there)
+    return query.order_by(table.c.created_at, table.c.id).limit(limit)
+
+
+def where_given(query: sa.Select[Any], **wanted: tuple[sa.ColumnElement[Any], str | None]) -> sa.Select[Any]:
+    """`query` with `column == value` for each value that is not None."""
+    return query.where(*(column == value for column, value in wanted.values() if value is not None))

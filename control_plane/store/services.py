@@ -1,0 +1,90 @@
+"""Rows of services."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from control_plane.domain import values
+from control_plane.store import tables
+from control_plane.store.queries import Queries, page, where_given
+
+
+def service_of(row: sa.Row[Any]) -> values.Service:
+    return values.Service(
+        id=row.id,
+        deployment_id=row.deployment_id,
+        project_id=row.project_id,
+        name=row.name,
+        instance_id=row.instance_id,
+        run=values.Run(row.run),
+        restart=row.restart,
+        generation=row.generation,
+        acknowledged=row.acknowledged,
+        observed=observed_of(row.observed, row.reported_at),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def row_of_service(service: values.Service) -> dict[str, Any]:
+    return {
+        "id": service.id,
+        "deployment_id": service.deployment_id,
+        "project_id": service.project_id,
+        "name": service.name,
+        "instance_id": service.instance_id,
+        "run": service.run.value,
+        "restart": service.restart,
+        "generation": service.generation,
+        "acknowledged": service.acknowledged,
+        "observed": document_of(service.observed),
+        "reported_at": service.observed.reported_at,
+        "created_at": service.created_at,
+        "updated_at": service.updated_at,
+    }
+
+
+def observed_of(document: dict[str, Any], reported_at: values.Time | None) -> values.Observed:
+    processes = tuple(values.Process(**one) for one in document["processes"])
+    return values.Observed(**{**document, "processes": processes, "reported_at": reported_at})
+
+
+def document_of(observed: values.Observed) -> dict[str, Any]:
+    document = dataclasses.asdict(observed)
+    del document["reported_at"]
+    return document
+
+
+class ServiceQueries(Queries):
+    async def find_service(self, id_or_name: str) -> values.Service | None:
+        row = await self._named(tables.services, id_or_name)
+        return service_of(row) if row else None
+
+    async def list_services(
+        self, project_id: str | None, name: str | None, after: str | None, limit: int
+    ) -> Sequence[values.Service]:
+        table = tables.services
+        query = where_given(sa.select(table), project=(table.c.project_id, project_id), name=(table.c.name, name))
+        return [service_of(row) for row in await self._all(page(query, table, after, limit))]
+
+    async def list_services_of_instance(self, instance_id: str) -> Sequence[values.Service]:
+        table = tables.services
+        query = sa.select(table).where(table.c.instance_id == instance_id).order_by(table.c.created_at, table.c.id)
+        return [service_of(row) for row in await self._all(query)]
+
+    async def services_by_id(self, service_ids: Sequence[str]) -> Mapping[str, values.Service]:
+        rows = await self._all(sa.select(tables.services).where(tables.services.c.id.in_(service_ids)))
+        return {row.id: service_of(row) for row in rows}
+
+    async def count_services(self) -> Mapping[str, int]:
+        column = tables.services.c.instance_id
+        rows = await self._all(sa.select(column, sa.func.count().label("services")).group_by(column))
+        return {row.instance_id: row.services for row in rows}
+
+    async def insert_service(self, service: values.Service) -> None:
+        await self._connection.execute(sa.insert(tables.services).values(row_of_service(service)))
+
+    async def update_service(self, service: values.Service) -> None:
+        await self._replace(tables.services, row_of_service(service))

@@ -1,0 +1,1 @@
+"""From a release's description to a sealed directory: source, toolchain, build, seal, reuse."""

@@ -1,0 +1,67 @@
+"""Short-lived child processes of the builder: argument list, given environment, deadline, bounded output, no leftovers."""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import pathlib
+import signal
+from collections.abc import Mapping, Sequence
+
+MAX_OUTPUT = 1 << 20
+
+
+class ChildTimeoutError(Exception):
+    """The deadline passed; the whole process group is gone."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ended:
+    """How a child ended; each output holds its last MAX_OUTPUT bytes."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def last_line(self) -> str:
+        """What the program said last, for an error's sentence."""
+        lines = [line.strip() for line in (self.stderr or self.stdout).splitlines() if line.strip()]
+        return lines[-1][:500] if lines else f"exit code {self.code}"
+
+
+async def run(
+    arguments: Sequence[str], env: Mapping[str, str], deadline_s: float, cwd: pathlib.Path | None = None
+) -> Ended:
+    """Run to the end in a session of its own, which is killed whole at the deadline and on cancellation.
+
+    Raises ChildTimeoutError; OSError when it cannot be started.
+    """
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(
+        *arguments, env=env, cwd=cwd, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
+    )
+    try:
+        async with asyncio.timeout(deadline_s):
+            stdout, stderr, code = await asyncio.gather(_tail(child.stdout), _tail(child.stderr), child.wait())
+    except TimeoutError as error:
+        await _kill(child)
+        raise ChildTimeoutError(f"{arguments[0]} did not end within {deadline_s:g} s") from error
+    except BaseException:
+        await _kill(child)
+        raise
+    return Ended(code, stdout, stderr)
+
+
+async def _tail(stream: asyncio.StreamReader | None) -> str:
+    kept = b""
+    while stream is not None and (chunk := await stream.read(1 << 16)):
+        kept = (kept + chunk)[-MAX_OUTPUT:]
+    return kept.decode(errors="replace")
+
+
+async def _kill(child: asyncio.subprocess.Process) -> None:
+    """The whole group: it still exists, because its leader is not reaped or a member of it holds our pipes."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    await asyncio.shield(child.wait())

@@ -1,0 +1,1 @@
+"""The control plane's end of the wire to the agents: enrolment, one stream per agent, log relay."""

@@ -1,0 +1,89 @@
+"""`dployr deploy`: create a deployment or change it, then follow its release to the end."""
+
+from typing import Any
+
+import click
+
+from dployr import client, errors
+from dployr.cli import follow, get, output
+from dployr.cli.session import Session, json_option
+
+NOT_FOUND = 404
+
+
+@click.command()
+@click.option("--name", required=True, help="An existing one is changed: only what is given.")
+@click.option("--project")
+@click.option("--source", type=click.Choice(["remote", "local", "image", "docker"]))
+@click.option("--remote", help="https:// address of a git repository.")
+@click.option("--branch")
+@click.option("--commit", help="Instead of the head of the branch.")
+@click.option("--runtime", help="nodejs, python, static, …")
+@click.option("--version", help="Of the runtime.")
+@click.option("--build-cmd")
+@click.option("--run-cmd")
+@click.option("--working-dir", help="The application's directory in the repository.")
+@click.option("--static-dir", help="What a static site serves.")
+@click.option("--port", type=click.IntRange(1, 65535), help="The declared port; the app listens on $PORT.")
+@click.option("--env", "-e", multiple=True, metavar="KEY=VALUE", help="Repeat for more.")
+@click.option("--health-path", help="Must answer 2xx or 3xx before a release goes live.")
+@click.option("--domain", help="Send this domain to the service.")
+@click.option("--no-follow", is_flag=True, help="Return when it is accepted.")
+@click.option("--timeout", default=900.0, show_default=True, help="Seconds to follow.")
+@json_option
+@click.pass_obj
+def deploy(session: Session, /, domain: str | None, no_follow: bool, timeout: float, **options: Any) -> None:
+    """Create or change a deployment; ends when its release is live (0) or failed (1)."""
+    fields = fields_of(options)
+    with session.client() as http:
+        before, found = apply(http, fields)
+        if domain:
+            _route(http, found, domain)
+        if not no_follow:
+            number = int(found["release"])
+            if number == before:
+                click.echo(f"nothing changes: release {number} stays the newest", err=True)
+            follow.follow(http, str(found["id"]), number, timeout=timeout, quiet=session.as_json)
+        found = http.deployments.get(str(found["id"]))
+    if session.as_json:
+        output.print_json(found)
+    else:
+        get.show(found)
+
+
+def fields_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The API's fields of what was given on the command line."""
+    fields = {key: value for key, value in options.items() if value not in (None, ())}
+    if "env" in fields:
+        fields["env"] = dict(_pair(text) for text in fields["env"])
+    if "health_path" in fields:
+        fields["health_check"] = {"kind": "http", "path": fields.pop("health_path")}
+    return fields
+
+
+def apply(http: client.Client, fields: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Create or change; (the newest release before, 0 for none, and the deployment after)."""
+    name = fields["name"]
+    try:
+        old = http.deployments.get(name)
+    except errors.ApiError as error:
+        if error.status != NOT_FOUND:
+            raise
+        return 0, http.deployments.create(**{"source": "remote", **fields})
+    changes = {key: value for key, value in fields.items() if key != "name"}
+    return int(old["release"]), http.deployments.update(str(old["id"]), **changes)
+
+
+def _route(http: client.Client, found: dict[str, Any], domain: str) -> None:
+    """Send `domain` to the service, unless it already goes there."""
+    service_id = found["service_id"]
+    routes = [route for route in http.routes.list() if route["domain"] == domain.lower()]
+    if not any(route["service_id"] == service_id for route in routes):
+        http.routes.create(domain, service_id, int(found["port"]))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--env")
+    return key, value

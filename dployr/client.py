@@ -1,0 +1,307 @@
+"""The Python client of the REST API: one method per endpoint, plain JSON objects in and out.
+
+    client = Client("http://127.0.0.1:8080")
+    client.login("admin@localhost", password)
+    client.deployments.create(name="hello", source="remote", ...)
+
+Raises `ApiError` for an answer that is no success and `Unreachable` for none at all. It repeats nothing by itself.
+Not for use from several threads, but for `release_log` and `logs`, which hold a connection of their own.
+"""
+
+import contextlib
+import json
+import socket
+import urllib.parse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+from dployr.errors import ApiError, Unreachable
+
+if TYPE_CHECKING:
+    import httpx2
+
+Json = dict[str, Any]
+
+CONNECT_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 30.0
+SILENCE_TIMEOUT_S = 45.0  # of a followed stream: the server's heartbeat comes every 15 s
+PAGE = 200
+
+
+class Client:
+    """A signed-in session with one server. `transport` is what httpx2 calls a transport, for tests and special nets."""
+
+    def __init__(
+        self, base_url: str, token: str | None = None, transport: "httpx2.BaseTransport | None" = None
+    ) -> None:
+        import httpx2  # 50 to 125 ms: only when something is asked
+
+        self.base_url = base_url.rstrip("/")
+        self.token = token
+        host = urllib.parse.urlsplit(self.base_url).hostname or ""
+        self._http = httpx2.Client(
+            base_url=self.base_url,
+            transport=transport,
+            timeout=httpx2.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            trust_env=host not in {"127.0.0.1", "localhost", "::1"},  # a proxy never stands before this machine itself
+            headers={"Accept": "application/json"},
+        )
+        self.deployments = Deployments(self)
+        self.services = Services(self)
+        self.instances = Instances(self)
+        self.routes = Routes(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def login(self, email: str, password: str) -> Json:
+        """Sign in and use the access token from now on; the answer holds it with its refresh token and lifetime."""
+        answer = self.call("POST", "/v1/auth/login", body={"email": email, "password": password})
+        self.token = str(answer["access_token"])
+        return answer
+
+    def ready(self) -> bool:
+        """Whether the server takes work now."""
+        return self._send("GET", "/ready").status_code == 200
+
+    def health(self) -> bool:
+        """Whether the server's process is alive."""
+        return self._send("GET", "/health").status_code == 200
+
+    def version(self) -> Json:
+        return self.call("GET", "/v1/version")
+
+    def call(self, method: str, path: str, *, query: Json | None = None, body: Json | None = None) -> Json:
+        """One request; the object that was answered, {} for an empty answer."""
+        response = self._send(method, path, query=query, body=body)
+        if not response.is_success:
+            raise _api_error(response)
+        if not response.content:
+            return {}
+        return _object(response)
+
+    def items(self, path: str, query: Json | None = None) -> Iterator[Json]:
+        """Every object of a list, page by page."""
+        cursor = None
+        while True:
+            page = self.call("GET", path, query={"limit": PAGE, **(query or {}), "cursor": cursor})
+            yield from page["data"]
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                return
+
+    @contextlib.contextmanager
+    def stream(self, path: str, query: Json) -> Iterator["Lines"]:
+        """An NDJSON answer while it comes."""
+        import httpx2
+
+        timeout = httpx2.Timeout(SILENCE_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        headers = {**self._headers(), "Accept": "application/x-ndjson"}
+        with contextlib.ExitStack() as stack:
+            try:
+                response = stack.enter_context(
+                    self._http.stream("GET", path, params=_params(query), headers=headers, timeout=timeout)
+                )
+                if not response.is_success:
+                    response.read()
+                    raise _api_error(response)
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+                raise self._unreachable(error) from error
+            yield Lines(self._lines(response), response.extensions.get("network_stream"))
+
+    def _lines(self, response: "httpx2.Response") -> Iterator[Json]:
+        import httpx2
+
+        try:
+            for line in response.iter_lines():
+                value = json.loads(line) if line.strip() else None
+                if isinstance(value, dict) and value:  # the heartbeat is an empty line or object
+                    yield value
+        except (httpx2.HTTPError, httpx2.StreamError, json.JSONDecodeError) as error:
+            raise self._unreachable(error) from error
+
+    def _send(
+        self, method: str, path: str, *, query: Json | None = None, body: Json | None = None
+    ) -> "httpx2.Response":
+        import httpx2
+
+        try:
+            return self._http.request(method, path, params=_params(query), json=body, headers=self._headers())
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise self._unreachable(error) from error
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        why = str(error) or type(error).__name__
+        return Unreachable(f"cannot reach {self.base_url}: {why}; is the server up, and is this its address?")
+
+
+class Lines:
+    """The objects of a log. `cut` ends a followed one from another thread: its reader then gets `Unreachable`."""
+
+    def __init__(self, lines: Iterator[Json], connection: Any = None) -> None:
+        self._lines = lines
+        self._connection = connection
+
+    def __iter__(self) -> Iterator[Json]:
+        return self._lines
+
+    def cut(self) -> None:
+        raw = self._connection.get_extra_info("socket") if self._connection is not None else None
+        if raw is not None:
+            with contextlib.suppress(OSError):
+                raw.shutdown(socket.SHUT_RDWR)
+
+
+class Deployments:
+    """What users declare. `name` stands for an id or a name wherever one is taken."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, **fields: Any) -> Json:
+        return self._client.call("POST", "/v1/deployments", body=fields)
+
+    def list(self, project: str | None = None, name: str | None = None, status: str | None = None) -> Iterator[Json]:
+        return self._client.items("/v1/deployments", {"project": project, "name": name, "status": status})
+
+    def get(self, name: str) -> Json:
+        return self._client.call("GET", _path("/v1/deployments", name))
+
+    def update(self, name: str, **changes: Any) -> Json:
+        """Only the fields given change; `env` merges per key, and None there deletes one."""
+        return self._client.call("PUT", _path("/v1/deployments", name), body=changes)
+
+    def delete(self, name: str) -> Json:
+        return self._client.call("DELETE", _path("/v1/deployments", name))
+
+    def releases(self, name: str) -> Iterator[Json]:
+        return self._client.items(_path("/v1/deployments", name, "releases"))
+
+    def release(self, name: str, number: int) -> Json:
+        return self._client.call("GET", _path("/v1/deployments", name, "releases", str(number)))
+
+    @contextlib.contextmanager
+    def release_log(
+        self, name: str, number: int, *, tail: int | None = None, after_seq: int | None = None, follow: bool = False
+    ) -> Iterator[Lines]:
+        """The build log of one release, as a context that gives its lines."""
+        path = _path("/v1/deployments", name, "releases", str(number), "logs")
+        with _log(self._client, path, {"tail": tail, "after_seq": after_seq}, follow=follow) as lines:
+            yield lines
+
+
+class Services:
+    """The running side of deployments."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self, project: str | None = None) -> Iterator[Json]:
+        return self._client.items("/v1/services", {"project": project})
+
+    def get(self, name: str) -> Json:
+        return self._client.call("GET", _path("/v1/services", name))
+
+    def status(self, name: str) -> Json:
+        return self._client.call("GET", _path("/v1/services", name, "status"))
+
+    def start(self, name: str) -> Json:
+        return self._client.call("POST", _path("/v1/services", name, "start"))
+
+    def stop(self, name: str) -> Json:
+        return self._client.call("POST", _path("/v1/services", name, "stop"))
+
+    def restart(self, name: str) -> Json:
+        return self._client.call("POST", _path("/v1/services", name, "restart"))
+
+    @contextlib.contextmanager
+    def logs(
+        self, name: str, *, tail: int | None = None, after_seq: int | None = None, follow: bool = False
+    ) -> Iterator[Lines]:
+        """The service's log, as a context that gives its lines: seq, ts, stream, process, release, line, or gap."""
+        query = {"tail": tail, "after_seq": after_seq}
+        with _log(self._client, _path("/v1/services", name, "logs"), query, follow=follow) as lines:
+            yield lines
+
+
+class Instances:
+    """Hosts with an agent."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self) -> Iterator[Json]:
+        return self._client.items("/v1/instances")
+
+    def get(self, name: str) -> Json:
+        return self._client.call("GET", _path("/v1/instances", name))
+
+    def metrics(self, name: str) -> Json:
+        return self._client.call("GET", _path("/v1/instances", name, "metrics"))
+
+
+class Routes:
+    """Domains sent to services."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self) -> Iterator[Json]:
+        return self._client.items("/v1/proxy/routes")
+
+    def create(self, domain: str, service_id: str, port: int) -> Json:
+        body = {"domain": domain, "service_id": service_id, "port": port}
+        return self._client.call("POST", "/v1/proxy/routes", body=body)
+
+    def delete(self, route_id: str) -> Json:
+        return self._client.call("DELETE", _path("/v1/proxy/routes", route_id))
+
+
+@contextlib.contextmanager
+def _log(client: Client, path: str, query: Json, *, follow: bool) -> Iterator[Lines]:
+    """Lines of a log endpoint: streamed while following, one page otherwise."""
+    if follow:
+        with client.stream(path, {**query, "follow": "true"}) as lines:
+            yield lines
+    else:
+        yield Lines(iter(client.call("GET", path, query=query)["data"]))
+
+
+def _path(base: str, *parts: str) -> str:
+    return "/".join([base, *(urllib.parse.quote(part, safe="") for part in parts)])
+
+
+def _params(query: Json | None) -> dict[str, str]:
+    return {key: str(value) for key, value in (query or {}).items() if value is not None}
+
+
+def _object(response: "httpx2.Response") -> Json:
+    """The JSON object of an answer; something else there is no answer of ours."""
+    try:
+        value = response.json()
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise Unreachable(f"cannot use the answer of {response.url}: it is not dployr's; check the server's address")
+    return value
+
+
+def _api_error(response: "httpx2.Response") -> ApiError:
+    """The error envelope as an exception; an answer without one (a proxy's 502) keeps its status."""
+    try:
+        envelope = response.json()
+        error = envelope["error"]
+        code, message, details = str(error["code"]), str(error["message"]), error.get("details") or {}
+        request_id = str(envelope.get("request_id") or response.headers.get("X-Request-Id", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ApiError(response.status_code, "unknown", f"{response.url} answered {response.status_code}", {}, "")
+    return ApiError(response.status_code, code, message, details, request_id)

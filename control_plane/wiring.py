@@ -1,0 +1,172 @@
+"""The control plane's composition root: one loop, started and stopped in order. The only file that may import all.
+
+Start: store (migrations), operator, hub, web. Stop: web refuses new work and ends followers, then hub, then store.
+"""
+
+import asyncio
+import contextlib
+import os
+import pathlib
+import signal
+from collections.abc import AsyncIterator
+
+import structlog
+
+from control_plane import clock as clocks
+from control_plane import errors, ports
+from control_plane.certificates.authority import Authority
+from control_plane.config import Settings
+from control_plane.domain import instance
+from control_plane.hub import parts
+from control_plane.hub.relay import Relay
+from control_plane.hub.server import HubServer
+from control_plane.hub.settings import HubSettings
+from control_plane.notifier import LocalNotifier
+from control_plane.services.accounts import Accounts
+from control_plane.services.context import Context, ensure_defaults
+from control_plane.services.deployments import Deployments
+from control_plane.services.desired import DesiredState
+from control_plane.services.instances import Instances
+from control_plane.services.logs import Logs
+from control_plane.services.routes import Routes
+from control_plane.services.services import Services
+from control_plane.services.status import Status
+from control_plane.store import open_store
+from control_plane.web import server
+from control_plane.web.app import AppServices, HttpSettings, Readiness, create_app
+from control_plane.web.core import Core
+
+log = structlog.get_logger()
+ALL = 200
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises DployrError when it cannot begin."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stop = _stop_event()
+    clock, ids = clocks.SystemClock(), clocks.SystemIds()
+    async with _store(settings, clock) as store:
+        context = Context(store, LocalNotifier(), clock, ids, settings.proxy_url, settings.allow_file_remotes)
+        await ensure_defaults(context)
+        accounts = Accounts(context)
+        await _first_operator(settings, accounts)
+        authority = Authority.load_or_create(settings.data_dir / "ca", clock)
+        relay = Relay(ids)
+        async with _hub(settings, context, authority, relay):
+            await _join_token(settings, context, authority)
+            app = create_app(
+                _use_cases(context, accounts, relay), Core(asyncio.get_running_loop()).call, _http(settings)
+            )
+            await server.serve(
+                app,
+                settings.api_host,
+                settings.api_port,
+                stop,
+                lambda port: log.info("api.listening", host=settings.api_host, port=port),
+            )
+    log.info("control_plane.stopped")
+
+
+def _stop_event() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+@contextlib.asynccontextmanager
+async def _store(settings: Settings, clock: clocks.Clock) -> AsyncIterator[ports.Store]:
+    store = await open_store(settings.database, clock)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _hub(settings: Settings, context: Context, authority: Authority, relay: Relay) -> AsyncIterator[None]:
+    services = parts.Services(
+        desired=DesiredState(context),
+        status=Status(context),
+        instances=Instances(context),
+        audit=parts.StoredAudit(context.store, context.clock),
+        notifier=context.notifier,
+    )
+    addresses = HubSettings(host=settings.hub_host, hub_port=settings.hub_port, enrol_port=settings.enrol_port)
+    hub = HubServer(services, authority, relay, context.clock, addresses)
+    await hub.start()
+    try:
+        yield
+    finally:
+        await hub.stop(2.0)
+
+
+async def _first_operator(settings: Settings, accounts: Accounts) -> None:
+    """Make the first operator from the settings; without one nobody can log in, and /ready says so."""
+    if await accounts.has_admin():
+        return
+    if not settings.admin_email or settings.admin_password_file is None:
+        log.warning("operator.missing", next="start once with admin_email and admin_password_file")
+        return
+    try:
+        password = settings.admin_password_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise errors.InvalidError(
+            f"cannot read admin_password_file {settings.admin_password_file}: {error.strerror}"
+        ) from error
+    await accounts.ensure_admin(settings.admin_email, password)
+
+
+async def _join_token(settings: Settings, context: Context, authority: Authority) -> None:
+    """A fresh single-use token for the host's own agent, as long as no instance has joined."""
+    if settings.join_token_file is None:
+        return
+    async with context.store.read() as tx:
+        if await tx.list_instances(None, 1):
+            return
+    secret = await Instances(context).mint_join_token(None)
+    _write_private(settings.join_token_file, f"{secret}.{authority.fingerprint()}\n")
+
+
+def _write_private(path: pathlib.Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def _use_cases(context: Context, accounts: Accounts, relay: ports.LogRelay) -> AppServices:
+    async def ready() -> Readiness:
+        """The hub listens as long as this runs: wiring serves the API inside its block."""
+        try:
+            async with context.store.read() as tx:
+                operator = await tx.count_users() > 0
+                hosts = await tx.list_instances(None, ALL)
+        except errors.DployrError:
+            return Readiness(database=False, operator=False, hub=True, instances_online=0)
+        now = context.clock.now()
+        online = sum(instance.presented(host, now).online for host in hosts)
+        return Readiness(database=True, operator=operator, hub=True, instances_online=online)
+
+    return AppServices(
+        accounts=accounts,
+        deployments=Deployments(context),
+        services=Services(context),
+        instances=Instances(context),
+        routes=Routes(context),
+        logs=Logs(context, relay),
+        ready=ready,
+        clock=context.clock,
+        ids=context.ids,
+    )
+
+
+def _http(settings: Settings) -> HttpSettings:
+    return HttpSettings(
+        requests_per_hour=settings.rate_limit_user,
+        anonymous_per_hour=settings.rate_limit_anonymous,
+        trusted_hops=settings.trusted_hops,
+        local_instance=settings.local_instance,
+    )

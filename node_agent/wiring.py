@@ -1,0 +1,161 @@
+"""The agent's composition root: one TaskGroup, started and stopped in order. The only file that may import everything.
+
+Stopping never touches the applications: the session ends, the workers end, the journal is closed.
+"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+import structlog
+
+from node_agent import clock as clocks
+from node_agent import config, errors, ports
+from node_agent.builder.build import HostBuilder
+from node_agent.builder.git import Git
+from node_agent.builder.toolchains import Toolchains
+from node_agent.log_reader import LogReader
+from node_agent.metrics.sample import HostSampler
+from node_agent.paths import Paths
+from node_agent.proxy.render import ProxySettings
+from node_agent.proxy.transaction import NginxProxy
+from node_agent.reconciler.host import Host
+from node_agent.reconciler.reconciler import Reconciler
+from node_agent.reconciler.sites import Sites
+from node_agent.session import identity
+from node_agent.session.client import Session
+from node_agent.state.journal import Journal
+from node_agent.supervisor_client import SupervisorClient
+
+log = structlog.get_logger()
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: somebody asked
+    """A signal asked the agent to end."""
+
+
+async def run(settings: config.Settings) -> None:
+    """Work until SIGTERM or SIGINT. Raises AgentError when it cannot begin."""
+    use_pidfds()
+    paths = Paths(settings.data_dir)
+    paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    clock = clocks.SystemClock()
+    try:
+        async with _supervisor(paths) as supervisor, _journal(paths) as journal, asyncio.TaskGroup() as tasks:
+            tasks.create_task(_until_signal(), name="signals")
+            await _begin(settings, paths, clock, supervisor, journal, tasks)
+    except* Stopped:
+        log.info("agent.stopped")
+
+
+async def _begin(
+    settings: config.Settings,
+    paths: Paths,
+    clock: clocks.Clock,
+    supervisor: SupervisorClient,
+    journal: Journal,
+    tasks: asyncio.TaskGroup,
+) -> None:
+    toolchains = Toolchains(paths)
+    builder = HostBuilder(paths, supervisor, Git(paths, allow_file=settings.allow_file_remotes), toolchains, clock)
+    proxy = NginxProxy(paths, supervisor, ProxySettings(settings.proxy_host, settings.proxy_port), clock)
+    reconciler = Reconciler(Host(journal, supervisor, builder, Sites(proxy, journal), clock), tasks)
+    tasks.create_task(reconciler.run(), name="reconciler")
+    sampler = HostSampler(clock)
+    known = await _identity(settings, paths)
+
+    async def facts() -> ports.HostFacts:
+        return await host_facts(sampler, supervisor, toolchains)
+
+    async def sample() -> ports.HostSample:
+        return await asyncio.to_thread(sampler.sample, await supervisor.processes())
+
+    session = Session(
+        settings.hub,
+        known,
+        inbox=reconciler,
+        spool=journal,
+        log_reader=LogReader(paths),
+        facts=facts,
+        samples=sample,
+        clock=clock,
+        chance=clocks.system_chance(),
+    )
+    tasks.create_task(_session(session, reconciler), name="session")
+
+
+async def _session(session: Session, reconciler: Reconciler) -> None:
+    try:
+        await session.run()
+    except errors.FencedError as error:
+        log.error("agent.fenced", error=str(error))
+        await reconciler.fence()
+
+
+async def _identity(settings: config.Settings, paths: Paths) -> identity.Identity:
+    """The stored certificate, or a new one for the join token."""
+    known = identity.load(paths)
+    if known is not None:
+        return known
+    if settings.join_token_file is None:
+        raise errors.AgentError("cannot join: there is no certificate yet; give --join-token-file with a fresh token")
+    try:
+        token = settings.join_token_file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise errors.AgentError(f"cannot read the join token {settings.join_token_file}: {error.strerror}") from error
+    return await identity.enrol(paths, token, settings.enrol)
+
+
+async def host_facts(sampler: ports.Sampler, supervisor: ports.Supervisor, toolchains: Toolchains) -> ports.HostFacts:
+    """What the control plane should know of this host, capabilities as they are really enforced."""
+    hostname, system, cpus, memory, disk, addresses = await asyncio.to_thread(sampler.facts)
+    info = await supervisor.hello()
+    runtimes = await asyncio.to_thread(toolchains.available)
+    return ports.HostFacts(
+        hostname=hostname,
+        os=system,
+        cpus=cpus,
+        memory_bytes=memory,
+        disk_bytes=disk,
+        addresses=addresses,
+        capabilities=info.capabilities,
+        runtimes=tuple((name, ",".join(versions)) for name, versions in sorted(runtimes.items())),
+    )
+
+
+@contextlib.asynccontextmanager
+async def _supervisor(paths: Paths) -> AsyncIterator[SupervisorClient]:
+    client = SupervisorClient(paths)
+    try:
+        await client.connect(timeout=30.0)
+        yield client
+    finally:
+        await client.close()
+
+
+@contextlib.asynccontextmanager
+async def _journal(paths: Paths) -> AsyncIterator[Journal]:
+    journal = await Journal.open(paths.journal)
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+async def _until_signal() -> None:
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked.set)
+    await asked.wait()
+    raise Stopped
+
+
+def use_pidfds() -> None:
+    """Python 3.11 would start a thread for each child; later versions use pidfds by themselves."""
+    if sys.version_info < (3, 12):
+        watcher = asyncio.PidfdChildWatcher()
+        watcher.attach_loop(asyncio.get_running_loop())
+        asyncio.set_child_watcher(watcher)

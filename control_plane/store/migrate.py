@@ -25,6 +25,10 @@ class SchemaTooNewError(errors.DployrError):
     """The database was written by a newer program; nothing was touched."""
 
 
+class OpenDirectoryError(errors.DployrError):
+    """Others may look into the directory of the database. It is not changed: it may not be ours alone."""
+
+
 class BrokenUpgradeError(errors.DployrError):
     """After the steps some rows would point to nothing; they were taken back."""
 
@@ -39,7 +43,7 @@ def upgrade(path: pathlib.Path, now: datetime.datetime) -> None:
         if not needs_upgrade(connection, path):
             return
         if existed:
-            back_up(path, path.with_name(f"{path.name}.{now:%Y%m%dT%H%M%SZ}.backup"))
+            back_up(path, path.with_name(f"{path.name}.{now:%Y%m%dT%H%M%S.%fZ}.backup"))
         command.upgrade(config(connection), "head")
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
         if broken:
@@ -80,7 +84,10 @@ def back_up(source: pathlib.Path, target: pathlib.Path) -> None:
 
 def _prepare(path: pathlib.Path) -> bool:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.parent.chmod(0o700)
+    if path.parent.stat().st_mode & 0o077:
+        raise OpenDirectoryError(
+            f"cannot keep the database in {path.parent}: others can read it; use a directory of mode 0700"
+        )
     existed = path.exists() and path.stat().st_size > 0
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     path.chmod(0o600)

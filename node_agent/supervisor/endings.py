@@ -1,0 +1,87 @@
+"""Ending whole process trees: ask once, wait, then kill again and again until nothing of the tree is left.
+
+A process group is not enough: what forked, made a session of its own and ignores SIGTERM is found by its marker and by
+descent. All endings under way share one look at /proc per round, and none of them blocks the loop.
+"""
+
+import contextlib
+import dataclasses
+import os
+import signal
+from collections.abc import Callable
+
+from node_agent.clock import Clock
+from node_agent.supervisor import procfs
+from node_agent.supervisor.loop import Loop, Timer
+
+FIRST_LOOK_S, SLOWEST_LOOK_S = 0.01, 0.25
+
+
+@dataclasses.dataclass(slots=True)
+class _Ending:
+    marker: str
+    leader: int
+    deadline: float
+    gone: list[Callable[[], None]]
+
+
+class Endings:
+    """`begin` one per marker; a second one for the same marker joins the first and may only shorten its grace."""
+
+    def __init__(self, loop: Loop, clock: Clock, root: str) -> None:
+        self._loop, self._clock, self._root = loop, clock, root
+        self._endings: dict[str, _Ending] = {}
+        self._timer: Timer | None = None
+        self._pause_s = FIRST_LOOK_S
+
+    def begin(self, marker: str, leader: int, grace_s: float, gone: Callable[[], None]) -> None:
+        """Call `gone` when nothing of the tree is left; kill it after `grace_s`. `leader`: pid of its session or 0."""
+        deadline = self._clock.monotonic() + grace_s
+        ending = self._endings.get(marker)
+        if ending is None:
+            ending = self._endings[marker] = _Ending(marker, leader, deadline, [])
+        ending.leader = ending.leader or leader
+        ending.deadline = min(ending.deadline, deadline)
+        ending.gone.append(gone)
+        self.hurry()
+
+    def hurry(self) -> None:
+        """Look soon: something ended."""
+        if self._endings:
+            self._pause_s = FIRST_LOOK_S
+            self._schedule(0.0)
+
+    def _schedule(self, delay_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.later(delay_s, self._look)
+
+    def _look(self) -> None:
+        snapshot, now = procfs.take_snapshot(self._root), self._clock.monotonic()
+        for ending in tuple(self._endings.values()):
+            tree = snapshot.tree(ending.marker, ending.leader)
+            if tree and now >= ending.deadline:
+                self._kill(ending, tree)
+            elif not tree:
+                del self._endings[ending.marker]
+                for gone in ending.gone:
+                    self._loop.later(0.0, gone)
+        if self._endings:
+            self._pause_s = min(SLOWEST_LOOK_S, self._pause_s * 1.5)
+            soonest = min(ending.deadline for ending in self._endings.values()) - now
+            self._schedule(min(self._pause_s, soonest) if soonest > 0 else FIRST_LOOK_S)
+
+    @staticmethod
+    def _kill(ending: _Ending, tree: list[procfs.Member]) -> None:
+        for member in tree:
+            with contextlib.suppress(OSError):  # not ours to kill: it shows again in the next look
+                procfs.kill(member)
+        ending.deadline = 0.0
+
+
+def signal_group(pid: int, number: signal.Signals) -> None:
+    """Send a signal to the group of a process of ours that is known to live. No-op when it just ended."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        group = os.getpgid(pid)
+        if group != os.getpgrp():
+            os.killpg(group, number)

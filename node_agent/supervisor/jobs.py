@@ -1,0 +1,117 @@
+"""Builds: run one to its end under a deadline, and leave nothing of it behind. Run again rather than adopted."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+
+from node_agent.model.process import JobResult, JobSpec
+from node_agent.supervisor import launch
+from node_agent.supervisor.host import Host
+from node_agent.supervisor.loop import Timer, note
+
+Done = Callable[[JobResult], None]
+JOB_SUFFIX = ".build"
+
+
+@dataclasses.dataclass(slots=True)
+class Job:
+    """`cause` is why it is being ended before its time: timeout or cancelled, else empty."""
+
+    spec: JobSpec
+    done: Done
+    pid: int = 0
+    started: float = 0.0
+    cause: str = ""
+    status: int | None = None
+    deadline: Timer | None = None
+    sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+class Jobs:
+    """The running jobs; of each id at most one."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._jobs: dict[str, Job] = {}
+
+    def run(self, spec: JobSpec, done: Done) -> None:
+        """`done` with the result when nothing of the job is left. A former job of this id is ended first."""
+        self.cancel(spec.id, lambda: self._begin(Job(spec, done)))
+
+    def cancel(self, job_id: str, done: Callable[[], None]) -> None:
+        """Kill the job's tree; `done` when it is gone. At once when there is none."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            done()
+            return
+        self._end(job, "cancelled", done)
+
+    def cancel_all(self, done: Callable[[], None]) -> None:
+        left = list(self._jobs)
+
+        def one_done(job_id: str) -> None:
+            left.remove(job_id)
+            if not left:
+                done()
+
+        for job_id in tuple(left):
+            self.cancel(job_id, lambda job_id=job_id: one_done(job_id))  # type: ignore[misc]
+        if not self._jobs:
+            done()
+
+    def clear(self, markers: list[str]) -> None:
+        """Once at start: end what a former supervisor's jobs left running."""
+        for marker in markers:
+            note("job.left_over", id=marker)
+            self._host.endings.begin(marker, 0, 0.0, lambda: None)
+
+    def _begin(self, job: Job) -> None:
+        spec = job.spec
+        if spec.id in self._jobs:  # two asked at once: the later one wins
+            self.cancel(spec.id, lambda: self._begin(job))
+            return
+        self._jobs[spec.id] = job
+        self._host.logs.open(spec.service_id, "build", spec.release)
+        job.sizes = self._host.logs.sizes(spec.service_id, "build", spec.release)
+        job.started = self._host.clock.monotonic()
+        try:
+            job.pid = launch.spawn(launch.job_launch(self._host.paths, spec))
+        except launch.StartError as error:
+            self._finish(job, JobResult("start_failed", error.code, 0.0, (str(error),)))
+            return
+        self._host.children.expect(job.pid, lambda status: self._ended(job, status))
+        job.deadline = self._host.loop.later(spec.deadline_s, lambda: self._end(job, "timeout", lambda: None))
+        note("job.started", id=spec.id, pid=job.pid)
+
+    def _end(self, job: Job, cause: str, done: Callable[[], None]) -> None:
+        job.cause = job.cause or (cause if job.status is None else "")
+        self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job))
+        self._host.endings.begin(job.spec.id, job.pid, 0.0, done)
+
+    def _ended(self, job: Job, status: int | None) -> None:
+        job.status = status
+        self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job))
+
+    def _gone(self, job: Job) -> None:
+        if self._jobs.get(job.spec.id) is not job:
+            return
+        spec = job.spec
+        code = os.waitstatus_to_exitcode(job.status) if job.status is not None else 0
+        outcome = job.cause or ("exited" if code >= 0 else "signalled")
+        duration = self._host.clock.monotonic() - job.started
+        self._host.logs.close(spec.service_id, "build", spec.release)
+        lines = self._host.logs.last_lines(spec.service_id, "build", spec.release, job.sizes)
+        self._jobs.pop(spec.id)
+        self._report(job, JobResult(outcome, abs(code), duration, lines))
+
+    def _finish(self, job: Job, result: JobResult) -> None:
+        """It never began."""
+        self._host.logs.close(job.spec.service_id, "build", job.spec.release)
+        self._jobs.pop(job.spec.id)
+        self._report(job, result)
+
+    def _report(self, job: Job, result: JobResult) -> None:
+        if job.deadline is not None:
+            job.deadline.cancel()
+        note("job.ended", id=job.spec.id, outcome=result.outcome, code=result.code)
+        job.done(result)

@@ -1,0 +1,178 @@
+"""From a description to a running program: its environment, its directory, its output files, the spawn.
+
+This is the only module in which a text for a shell exists: `run_cmd` and `build_cmd`, given whole to /bin/sh as one
+argument. The supervisor has one thread, so it may step into the program's directory for the time of the spawn; that
+way the directory that was checked is the one that is used.
+"""
+
+import dataclasses
+import errno
+import os
+import pathlib
+import signal
+
+from node_agent.model.process import JobSpec, ProcessSpec
+from node_agent.paths import Paths
+from node_agent.supervisor import procfs
+
+BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
+RESERVED = frozenset({"PORT", "HOME"})
+RESERVED_PREFIX = "DPLOYR_"
+
+
+class StartError(Exception):
+    """The program cannot be started; `code` is an errno."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Launch:
+    """All that a spawn needs. `directory` must lie inside `tree` once every link is followed."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    tree: pathlib.Path
+    directory: str
+    stdout: pathlib.Path
+    stderr: pathlib.Path
+
+
+def process_launch(paths: Paths, spec: ProcessSpec) -> Launch:
+    """How a process of a release is started. Raises StartError."""
+    service_id, release = spec.id.service_id, spec.id.release
+    tree = paths.release_tree(service_id, release)
+    own = {
+        "PORT": str(spec.port),
+        "HOME": str(paths.home(service_id)),
+        "DPLOYR_SERVICE": service_id,
+        "DPLOYR_RELEASE": str(release),
+        "DPLOYR_COMMIT": spec.commit,
+        procfs.MARKER: str(spec.id),
+        procfs.ROOT: str(paths.root),
+    }
+    return Launch(
+        argv=("/bin/sh", "-c", spec.command),
+        env=_environment(_search_path(paths, tree, spec.working_dir, spec.toolchain), spec.env, own),
+        tree=tree,
+        directory=spec.working_dir,
+        stdout=paths.log_file(service_id, spec.id.name, release, "stdout"),
+        stderr=paths.log_file(service_id, spec.id.name, release, "stderr"),
+    )
+
+
+def job_launch(paths: Paths, job: JobSpec) -> Launch:
+    """How a build is started. Raises StartError."""
+    tree = paths.build_tree(job.service_id, job.release)
+    wanted = (
+        ("CI", "1"),
+        ("npm_config_cache", str(paths.cache / "npm")),
+        ("PIP_CACHE_DIR", str(paths.cache / "pip")),
+        *job.env,
+    )
+    own = {
+        "HOME": str(paths.home(job.service_id)),
+        "DPLOYR_SERVICE": job.service_id,
+        "DPLOYR_RELEASE": str(job.release),
+        procfs.MARKER: job.id,
+        procfs.ROOT: str(paths.root),
+    }
+    return Launch(
+        argv=("/bin/sh", "-c", job.command),
+        env=_environment(_search_path(paths, tree, job.working_dir, job.toolchain), wanted, own),
+        tree=tree,
+        directory=job.working_dir,
+        stdout=paths.log_file(job.service_id, "build", job.release, "stdout"),
+        stderr=paths.log_file(job.service_id, "build", job.release, "stderr"),
+    )
+
+
+def program_launch(paths: Paths, argv: tuple[str, ...], marker: str, output: pathlib.Path) -> Launch:
+    """How a program of our own (nginx) is started, in the proxy's directory."""
+    own = {"HOME": str(paths.proxy), procfs.MARKER: marker, procfs.ROOT: str(paths.root)}
+    return Launch(argv, _environment(BASE_PATH, (), own), paths.proxy, ".", output, output)
+
+
+def spawn(launch: Launch, output: int | None = None) -> int:
+    """Start it in a session of its own, with nothing of ours but its output files (or the descriptor `output` instead
+    of them); the pid. Raises StartError.
+    """
+    opened: list[int] = []
+    try:
+        directory = _open_directory(launch.tree, launch.directory)
+        opened.append(directory)
+        for file in (launch.stdout, launch.stderr):
+            opened.append(open_output(file) if output is None else os.dup(output))  # noqa: PERF401 - each is closed, also when the next cannot be opened
+        home = pathlib.Path(launch.env["HOME"])
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.fchdir(directory)
+        return os.posix_spawn(
+            launch.argv[0],
+            launch.argv,
+            launch.env,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, opened[1], 1),
+                (os.POSIX_SPAWN_DUP2, opened[2], 2),
+            ],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+        )
+    except OSError as error:
+        what = error.filename or launch.directory
+        raise StartError(error.errno or errno.EIO, f"{error.strerror}: {what}") from error
+    except ValueError as error:  # a NUL or "=" where the kernel takes none
+        raise StartError(errno.EINVAL, str(error)) from error
+    finally:
+        os.chdir("/")
+        for fd in opened:
+            os.close(fd)
+
+
+def open_output(file: pathlib.Path) -> int:
+    """The raw log `file` for appending, made when it is not there. Raises OSError."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _environment(path: str, wanted: tuple[tuple[str, str], ...], own: dict[str, str]) -> dict[str, str]:
+    env = {"PATH": path, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+    env.update((key, value) for key, value in wanted if key not in RESERVED and not key.startswith(RESERVED_PREFIX))
+    return env | own
+
+
+def _search_path(paths: Paths, tree: pathlib.Path, working_dir: str, toolchain: str) -> str:
+    """Tools of the source first, then its toolchain, then the host's. Directories that a build makes only later are
+    named too: its later commands find them.
+    """
+    directory = tree / working_dir
+    found = [directory / ".venv/bin", directory / "node_modules/.bin"]
+    if directory != tree:
+        found += [tree / ".venv/bin", tree / "node_modules/.bin"]
+    try:
+        found += [paths.toolchain(toolchain) / "bin"] if toolchain else []
+    except ValueError as error:
+        raise StartError(errno.EINVAL, str(error)) from error
+    return ":".join([*map(str, found), BASE_PATH])
+
+
+def _open_directory(tree: pathlib.Path, directory: str) -> int:
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    fd = os.open(tree, flags)
+    try:
+        top = _real_path(fd)
+    finally:
+        os.close(fd)
+    fd = os.open(tree / directory, flags)
+    real = _real_path(fd)
+    if real != top and not real.startswith(f"{top}/"):
+        os.close(fd)
+        raise StartError(errno.EACCES, f"working_dir {directory!r} leads out of the release; name a directory in it")
+    return fd
+
+
+def _real_path(fd: int) -> str:
+    return str(pathlib.Path(f"/proc/self/fd/{fd}").readlink())

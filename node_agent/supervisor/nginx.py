@@ -1,0 +1,174 @@
+"""The managed nginx: its own check of a candidate, its start, its reload, its restart when it dies.
+
+The proxy's directory is the contract: `generations/<n>/nginx.conf` is a whole configuration with `daemon off`, and
+`current` is a link to the generation that shall serve. What is in them is nobody's business here.
+"""
+
+import contextlib
+import functools
+import os
+import shutil
+import signal
+from collections.abc import Callable
+
+from node_agent import atomic
+from node_agent.model import restart
+from node_agent.supervisor import children, launch, procfs
+from node_agent.supervisor.host import Host, RefusedError
+from node_agent.supervisor.loop import Timer, note
+
+TEST = "proxy-test"
+TEST_TIMEOUT_S = 20.0
+QUIT_GRACE_S = 5.0
+WORDS_LIMIT = 64 << 10
+
+
+def find_nginx(wanted: str) -> str:
+    """The nginx program: the one asked for, else that of PATH or of /usr/sbin; empty when there is none."""
+    return shutil.which(wanted or "nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") or ""
+
+
+class Nginx:
+    """At most one master. It outlives the supervisor and is found again by its marker."""
+
+    def __init__(self, host: Host, program: str) -> None:
+        self._host, self._program = host, program
+        self._wish = host.paths.records / "proxy"
+        self._pid = 0
+        self._started = 0.0
+        self._history = restart.History()
+        self._retry: Timer | None = None
+        self._waiting: list[Callable[[bool], None]] = []
+        self._tests = 0
+
+    @property
+    def available(self) -> bool:
+        return bool(self._program)
+
+    def adopt(self, members: list[procfs.Member]) -> None:
+        """Once at start: take over the running master, or start one when one is wished."""
+        for member in members:
+            if self._host.children.adopt(member.pid, member.started, functools.partial(self._ended, member.pid)):
+                self._pid, self._started = member.pid, self._host.clock.monotonic()
+                note("proxy.adopted", pid=member.pid)
+                return
+        if self._wish.exists():
+            self._end_rest(self._former_leader(), self._start)
+
+    def ensure(self, done: Callable[[bool], None]) -> None:
+        """Make it run; `done(True)` when it had to be started. Raises RefusedError."""
+        self._demand()
+        if self._pid:
+            done(False)
+            return
+        try:
+            atomic.write_text(self._wish, "")
+        except OSError as error:
+            raise RefusedError(f"cannot record that nginx shall run: {error}; free some disk space") from error
+        self._waiting.append(done)
+        self._cancel_retry()
+        self._end_rest(0, self._start)
+
+    def reload(self) -> None:
+        """SIGHUP. Raises RefusedError when it does not run."""
+        if not self._pid:
+            raise RefusedError("cannot reload nginx: it does not run; start it with proxy_ensure")
+        os.kill(self._pid, signal.SIGHUP)
+
+    def test(self, generation: int, done: Callable[[bool, str], None]) -> None:
+        """nginx's own check of a generation and its words. Raises RefusedError."""
+        self._demand()
+        conf = self._host.paths.proxy / "generations" / str(generation) / "nginx.conf"
+        self._tests += 1
+        marker = f"{TEST}-{self._tests}"
+        words = os.memfd_create(marker)
+        try:
+            pid = launch.spawn(self._launch(marker, str(conf), "-t"), words)
+        except launch.StartError as error:
+            os.close(words)
+            raise RefusedError(f"cannot run nginx -t: {error}") from error
+        end = self._host.endings.begin
+        timer = self._host.loop.later(TEST_TIMEOUT_S, lambda: end(marker, pid, 0.0, lambda: None))
+
+        def ended(status: int | None) -> None:
+            timer.cancel()
+            text = os.pread(words, WORDS_LIMIT, 0).decode(errors="replace")
+            os.close(words)
+            done(status == 0, text or f"nginx -t {children.describe_exit(status)}")
+
+        self._host.children.expect(pid, ended)
+
+    def stop(self, done: Callable[[], None]) -> None:
+        """SIGQUIT, a grace, kill; `done` when nothing is left. It is no longer wished then."""
+        self._wish.unlink(missing_ok=True)
+        self._cancel_retry()
+        pid, self._pid = self._pid, 0
+        if pid:
+            os.kill(pid, signal.SIGQUIT)
+        self._host.endings.begin(procfs.PROXY, pid, QUIT_GRACE_S if pid else 0.0, done)
+
+    def _start(self) -> None:
+        """Nothing of a former one is left."""
+        if self._pid or not self._wish.exists():
+            self._tell(started=False)
+            return
+        try:
+            conf = self._host.paths.proxy / "current" / "nginx.conf"
+            pid = launch.spawn(self._launch(procfs.PROXY, str(conf)))
+        except launch.StartError as error:
+            note("proxy.start_failed", error=error)
+            self._started = self._host.clock.monotonic()
+            self._tell(started=True)
+            self._again()
+            return
+        self._host.children.expect(pid, lambda status: self._ended(pid, status))
+        self._pid, self._started = pid, self._host.clock.monotonic()
+        with contextlib.suppress(OSError):  # it is only a help to find workers that outlived their master
+            atomic.write_text(self._wish, f"{self._host.boot_id} {pid}")
+        note("proxy.started", pid=pid)
+        self._tell(started=True)
+
+    def _tell(self, *, started: bool) -> None:
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done(started)
+
+    def _ended(self, pid: int, status: int | None) -> None:
+        note("proxy.ended", pid=pid, exit=children.describe_exit(status))
+        if pid == self._pid:
+            self._pid = 0
+            self._again(pid)
+        self._host.endings.hurry()
+
+    def _again(self, leader: int = 0) -> None:
+        """End the workers that a killed master leaves (they hold its ports), then start by policy."""
+        life = restart.Exit(self._started, self._host.clock.monotonic())
+        following = restart.next_restart(self._history, life, self._host.chance.random())
+        self._history = following.history
+        self._cancel_retry()
+        self._retry = self._host.loop.later(following.after_s, lambda: self._end_rest(leader, self._start))
+
+    def _end_rest(self, leader: int, then: Callable[[], None]) -> None:
+        self._host.endings.begin(procfs.PROXY, leader, 0.0, then)
+
+    def _former_leader(self) -> int:
+        """The pid of the master that ended while no supervisor looked: its workers are still in its session."""
+        try:
+            boot_id, pid = self._wish.read_text().split()
+        except (OSError, ValueError):
+            return 0
+        return int(pid) if boot_id == self._host.boot_id and not procfs.started(int(pid)) else 0
+
+    def _launch(self, marker: str, conf: str, *options: str) -> launch.Launch:
+        proxy = self._host.paths.proxy
+        argv = (self._program, *options, "-p", str(proxy), "-c", conf)
+        return launch.program_launch(self._host.paths, argv, marker, proxy / "error.log")
+
+    def _demand(self) -> None:
+        if not self._program:
+            raise RefusedError("cannot use nginx: it is not installed on this host; install the package nginx")
+
+    def _cancel_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None

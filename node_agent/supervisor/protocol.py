@@ -1,0 +1,245 @@
+"""The door between agent and supervisor: frames on a unix socket, and the values in them.
+
+A frame is a length (4 bytes, big endian) and a JSON object. Requests are `{"id", "verb", …}`, answers
+`{"id", "ok"}` or `{"id", "error"}`; `{"event": "process", "service_id"}` comes unasked. Requests of one connection are
+worked on side by side. Every decoder checks types, ids and names, and raises ProtocolError.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from node_agent import paths
+from node_agent.model import log_index
+from node_agent.model.process import JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
+
+FRAME_LIMIT = 4 << 20
+HEADER = 4
+ADDRESS_LIMIT = 107  # bytes of a unix socket's path that the kernel takes
+
+Frame = dict[str, Any]
+T = TypeVar("T")
+
+
+class ProtocolError(Exception):
+    """What came over the socket cannot be read."""
+
+
+def encode_frame(frame: Mapping[str, Any]) -> bytes:
+    """The bytes of one frame. ProtocolError when it is too large."""
+    body = json.dumps(frame, separators=(",", ":")).encode()
+    if len(body) > FRAME_LIMIT:
+        raise ProtocolError(f"cannot send a frame of {len(body)} bytes: {FRAME_LIMIT} are allowed")
+    return len(body).to_bytes(HEADER, "big") + body
+
+
+class FrameBuffer:
+    """Turns bytes as they arrive into frames."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that `data` completes. After a ProtocolError the connection is of no use any more."""
+        self._data += data
+        frames = []
+        while (frame := self._next()) is not None:
+            frames.append(frame)
+        return frames
+
+    def _next(self) -> Frame | None:
+        if len(self._data) < HEADER:
+            return None
+        length = int.from_bytes(self._data[:HEADER], "big")
+        if length > FRAME_LIMIT:
+            raise ProtocolError(f"cannot read a frame of {length} bytes: {FRAME_LIMIT} are allowed")
+        if len(self._data) < HEADER + length:
+            return None
+        body = bytes(self._data[HEADER : HEADER + length])
+        del self._data[: HEADER + length]
+        try:
+            frame = json.loads(body)
+        except (ValueError, RecursionError):
+            raise ProtocolError("cannot read a frame: it is not JSON") from None
+        if not isinstance(frame, dict):
+            raise ProtocolError("cannot read a frame: it is not an object")
+        return frame
+
+
+@contextlib.contextmanager
+def address(path: pathlib.Path) -> Iterator[str]:
+    """A name for the socket at `path` that the kernel takes, however long the path is. Raises OSError."""
+    if len(os.fsencode(path)) <= ADDRESS_LIMIT:
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
+# fields
+
+
+def field(frame: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    """`frame[name]`, which must be exactly of `kind` (an int will do for a float)."""
+    value = frame.get(name)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise ProtocolError(f"cannot read {name!r}: it must be {kind.__name__}")
+    return value
+
+
+def service_id(frame: Mapping[str, Any]) -> str:
+    with _explained("service_id"):
+        return paths.checked_id(field(frame, "service_id", str))
+
+
+def process_id(frame: Mapping[str, Any]) -> ProcessId:
+    """The id of a process, its parts fit to become names of files."""
+    with _explained("process_id"):
+        found = ProcessId.parse(field(frame, "process_id", str))
+        paths.checked_id(found.service_id)
+        if not paths.NAME.fullmatch(found.name) or len(found.name) > log_index.NAME_LIMIT or found.name == "build":
+            raise ValueError(f"cannot use {found.name!r} as a process name")
+        return found
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ProtocolError(f"cannot read {name!r}: {error}") from error
+
+
+def _pairs(frame: Mapping[str, Any], name: str) -> tuple[tuple[str, str], ...]:
+    pairs = field(frame, name, list)
+    if not all(isinstance(p, list) and len(p) == 2 and all(isinstance(word, str) for word in p) for p in pairs):
+        raise ProtocolError(f"cannot read {name!r}: it must be a list of pairs of text")
+    return tuple((key, value) for key, value in pairs)
+
+
+def _texts(frame: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    texts = field(frame, name, list)
+    if not all(isinstance(text, str) for text in texts):
+        raise ProtocolError(f"cannot read {name!r}: it must be a list of text")
+    return tuple(texts)
+
+
+# values
+
+
+def encode_process_spec(spec: ProcessSpec) -> Frame:
+    return {
+        "process_id": str(spec.id),
+        "command": spec.command,
+        "env": [list(pair) for pair in spec.env],
+        "toolchain": spec.toolchain,
+        "working_dir": spec.working_dir,
+        "port": spec.port,
+        "commit": spec.commit,
+    }
+
+
+def decode_process_spec(frame: Mapping[str, Any]) -> ProcessSpec:
+    return ProcessSpec(
+        id=process_id(frame),
+        command=field(frame, "command", str),
+        env=_pairs(frame, "env"),
+        toolchain=field(frame, "toolchain", str),
+        working_dir=field(frame, "working_dir", str),
+        port=field(frame, "port", int),
+        commit=field(frame, "commit", str),
+    )
+
+
+def encode_process_status(status: ProcessStatus) -> Frame:
+    return {
+        "process_id": str(status.id),
+        "state": status.state,
+        "pid": status.pid,
+        "port": status.port,
+        "started_at": status.started_at,
+        "restarts": status.restarts,
+        "last_exit": status.last_exit,
+        "last_lines": list(status.last_lines),
+    }
+
+
+def decode_process_status(frame: Mapping[str, Any]) -> ProcessStatus:
+    return ProcessStatus(
+        id=process_id(frame),
+        state=field(frame, "state", str),
+        pid=field(frame, "pid", int),
+        port=field(frame, "port", int),
+        started_at=field(frame, "started_at", float),
+        restarts=field(frame, "restarts", int),
+        last_exit=field(frame, "last_exit", str),
+        last_lines=_texts(frame, "last_lines"),
+    )
+
+
+def encode_job_spec(job: JobSpec) -> Frame:
+    return {
+        "service_id": job.service_id,
+        "release": job.release,
+        "command": job.command,
+        "env": [list(pair) for pair in job.env],
+        "toolchain": job.toolchain,
+        "working_dir": job.working_dir,
+        "deadline_s": job.deadline_s,
+    }
+
+
+def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
+    return JobSpec(
+        service_id=service_id(frame),
+        release=field(frame, "release", int),
+        command=field(frame, "command", str),
+        env=_pairs(frame, "env"),
+        toolchain=field(frame, "toolchain", str),
+        working_dir=field(frame, "working_dir", str),
+        deadline_s=field(frame, "deadline_s", float),
+    )
+
+
+def encode_job_result(result: JobResult) -> Frame:
+    return {
+        "outcome": result.outcome,
+        "code": result.code,
+        "duration_s": result.duration_s,
+        "last_lines": list(result.last_lines),
+    }
+
+
+def decode_job_result(frame: Mapping[str, Any]) -> JobResult:
+    return JobResult(
+        outcome=field(frame, "outcome", str),
+        code=field(frame, "code", int),
+        duration_s=field(frame, "duration_s", float),
+        last_lines=_texts(frame, "last_lines"),
+    )
+
+
+def encode_info(info: SupervisorInfo) -> Frame:
+    return {
+        "version": info.version,
+        "boot_id": info.boot_id,
+        "pid": info.pid,
+        "capabilities": [list(pair) for pair in info.capabilities],
+    }
+
+
+def decode_info(frame: Mapping[str, Any]) -> SupervisorInfo:
+    return SupervisorInfo(
+        version=field(frame, "version", str),
+        boot_id=field(frame, "boot_id", str),
+        pid=field(frame, "pid", int),
+        capabilities=_pairs(frame, "capabilities"),
+    )

@@ -1,0 +1,134 @@
+"""The closed set of verbs: each decodes its fields, asks the part that owns the matter, and answers when it is done."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from node_agent.model.process import JobResult, SupervisorInfo
+from node_agent.supervisor import VERSION, protocol
+from node_agent.supervisor.host import Host, RefusedError
+from node_agent.supervisor.jobs import Jobs
+from node_agent.supervisor.nginx import Nginx
+from node_agent.supervisor.processes import Processes
+
+SHUTDOWN_GRACE_S = 10.0
+LONGEST_S = 86400.0
+
+Body = Mapping[str, Any]
+
+
+class Answer(Protocol):
+    """Where the result of one request goes; used exactly once, now or later."""
+
+    def ok(self, value: Any = None) -> None: ...
+    def refuse(self, words: str) -> None: ...
+
+
+class Verbs:
+    """`stop` ends the supervisor itself, after a shutdown."""
+
+    def __init__(self, host: Host, processes: Processes, jobs: Jobs, nginx: Nginx, stop: Callable[[], None]) -> None:
+        self._host, self._processes, self._jobs, self._nginx = host, processes, jobs, nginx
+        self._stop = stop
+        self._ending = False
+        self._verbs: dict[str, Callable[[Body, Answer], None]] = {
+            "hello": self._hello,
+            "processes": self._list,
+            "start": self._start,
+            "stop": self._stop_process,
+            "run_job": self._run_job,
+            "cancel_job": self._cancel_job,
+            "forget": self._forget,
+            "proxy_test": self._proxy_test,
+            "proxy_ensure": self._proxy_ensure,
+            "proxy_reload": self._proxy_reload,
+            "shutdown": self._shutdown,
+        }
+
+    def handle(self, verb: str, body: Body, answer: Answer) -> None:
+        """Do it. Whatever is wrong with the request is an answer, never an exception."""
+        work = self._verbs.get(verb)
+        if work is None:
+            answer.refuse(f"cannot do {verb!r}: there is no such verb")
+            return
+        try:
+            work(body, answer)
+        except (protocol.ProtocolError, RefusedError, ValueError, OSError) as error:
+            answer.refuse(str(error))
+
+    def _hello(self, _: Body, answer: Answer) -> None:
+        capabilities = (
+            ("isolation", "none: every app runs as the supervisor's user"),
+            ("limits", "none"),
+            ("tree", "marker, session and descent; no cgroup"),
+            ("logs", "raw files with an index"),
+            ("proxy", "managed nginx" if self._nginx.available else "none: nginx is not installed"),
+        )
+        info = SupervisorInfo(VERSION, self._host.boot_id, os.getpid(), capabilities)
+        answer.ok(protocol.encode_info(info))
+
+    def _list(self, _: Body, answer: Answer) -> None:
+        answer.ok([protocol.encode_process_status(status) for status in self._processes.statuses()])
+
+    def _start(self, body: Body, answer: Answer) -> None:
+        self._demand_open()
+        status = self._processes.start(protocol.decode_process_spec(body))
+        answer.ok(protocol.encode_process_status(status))
+
+    def _stop_process(self, body: Body, answer: Answer) -> None:
+        self._processes.stop(protocol.process_id(body), _seconds(body, "grace_s"), answer.ok)
+
+    def _run_job(self, body: Body, answer: Answer) -> None:
+        self._demand_open()
+        job = protocol.decode_job_spec(body)
+        _seconds(body, "deadline_s")
+
+        def done(result: JobResult) -> None:
+            answer.ok(protocol.encode_job_result(result))
+
+        self._jobs.run(job, done)
+
+    def _cancel_job(self, body: Body, answer: Answer) -> None:
+        self._jobs.cancel(protocol.field(body, "job_id", str), answer.ok)
+
+    def _forget(self, body: Body, answer: Answer) -> None:
+        self._processes.forget(protocol.service_id(body))
+        answer.ok()
+
+    def _proxy_test(self, body: Body, answer: Answer) -> None:
+        self._nginx.test(protocol.field(body, "generation", int), lambda good, words: answer.ok([good, words]))
+
+    def _proxy_ensure(self, _: Body, answer: Answer) -> None:
+        self._demand_open()
+        self._nginx.ensure(answer.ok)
+
+    def _proxy_reload(self, _: Body, answer: Answer) -> None:
+        self._nginx.reload()
+        answer.ok()
+
+    def _shutdown(self, _: Body, answer: Answer) -> None:
+        """Everything ends side by side; the answer comes last, and with it the supervisor's own end."""
+        self._ending = True
+        left = 3
+
+        def one_done() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                answer.ok()
+                self._stop()
+
+        self._jobs.cancel_all(one_done)
+        self._processes.stop_all(SHUTDOWN_GRACE_S, one_done)
+        self._nginx.stop(one_done)
+
+    def _demand_open(self) -> None:
+        if self._ending:
+            raise RefusedError("cannot start anything: the supervisor is shutting down")
+
+
+def _seconds(body: Body, name: str) -> float:
+    value = protocol.field(body, name, float)
+    if not 0 <= value <= LONGEST_S:
+        raise protocol.ProtocolError(f"cannot read {name!r}: it must be between 0 and {LONGEST_S:g} seconds")
+    return value

@@ -2,13 +2,21 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import http.client
 import json
 import threading
 from collections.abc import Iterator
 from typing import Any
 
-from control_plane.web import core, server
+import jwt
+
+from control_plane import clock, notifier
+from control_plane.domain import values
+from control_plane.fakes import store as fake_store
+from control_plane.services import accounts, deployments, instances, logs, routes, services
+from control_plane.services import context as service_context
+from control_plane.web import app, core, server
 
 
 class Loop:
@@ -118,3 +126,120 @@ class Client:
 
     def delete(self, path: str) -> Answer:
         return self.request("DELETE", path)
+
+
+EMAIL = "operator@example.test"
+PASSWORD = "correct horse battery"
+NODE_APP = {
+    "name": "my-app",
+    "source": "remote",
+    "runtime": "nodejs",
+    "version": "20",
+    "remote": "https://github.com/user/repo",
+    "branch": "main",
+    "build_cmd": "npm install",
+    "run_cmd": "npm start",
+    "port": 3000,
+}
+
+
+class ScriptedRelay:
+    """A LogRelay that gives what the test wrote, and follows a queue of batches (an exception is raised, None ends)."""
+
+    def __init__(self) -> None:
+        self.tail: list[values.LogLine] = []
+        self.queues: list[asyncio.Queue] = []
+        self.queries: list[values.LogQuery] = []
+        self.closed = 0
+        self.error: Exception | None = None
+
+    async def read(self, instance_id: str, query: values.LogQuery):
+        self.queries.append(query)
+        if self.error is not None:
+            raise self.error
+        queue: asyncio.Queue = asyncio.Queue()
+        self.queues.append(queue)
+        try:
+            yield tuple(line for line in self.tail if line.seq > query.after_seq)[-query.tail :]
+            while query.follow:
+                batch = await queue.get()
+                if batch is None:
+                    return
+                if isinstance(batch, Exception):
+                    raise batch
+                yield batch
+        finally:
+            self.closed += 1
+
+
+def a_line(seq: int, text: str | bytes = "hello", **more: Any) -> values.LogLine:
+    line = text.encode() if isinstance(text, str) else text
+    return values.LogLine(seq=seq, time=1_700_000_000.5, stream="stdout", process="web.1", release=1, line=line, **more)
+
+
+class ControlPlane:
+    """The whole HTTP side over the in-memory store, with one instance online and one operator."""
+
+    def __init__(self, loop: Loop, settings: app.HttpSettings) -> None:
+        self.loop = loop
+        self.store = fake_store.MemoryStore()
+        self.relay = ScriptedRelay()
+        self.readiness = app.Readiness(database=True, operator=True, hub=True, instances_online=1)
+        system, ids = clock.SystemClock(), clock.SystemIds()
+        self.context = service_context.Context(self.store, notifier.LocalNotifier(), system, ids)
+        self.services = app.AppServices(
+            accounts=accounts.Accounts(self.context),
+            deployments=deployments.Deployments(self.context),
+            services=services.Services(self.context),
+            instances=instances.Instances(self.context),
+            routes=routes.Routes(self.context),
+            logs=logs.Logs(self.context, self.relay),
+            ready=self._ready,
+            ids=ids,
+            clock=system,
+        )
+        self.instance = loop.run(self._seed())
+        self.app = app.create_app(self.services, loop.core.call, settings)
+
+    async def _ready(self) -> app.Readiness:
+        return self.readiness
+
+    async def _seed(self) -> values.Instance:
+        await service_context.ensure_defaults(self.context)
+        await self.services.accounts.ensure_admin(EMAIL, PASSWORD)
+        joined = await self.services.instances.enrol(await self.services.instances.mint_join_token(None), "host-1")
+        await self.services.instances.connected(joined.id, "0.1.0", "boot", {"os": "Debian", "cpus": 2})
+        return joined
+
+    def token(self, **claims: Any) -> str:
+        """A good access token with `claims` in place of its own; None takes a claim away."""
+        kid, secret = self.loop.run(self.services.accounts.signing_key())
+        now = int(self.context.clock.now().timestamp())
+        user = self.loop.run(self._user())
+        own = {"sub": user, "jti": "j", "iat": now, "nbf": now, "exp": now + 600}
+        own |= {"iss": "dployr", "aud": "dployr-api", "type": "access", "fresh": False}
+        chosen = {key: value for key, value in (own | claims).items() if value is not None}
+        return jwt.encode(chosen, secret, "HS256", headers={"kid": kid})
+
+    async def _user(self) -> str:
+        async with self.store.read() as tx:
+            return (await tx.find_user(EMAIL)).id
+
+    async def change_release(self, name: str, number: int, **changes: Any) -> None:
+        async with self.store.write() as tx:
+            found = await tx.find_deployment(name)
+            old = await tx.get_release(found.id, number)
+            await tx.update_release(dataclasses.replace(old, **changes))
+
+    def push(self, item: Any) -> None:
+        """Gives the newest follower a batch."""
+        self.loop.loop.call_soon_threadsafe(self.relay.queues[-1].put_nowait, item)
+
+
+@contextlib.contextmanager
+def control_plane(**settings: Any) -> Iterator[tuple[ControlPlane, Client]]:
+    """A running control plane's HTTP side, and a client that is signed in as the operator."""
+    with loop_thread() as loop:
+        plane = ControlPlane(loop, app.HttpSettings(**settings))
+        with serving(loop, plane.app) as port:
+            yield plane, Client(port, plane.token())

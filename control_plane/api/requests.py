@@ -1,0 +1,121 @@
+"""What comes in, before any view: the request's id, the size and type of its body, and strict JSON.
+
+JSON is refused when two readers could understand it differently: duplicate keys, NaN, numbers that overflow, NUL and
+lone surrogates in strings, or nesting without end.
+"""
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+import flask
+import structlog
+from werkzeug import exceptions as http_errors
+
+from control_plane import errors
+from control_plane.api import context
+
+MAX_BODY_BYTES = 1 << 20
+MAX_DEPTH = 32
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+LATE_BODY = "dployr.late_body"  # set by web/bridge.py
+
+
+class StrictRequest(flask.Request):
+    """flask.Request whose JSON is an object, read strictly."""
+
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002 - never lenient
+        """The body as a dict. Raises InvalidError, or UnsupportedMediaType for another type than JSON."""
+        if self.mimetype != "application/json":
+            raise http_errors.UnsupportedMediaType("send application/json")
+        return parse(self.get_data(cache=True))
+
+
+def begin() -> None:
+    """Takes or makes the request's id, and binds it to every log line of this request."""
+    given = flask.request.headers.get("X-Request-Id", "")
+    request_id = given if REQUEST_ID.fullmatch(given) else context.current().services.ids.new("req")
+    flask.g.request_id = request_id
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+
+
+def refuse_large_or_late() -> None:
+    """Also for views that read no body."""
+    if (flask.request.content_length or 0) > MAX_BODY_BYTES:
+        raise http_errors.RequestEntityTooLarge
+    if flask.request.environ.get(LATE_BODY):
+        raise errors.InvalidError("cannot read the request: its body did not arrive in time; send it again")
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """Strict JSON, an object at the top; InvalidError says what is wrong with it."""
+    try:
+        value = json.loads(
+            data.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_number
+        )
+    except errors.InvalidError:
+        raise
+    except RecursionError:
+        raise _deep() from None
+    except ValueError as error:  # not JSON, not UTF-8, or an integer of thousands of digits
+        raise _refused(f"malformed JSON: {error}"[:200]) from None
+    if not isinstance(value, dict):
+        raise _refused("must be a JSON object")
+    _check(value, "", 0)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise errors.InvalidError.field("cannot read the request: a key is given twice", _shown(twice), "given twice")
+    return found
+
+
+def _check(value: Any, field: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise _deep()
+    if isinstance(value, str):
+        _check_text(value, field)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check(item, f"{field}.{index}".lstrip("."), depth + 1)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            name = f"{field}.{_shown(key)}".lstrip(".")
+            _check_text(key, name)
+            _check(item, name, depth + 1)
+
+
+def _check_text(text: str, field: str) -> None:
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise errors.InvalidError.field(
+            f"cannot read the request: {field} is not text", field, "must be text without NUL and lone surrogates"
+        )
+
+
+def _shown(key: str) -> str:
+    return key[:128].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise _refused(f"malformed JSON: {text[:20]} is too large a number")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _refused(f"malformed JSON: {name} is not a number")
+
+
+def _deep() -> errors.InvalidError:
+    return _refused(f"nested deeper than {MAX_DEPTH}")
+
+
+def _refused(issue: str) -> errors.InvalidError:
+    return errors.InvalidError.field(f"cannot read the request: {issue}", "body", issue)

@@ -1,0 +1,70 @@
+"""`/v1/services`: what runs, start, stop and restart, and the log."""
+
+import flask
+from flask_openapi.blueprint import APIBlueprint
+
+from control_plane.api import access, answers, context, follow, schemas, shapes
+
+blueprint = APIBlueprint("services", __name__, url_prefix="/v1/services", abp_tags=[{"name": "services"}])
+
+
+@blueprint.get("", responses={200: shapes.ServiceList})
+@access.permission("service:read")
+def index(query: schemas.ServicesQuery) -> flask.Response:
+    """List services, oldest first."""
+    api = context.current()
+    page = api.call(
+        api.services.services.list(context.principal(), query.project, query.name, query.cursor, query.limit)
+    )
+    data = [shapes.ServiceShape.of(service) for service in page.items]
+    return answers.of(shapes.ServiceList(data=data, next_cursor=page.next_cursor))
+
+
+@blueprint.get("/<id>", responses={200: shapes.ServiceShape})
+@access.permission("service:read")
+def get(path: schemas.ById) -> flask.Response:
+    """Get a service."""
+    api = context.current()
+    return answers.of(shapes.ServiceShape.of(api.call(api.services.services.get(context.principal(), path.id))))
+
+
+@blueprint.get("/<id>/status", responses={200: shapes.ServiceShape})
+@access.permission("service:read")
+def status(path: schemas.ById) -> flask.Response:
+    """What is wanted of a service and what its instance reported last."""
+    api = context.current()
+    return answers.of(shapes.ServiceShape.of(api.call(api.services.services.status(context.principal(), path.id))))
+
+
+@blueprint.post("/<id>/start", responses={202: shapes.ServiceShape})
+@access.permission("service:write")
+def start(path: schemas.ById) -> flask.Response:
+    """Wish a service running."""
+    api = context.current()
+    wished = api.call(api.services.services.start(context.principal(), path.id))
+    return answers.of(shapes.ServiceShape.of(wished), 202)
+
+
+@blueprint.post("/<id>/stop", responses={202: shapes.ServiceShape})
+@access.permission("service:write")
+def stop(path: schemas.ById) -> flask.Response:
+    """Wish a service stopped."""
+    api = context.current()
+    wished = api.call(api.services.services.stop(context.principal(), path.id))
+    return answers.of(shapes.ServiceShape.of(wished), 202)
+
+
+@blueprint.post("/<id>/restart", responses={202: shapes.ServiceShape})
+@access.permission("service:write")
+def restart(path: schemas.ById) -> flask.Response:
+    """Replace the processes of a service."""
+    api = context.current()
+    wished = api.call(api.services.services.restart(context.principal(), path.id))
+    return answers.of(shapes.ServiceShape.of(wished), 202)
+
+
+@blueprint.get("/<id>/logs", responses={200: shapes.LogPage})
+@access.permission("log:read")
+def logs(path: schemas.ById, query: schemas.LogsQuery) -> flask.Response:
+    """The last lines of a service's log; with `follow` the new ones too, as they come."""
+    return follow.service_log(path.id, query)

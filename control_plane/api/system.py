@@ -1,0 +1,65 @@
+"""Health, readiness, version, the contract, and the control plane's own metrics."""
+
+import dataclasses
+from importlib import metadata
+
+import flask
+from flask_openapi.blueprint import APIBlueprint
+
+from control_plane import errors
+from control_plane.api import access, answers, context, contract, shapes, telemetry
+
+blueprint = APIBlueprint("system", __name__, abp_tags=[{"name": "system"}])
+
+
+@blueprint.get("/health", responses={200: shapes.Health})
+@access.permission.public
+def health() -> flask.Response:
+    """200 while the process lives."""
+    return answers.of(shapes.Health(status="ok"))
+
+
+@blueprint.get("/ready", responses={200: shapes.Ready})
+@access.permission.public
+def ready() -> flask.Response:
+    """200 when it can be used; else 503 with what is missing."""
+    api = context.current()
+    found: context.Readiness = api.call(api.services.ready())
+    if not is_ready(found, api.settings):
+        raise errors.UnavailableError("not ready: see details for what is missing", dataclasses.asdict(found))
+    return answers.of(shapes.Ready(status="ready", **dataclasses.asdict(found)))
+
+
+@blueprint.get("/v1/version", responses={200: shapes.Version})
+@access.permission.public
+def version() -> flask.Response:
+    """Which release of dployr this is."""
+    return answers.of(shapes.Version(name="dployr", version=product_version()))
+
+
+@blueprint.get("/v1/openapi.json", doc_ui=False)
+@access.permission.public
+def openapi() -> flask.Response:
+    """This contract."""
+    return flask.jsonify(contract.of_current_app())
+
+
+@blueprint.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
+@access.permission.public
+def metrics() -> flask.Response:
+    """The control plane's own metrics for Prometheus: counts and times, no names."""
+    api = context.current()
+    found: context.Readiness = api.call(api.services.ready())
+    return answers.text(telemetry.exposition(found.instances_online))
+
+
+def is_ready(found: context.Readiness, settings: context.HttpSettings) -> bool:
+    has_instance = found.instances_online > 0 or not settings.local_instance
+    return found.database and found.operator and found.hub and has_instance
+
+
+def product_version() -> str:
+    try:
+        return metadata.version("dployr")
+    except metadata.PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"

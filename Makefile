@@ -1,0 +1,49 @@
+# `make help` says what there is. Everything is kept in this checkout; a second one beside it is independent.
+
+PYTHON ?= python3
+BIN := .venv/bin
+TEST ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all check format wire bench bench-deploy clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
+
+install:  ## set everything up in .venv: packages, locked dependencies, wire code
+	@$(PYTHON) tools/install.py
+
+demo: install  ## run the product here and deploy the examples; DEMO_EXIT=1 ends after the proof
+	@$(BIN)/python -m tools.demo
+
+test: install  ## the tests, under 10 minutes on two cores; TEST=path for some of them
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -q $(TEST)
+
+test-all: install  ## the tests with their long forms
+	TEST_ALL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(TEST)
+
+check: install wire  ## format, lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## repair what ruff can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wire: install
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m protos.build_grpc
+
+bench: bench-deploy  ## all benchmarks
+
+bench-deploy: install  ## how long a deployment takes: POST to first 200, cold and warm
+	@$(BIN)/python -m benchmarks.deploy
+
+clean:  ## remove what was made here, .venv included; end a demo first
+	rm -rf .venv .cache .demo build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -f protos/*_pb2*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# How requirements.lock is made again after a change of the dependencies in pyproject.toml (needs uv):
+#   uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --all-extras pyproject.toml -o requirements.lock

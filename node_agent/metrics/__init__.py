@@ -1,0 +1,1 @@
+"""What this host and its services use: read with psutil, turned into rates, told as JSON and as Prometheus text."""

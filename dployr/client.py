@@ -4,7 +4,8 @@
     client.login("admin@localhost", password)
     client.deployments.create(name="hello", source="remote", ...)
 
-Raises `ApiError` for an answer that is no success and `Unreachable` for none at all. It repeats nothing by itself.
+Raises `ApiError` for an answer that is no success and `Unreachable` for none at all. It repeats nothing by itself, but
+for a request that was refused because the access token had expired, when it has a refresh token.
 Not for use from several threads, but for `release_log` and `logs`, which hold a connection of their own.
 """
 
@@ -26,18 +27,25 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0
 SILENCE_TIMEOUT_S = 45.0  # of a followed stream: the server's heartbeat comes every 15 s
 PAGE = 200
+UNAUTHORIZED = 401
+UNAVAILABLE = 503
 
 
 class Client:
     """A signed-in session with one server. `transport` is what httpx2 calls a transport, for tests and special nets."""
 
     def __init__(
-        self, base_url: str, token: str | None = None, transport: "httpx2.BaseTransport | None" = None
+        self,
+        base_url: str,
+        token: str | None = None,
+        transport: "httpx2.BaseTransport | None" = None,
+        refresh_token: str | None = None,
     ) -> None:
         import httpx2  # 50 to 125 ms: only when something is asked
 
         self.base_url = base_url.rstrip("/")
         self.token = token
+        self.refresh_token = refresh_token
         host = urllib.parse.urlsplit(self.base_url).hostname or ""
         self._http = httpx2.Client(
             base_url=self.base_url,
@@ -63,8 +71,12 @@ class Client:
     def login(self, email: str, password: str) -> Json:
         """Sign in and use the access token from now on; the answer holds it with its refresh token and lifetime."""
         answer = self.call("POST", "/v1/auth/login", body={"email": email, "password": password})
-        self.token = str(answer["access_token"])
+        self.token, self.refresh_token = str(answer["access_token"]), str(answer["refresh_token"])
         return answer
+
+    def me(self) -> Json:
+        """Who the token speaks for."""
+        return self.call("GET", "/v1/auth/me")
 
     def ready(self) -> bool:
         """Whether the server takes work now."""
@@ -80,11 +92,25 @@ class Client:
     def call(self, method: str, path: str, *, query: Json | None = None, body: Json | None = None) -> Json:
         """One request; the object that was answered, {} for an empty answer."""
         response = self._send(method, path, query=query, body=body)
+        if response.status_code == UNAUTHORIZED and self._renew():
+            response = self._send(method, path, query=query, body=body)
         if not response.is_success:
             raise _api_error(response)
         if not response.content:
             return {}
         return _object(response)
+
+    def _renew(self) -> bool:
+        """Get a new access token; False without a refresh token that is still good."""
+        if self.refresh_token is None:
+            return False
+        offered, self.refresh_token = self.refresh_token, None
+        response = self._send("POST", "/v1/auth/refresh", body={"refresh_token": offered})
+        if not response.is_success:
+            return False
+        answer = _object(response)
+        self.token, self.refresh_token = str(answer["access_token"]), str(answer["refresh_token"])
+        return True
 
     def items(self, path: str, query: Json | None = None) -> Iterator[Json]:
         """Every object of a list, page by page."""
@@ -122,7 +148,7 @@ class Client:
             for line in response.iter_lines():
                 value = json.loads(line) if line.strip() else None
                 if isinstance(value, dict) and value:  # the heartbeat is an empty line or object
-                    yield value
+                    yield _checked(value)
         except (httpx2.HTTPError, httpx2.StreamError, json.JSONDecodeError) as error:
             raise self._unreachable(error) from error
 
@@ -274,6 +300,15 @@ def _log(client: Client, path: str, query: Json, *, follow: bool) -> Iterator[Li
             yield lines
     else:
         yield Lines(iter(client.call("GET", path, query=query)["data"]))
+
+
+def _checked(value: Json) -> Json:
+    """A line of a stream; an error on the way is its last line, because the status is out already."""
+    error = value.get("error")
+    if isinstance(error, dict):
+        code, details = str(error.get("code", "")), error.get("details") or {}
+        raise ApiError(UNAVAILABLE, code, str(error.get("message", "the stream was ended")), details, "")
+    return value
 
 
 def _path(base: str, *parts: str) -> str:

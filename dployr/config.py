@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import urllib.parse
+from collections.abc import Mapping
 
 from dployr import atomic
 from dployr.errors import ConfigError
@@ -17,11 +18,19 @@ DEFAULT_SERVER = "http://127.0.0.1:8080"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a server gave at the sign-in; `refresh` buys a new `access` when that has expired."""
+
+    access: str
+    refresh: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Credentials:
-    """The content of the file: the default server, and server → token."""
+    """The content of the file: the default server, and the tokens by server."""
 
     server: str = ""
-    tokens: tuple[tuple[str, str], ...] = ()
+    tokens: Mapping[str, Tokens] = dataclasses.field(default_factory=dict)
 
 
 def default_path() -> pathlib.Path:
@@ -34,7 +43,8 @@ def load(path: pathlib.Path) -> Credentials:
     """What the file holds; nothing when there is none. Raises ConfigError for one that cannot be read."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        return Credentials(str(value["server"]), tuple((str(k), str(v)) for k, v in value["tokens"].items()))
+        tokens = {server: Tokens(str(one["access"]), one.get("refresh")) for server, one in value["tokens"].items()}
+        return Credentials(str(value["server"]), tokens)
     except FileNotFoundError:
         return Credentials()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -43,22 +53,21 @@ def load(path: pathlib.Path) -> Credentials:
         ) from error
 
 
-def store(path: pathlib.Path, server: str, token: str) -> None:
-    """Keep `token` for `server`, and make that server the default."""
-    _write(path, server, {**dict(load(path).tokens), server: token})
+def store(path: pathlib.Path, server: str, tokens: Tokens) -> None:
+    """Keep `tokens` for `server`, and make that server the default."""
+    _write(path, Credentials(server, {**load(path).tokens, server: tokens}))
 
 
 def forget(path: pathlib.Path, server: str) -> None:
-    """Drop the token of `server`; nothing when there is none."""
+    """Drop the tokens of `server`; nothing when there are none."""
     stored = load(path)
-    tokens = {known: token for known, token in stored.tokens if known != server}
-    if len(tokens) != len(stored.tokens):
-        _write(path, stored.server, tokens)
+    if server in stored.tokens:
+        _write(path, Credentials(stored.server, {k: v for k, v in stored.tokens.items() if k != server}))
 
 
-def _write(path: pathlib.Path, server: str, tokens: dict[str, str]) -> None:
+def _write(path: pathlib.Path, credentials: Credentials) -> None:
     try:
-        atomic.write_private(path, json.dumps({"server": server, "tokens": tokens}, indent=2) + "\n")
+        atomic.write_private(path, json.dumps(dataclasses.asdict(credentials), indent=2) + "\n")
     except OSError as error:
         raise ConfigError(f"cannot store the sign-in in {path}: {error.strerror}; use --config FILE") from error
 
@@ -72,6 +81,7 @@ def pick_server(option: str | None, stored: Credentials) -> str:
     return server.rstrip("/")
 
 
-def pick_token(server: str, stored: Credentials) -> str | None:
-    """The token for `server`: DPLOYR_TOKEN before the stored one."""
-    return os.environ.get("DPLOYR_TOKEN") or dict(stored.tokens).get(server)
+def pick_tokens(server: str, stored: Credentials) -> Tokens | None:
+    """The tokens for `server`: DPLOYR_TOKEN before the stored ones."""
+    given = os.environ.get("DPLOYR_TOKEN")
+    return Tokens(given) if given else stored.tokens.get(server)

@@ -22,7 +22,8 @@ def login(session: Session, server: str | None, email: str | None, password_file
     password = _read(password_file) if password_file else click.prompt("Password", hide_input=True)
     with client.Client(address) as http:
         answer = http.login(email, password)
-    config.store(session.config_path, address, str(answer["access_token"]))
+    tokens = config.Tokens(str(answer["access_token"]), str(answer["refresh_token"]))
+    config.store(session.config_path, address, tokens)
     click.echo(f"signed in to {address} as {email}")
 
 
@@ -41,8 +42,8 @@ def status(session: Session) -> None:
     with session.client() as http:
         if http.token is None:
             raise ConfigError(f"not signed in to {http.base_url}; run `dployr login`")
-        next(http.deployments.list(), None)
-    click.echo(f"signed in to {session.server}")
+        me = http.me()
+    click.echo(f"signed in to {session.server} as {me['email']}")
 
 
 @auth.command()

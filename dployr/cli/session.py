@@ -1,7 +1,8 @@
 """What every command shares: the global options, and from them a client for the right server."""
 
+import contextlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import click
@@ -30,11 +31,19 @@ class Session:
     def server(self) -> str:
         return config.pick_server(self._server, config.load(self.config_path))
 
-    def client(self) -> client.Client:
-        """A client for the server, signed in when a token is known. Close it."""
+    @contextlib.contextmanager
+    def client(self) -> Iterator[client.Client]:
+        """A client for the server, signed in when tokens are known. Renewed tokens are stored."""
         stored = config.load(self.config_path)
         server = config.pick_server(self._server, stored)
-        return client.Client(server, config.pick_token(server, stored))
+        tokens = config.pick_tokens(server, stored)
+        access, refresh = (tokens.access, tokens.refresh) if tokens else (None, None)
+        with client.Client(server, access, refresh_token=refresh) as http:
+            try:
+                yield http
+            finally:
+                if http.token and http.refresh_token and http.token != access:
+                    config.store(self.config_path, server, config.Tokens(http.token, http.refresh_token))
 
 
 def json_option(command: F) -> F:

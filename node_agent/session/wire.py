@@ -1,0 +1,175 @@
+"""Protobuf ↔ the model of the host side. What cannot be meant, or is not known yet, is read as None and ignored."""
+
+import math
+
+from node_agent import paths, ports
+from node_agent.model import log, spec, status
+from protos import agent_pb2 as pb
+
+MAX_TEXT = 16 * 1024
+RUN = {pb.RUN_RUNNING: spec.Run.RUNNING, pb.RUN_STOPPED: spec.Run.STOPPED, pb.RUN_REMOVED: spec.Run.REMOVED}
+
+
+def wish(state: pb.ServiceState) -> spec.ServiceSpec | None:
+    """None for a word of a newer control plane, and for an id that must not become a path."""
+    run = RUN.get(state.run)
+    if run is None or not _ids_are_ours(state) or not 0 < state.generation < 1 << 63:
+        return None
+    release = _release(state.release) if state.HasField("release") else None
+    if release is None and run is not spec.Run.REMOVED:
+        return None
+    return spec.ServiceSpec(
+        service_id=state.service_id,
+        generation=state.generation,
+        name=state.name,
+        run=run,
+        restart=state.restart,
+        release=release,
+        routes=tuple(spec.RouteSpec(route.id, route.domain, route.path or "/") for route in state.routes),
+    )
+
+
+def hello(version: str, boot_id: str, generations: dict[str, int], host: ports.HostFacts) -> pb.AgentMessage:
+    facts = pb.HostFacts(
+        hostname=host.hostname,
+        os=host.os,
+        cpus=host.cpus,
+        memory_bytes=host.memory_bytes,
+        disk_bytes=host.disk_bytes,
+        addresses=host.addresses,
+        capabilities=dict(host.capabilities),
+        runtimes=dict(host.runtimes),
+    )
+    return pb.AgentMessage(
+        hello=pb.Hello(agent_version=version, protocol=1, boot_id=boot_id, generations=generations, host=facts)
+    )
+
+
+def ack(service_id: str, generation: int) -> pb.AgentMessage:
+    return pb.AgentMessage(ack=pb.Ack(service_id=service_id, generation=generation))
+
+
+def heartbeat() -> pb.AgentMessage:
+    return pb.AgentMessage(heartbeat=pb.Heartbeat())
+
+
+def report(sequence: int, said: status.ServiceReport) -> pb.AgentMessage:
+    message = pb.StatusReport(
+        sequence=sequence,
+        service_id=said.service_id,
+        observed_generation=said.observed_generation,
+        status=said.status,
+        health=said.health,
+        live_release=said.live_release,
+        message=_text(said.message),
+        releases=[_release_report(release) for release in said.releases],
+        processes=[_process(process) for process in said.processes],
+        routes=[pb.RouteReport(id=r.id, state=r.state, message=_text(r.message)) for r in said.routes],
+        removed=said.removed,
+    )
+    return pb.AgentMessage(report=message)
+
+
+def sample(measured: ports.HostSample) -> pb.Sample:
+    return pb.Sample(time=measured.time, families_json=measured.families_json, exposition=measured.exposition)
+
+
+def log_query(request: pb.LogRequest) -> log.LogQuery:
+    return log.LogQuery(
+        service_id=request.service_id,
+        tail=request.tail,
+        follow=request.follow,
+        after_seq=request.after_seq,
+        source=request.source,
+        release=request.release,
+    )
+
+
+def log_batch(request_id: str, batch: log.LogBatch) -> pb.LogBatch:
+    lines = [
+        pb.LogLine(
+            seq=line.seq,
+            time=line.time,
+            stream=line.stream,
+            process=line.process,
+            release=line.release,
+            line=line.line,
+            gap_to=line.gap_to,
+        )
+        for line in batch.lines
+    ]
+    return pb.LogBatch(request_id=request_id, lines=lines, caught_up=batch.caught_up)
+
+
+def _ids_are_ours(state: pb.ServiceState) -> bool:
+    return all(paths.ID.fullmatch(each) for each in (state.service_id, *(route.id for route in state.routes)))
+
+
+def _release(release: pb.Release) -> spec.ReleaseSpec | None:
+    try:
+        runtime = spec.Runtime(release.runtime)
+    except ValueError:
+        return None
+    check = release.health_check
+    if release.number == 0 or not all(
+        math.isfinite(value) and value >= 0 for value in (check.interval_s, check.timeout_s, check.start_period_s)
+    ):
+        return None
+    return spec.ReleaseSpec(
+        number=release.number,
+        remote=release.remote,
+        branch=release.branch,
+        commit=release.commit,
+        runtime=runtime,
+        version=release.version,
+        build_cmd=release.build_cmd,
+        run_cmd=release.run_cmd,
+        working_dir=release.working_dir,
+        static_dir=release.static_dir,
+        port=release.port,
+        env=tuple(sorted(release.env.items())),
+        health_check=_health_check(release),
+    )
+
+
+def _health_check(release: pb.Release) -> spec.HealthCheck:
+    if not release.HasField("health_check"):
+        return spec.HealthCheck()
+    check = release.health_check
+    return spec.HealthCheck(
+        kind=check.kind,
+        path=check.path,
+        interval_s=check.interval_s,
+        timeout_s=check.timeout_s,
+        retries=check.retries,
+        start_period_s=check.start_period_s,
+    )
+
+
+def _release_report(release: status.ReleaseReport) -> pb.ReleaseReport:
+    return pb.ReleaseReport(
+        number=release.number,
+        state=release.state.value,
+        reason=release.reason,
+        message=_text(release.message),
+        commit=release.commit,
+        changed_at=release.changed_at,
+    )
+
+
+def _process(process: status.ProcessReport) -> pb.ProcessReport:
+    return pb.ProcessReport(
+        name=process.name,
+        release=process.release,
+        state=process.state,
+        pid=process.pid,
+        port=process.port,
+        started_at=process.started_at,
+        restarts=process.restarts,
+        last_exit=process.last_exit,
+    )
+
+
+def _text(text: str) -> str:
+    """Cut: a report that is longer than a message may be would never arrive."""
+    return text[:MAX_TEXT].encode("utf-8", "replace").decode()

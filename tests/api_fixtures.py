@@ -147,6 +147,9 @@ class ScriptedRelay:
     """A LogRelay that gives what the test wrote, and follows a queue of batches (an exception is raised, None ends)."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.tail: list[values.LogLine] = []
         self.queues: list[asyncio.Queue] = []
         self.queries: list[values.LogQuery] = []

@@ -92,16 +92,16 @@ def _followed(
 ) -> flask.Response:
     api = context.current()
     mimetype = flask.request.accept_mimetypes.best_match([NDJSON, EVENTS, PLAIN], NDJSON)
-    opening = api.services.logs.open(context.principal(), service, follow=True, **options)
-    source = api.call(_opened(opening))
-    if is_finished is not None:
-        source = _until(source, is_finished)
-    chunks = _chunks(source, mimetype, api.settings.heartbeat_s)
+    primed = api.call(_primed(api.services.logs.open(context.principal(), service, follow=True, **options)))
+    batches = primed if is_finished is None else _until(primed, is_finished)
+    chunks = _chunks(batches, primed, mimetype, api.settings.heartbeat_s)
     return streams.respond(chunks, api.call, mimetype if mimetype == NDJSON else f"{mimetype}; charset=utf-8")
 
 
-async def _opened(opening: Awaitable[AsyncIterator[Batch]]) -> AsyncGenerator[Batch, None]:
-    return await streams.started(await opening, FIRST_BATCH_S)
+async def _primed(opening: Awaitable[AsyncIterator[Batch]]) -> streams.Primed[Batch]:
+    primed = streams.Primed(await opening)
+    await primed.start(FIRST_BATCH_S)
+    return primed
 
 
 async def _until(
@@ -122,10 +122,15 @@ async def _until(
         await beats.aclose()
 
 
-async def _chunks(source: AsyncIterator[Batch], mimetype: str, heartbeat_s: float) -> AsyncGenerator[bytes, None]:
-    """Bytes for the wire. An error on the way becomes the last line, because the status is out already."""
+async def _chunks(
+    batches: AsyncIterator[Batch], primed: streams.Primed[Batch], mimetype: str, heartbeat_s: float
+) -> AsyncGenerator[bytes, None]:
+    """Bytes for the wire. An error on the way becomes the last line, because the status is out already.
+
+    Closes `primed` itself too: a generator between them that never ran would not.
+    """
     line_of, beat = FORMATS[mimetype]
-    beats = streams.with_heartbeat(source, heartbeat_s)
+    beats = streams.with_heartbeat(batches, heartbeat_s)
     try:
         async for batch in beats:
             text = beat if batch is None else "".join(line_of(line) for line in batch)
@@ -135,6 +140,7 @@ async def _chunks(source: AsyncIterator[Batch], mimetype: str, heartbeat_s: floa
         yield _last_words(mimetype, error).encode()
     finally:
         await beats.aclose()
+        await primed.aclose()
 
 
 def _last_words(mimetype: str, error: errors.DployrError) -> str:

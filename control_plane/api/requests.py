@@ -41,8 +41,10 @@ def begin() -> None:
     structlog.contextvars.bind_contextvars(request_id=request_id)
 
 
-def refuse_large_or_late() -> None:
-    """Also for views that read no body."""
+def refuse_unreadable() -> None:
+    """A body that is too large or too late, also for views that read none; NUL in the address."""
+    if "\0" in flask.request.path or b"%00" in flask.request.query_string:
+        raise errors.InvalidError.field("cannot read the request: NUL in its address", "path", "must not hold NUL")
     if (flask.request.content_length or 0) > MAX_BODY_BYTES:
         raise http_errors.RequestEntityTooLarge
     if flask.request.environ.get(LATE_BODY):

@@ -7,7 +7,7 @@ costs them a thread per follower.
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import flask
 
@@ -46,29 +46,35 @@ def respond(chunks: AsyncGenerator[bytes, None], call: Callable[..., Any], mimet
     return flask.Response(AsyncStream(chunks, call), headers=headers, content_type=mimetype, direct_passthrough=True)
 
 
-async def started(source: AsyncIterator[T], patience_s: float) -> AsyncGenerator[T, None]:
-    """`source` with its first item asked for: an error that comes at once is raised here, before any byte went out.
+class Primed(Generic[T]):
+    """A source whose first item was asked for already. Closing it works at any time, and twice."""
 
-    A first item that takes longer than `patience_s` is waited for in the stream itself.
-    """
-    first = asyncio.ensure_future(_next(source))
-    await asyncio.wait({first}, timeout=patience_s)
-    if first.done() and not isinstance(first.exception(), StopAsyncIteration | None):
-        await first
-    return _continued(first, source)
+    def __init__(self, source: AsyncIterator[T]) -> None:
+        self._source = source
+        self._first: asyncio.Future[T] | None = None
 
+    async def start(self, patience_s: float) -> None:
+        """Raises what the source raises at once: no byte is out yet. A later first item is part of the stream."""
+        self._first = asyncio.ensure_future(_next(self._source))
+        await asyncio.wait({self._first}, timeout=patience_s)
+        if self._first.done() and not isinstance(self._first.exception(), StopAsyncIteration | None):
+            await self._first
 
-async def _continued(first: asyncio.Future[T], source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-    try:
-        with contextlib.suppress(StopAsyncIteration):
-            yield await first
-            while True:
-                yield await _next(source)
-    finally:
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-        if isinstance(source, AsyncGenerator):
-            await source.aclose()
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._first is None:
+            return await anext(self._source)
+        first, self._first = self._first, None
+        return await first
+
+    async def aclose(self) -> None:
+        if self._first is not None:
+            self._first.cancel()
+            await asyncio.gather(self._first, return_exceptions=True)
+            self._first = None
+        await close(self._source)
 
 
 async def with_heartbeat(source: AsyncIterator[T], interval_s: float) -> AsyncGenerator[T | None, None]:
@@ -91,8 +97,14 @@ async def with_heartbeat(source: AsyncIterator[T], interval_s: float) -> AsyncGe
         if pending is not None:
             pending.cancel()
             await asyncio.gather(pending, return_exceptions=True)
-        if isinstance(source, AsyncGenerator):
-            await source.aclose()
+        await close(source)
+
+
+async def close(source: AsyncIterator[Any]) -> None:
+    """Closes a generator, or whatever else has `aclose`."""
+    aclose = getattr(source, "aclose", None)
+    if aclose is not None:
+        await aclose()
 
 
 async def _next(source: AsyncIterator[T]) -> T:

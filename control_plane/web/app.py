@@ -89,7 +89,7 @@ def _hooks(app: App, limiter: Any) -> None:
     app.before_request(auth.authenticate)
     limiter.init_app(app)
     app.before_request(access.enforce)
-    app.before_request(requests.refuse_large_or_late)
+    app.before_request(requests.refuse_unreadable)
 
 
 def _security_headers(response: flask.Response) -> flask.Response:

@@ -1,0 +1,81 @@
+"""The pure parts of the HTTP side: maps that are total, JSON read strictly, text made visible."""
+
+import json
+
+import pytest
+from hypothesis import given, strategies
+
+from control_plane import errors
+from control_plane.api import errors as api_errors
+from control_plane.api import follow, requests, schemas
+
+plain = strategies.text(strategies.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
+documents = strategies.dictionaries(
+    plain,
+    strategies.recursive(
+        strategies.none() | strategies.booleans() | strategies.integers() | plain,
+        lambda inner: strategies.lists(inner, max_size=3) | strategies.dictionaries(plain, inner, max_size=3),
+        max_leaves=8,
+    ),
+    max_size=4,
+)
+
+
+def test_every_kind_of_error_has_an_answer():
+    assert set(api_errors.ANSWERS) == set(errors.Kind)
+    assert all(400 <= status < 600 for status, _ in api_errors.ANSWERS.values())
+
+
+def test_every_error_class_is_of_a_known_kind():
+    for error in errors.DployrError.__subclasses__():
+        assert error.kind in api_errors.ANSWERS
+
+
+@given(documents)
+def test_what_json_writes_is_read_back(document):
+    assert requests.parse(json.dumps(document).encode()) == document
+
+
+@given(strategies.binary(max_size=60))
+def test_any_bytes_are_an_object_or_an_invalid_error(data):
+    try:
+        assert isinstance(requests.parse(data), dict)
+    except errors.InvalidError as error:
+        assert error.details["field"]
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"b": {"a": 1, "a": 1}}'])
+def test_a_key_given_twice_is_named(text):
+    with pytest.raises(errors.InvalidError) as refused:
+        requests.parse(text.encode())
+    assert refused.value.details == {"field": "a", "issue": "given twice"}
+
+
+def test_a_bad_string_is_named_with_its_path():
+    with pytest.raises(errors.InvalidError) as refused:
+        requests.parse(b'{"env": {"A": ["x", "\\u0000"]}}')
+    assert refused.value.details["field"] == "env.A.1"
+
+
+@given(strategies.text())
+def test_visible_text_obeys_nothing_and_keeps_what_is_harmless(text):
+    shown = follow.visible(text)
+    assert not any(ord(c) < 32 and c != "\t" for c in shown)
+    assert not any(0x7F <= ord(c) < 0xA0 for c in shown)
+    assert not set(shown) & follow.BIDI
+    assert follow.visible(shown) == shown
+
+
+def test_ordinary_text_stays_as_it_is():
+    assert follow.visible("Grüße, 世界 🙂\t'ok'") == "Grüße, 世界 🙂\t'ok'"
+
+
+def test_environment_values_become_text():
+    values = {"A": True, "B": False, "C": 1, "D": 1.5, "E": "x"}
+    flat = schemas.flattened({"env": values})
+    assert flat == {"env": {"A": "true", "B": "false", "C": "1", "D": "1.5", "E": "x"}}
+
+
+def test_a_change_deletes_a_variable_with_null_and_leaves_the_rest_unsaid():
+    changes = schemas.DeploymentUpdate.model_validate({"env": {"A": None, "B": 1}, "version": "22"}).changes()
+    assert (changes.env, changes.version, changes.runtime, changes.port) == ({"A": None, "B": "1"}, "22", None, None)

@@ -87,14 +87,15 @@ def _prepare(root: paths.Paths) -> None:
 
 
 def _host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Server) -> Host:
+    children = Children(loop)
     return Host(
         loop=loop,
         clock=system,
         chance=clock.system_chance(),
         paths=root,
         boot_id=procfs.boot_id(),
-        children=Children(loop),
-        endings=Endings(loop, system, str(root.root)),
+        children=children,
+        endings=Endings(loop, system, str(root.root), children.reap),
         logs=LogStore(loop, root, system),
         records=Records(root.records),
         changed=server.tell_changed,

@@ -28,8 +28,8 @@ class _Ending:
 class Endings:
     """`begin` one per marker; a second one for the same marker joins the first and may only shorten its grace."""
 
-    def __init__(self, loop: Loop, clock: Clock, root: str) -> None:
-        self._loop, self._clock, self._root = loop, clock, root
+    def __init__(self, loop: Loop, clock: Clock, root: str, reap: Callable[[], None]) -> None:
+        self._loop, self._clock, self._root, self._reap = loop, clock, root, reap
         self._endings: dict[str, _Ending] = {}
         self._timer: Timer | None = None
         self._pause_s = FIRST_LOOK_S
@@ -57,6 +57,7 @@ class Endings:
         self._timer = self._loop.later(delay_s, self._look)
 
     def _look(self) -> None:
+        self._reap()  # an exit is told before the end of its tree
         snapshot, now = procfs.take_snapshot(self._root), self._clock.monotonic()
         for ending in tuple(self._endings.values()):
             tree = snapshot.tree(ending.marker, ending.leader)

@@ -89,6 +89,8 @@ class Jobs:
         self._host.endings.begin(job.spec.id, job.pid, 0.0, done)
 
     def _ended(self, job: Job, status: int | None) -> None:
+        if self._jobs.get(job.spec.id) is not job:
+            return  # its tree was gone before its exit was seen, and its successor has the same marker
         job.status = status
         self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job))
 

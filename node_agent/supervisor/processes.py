@@ -211,6 +211,8 @@ class Processes:
 
     def _ended(self, process: Process, status: int | None) -> None:
         """The main process is gone."""
+        if self._table.get(process.id) is not process:
+            return  # its tree was gone before its exit was seen, and its successor has the same marker
         words = children.describe_exit(status)
         note("process.ended", id=process.id, pid=process.record.pid, exit=words)
         if process.record.state is State.STOPPING:

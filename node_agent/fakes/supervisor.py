@@ -1,0 +1,161 @@
+"""A supervisor without processes, for tests of what stands above it.
+
+It knows the commands `exit N`, `echo WORDS` and `sleep S`, joined by `;`: an `echo` becomes a last line, an `exit` ends
+the process or job at once, a `sleep` goes on until it is stopped. Anything else goes on too. A command that exits is
+started again `retries` times and is then crash looping. What a test wants to happen to a process that goes on, it says
+with `crash`; `refuse` makes the next call of a verb fail.
+"""
+
+import asyncio
+import dataclasses
+import errno
+from collections.abc import Callable
+
+from node_agent.errors import SupervisorRefusedError
+from node_agent.model.process import JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
+from node_agent.model.process_state import State
+
+MISSING_DIR = "missing"
+FIRST_PID = 1000
+
+
+class FakeSupervisor:
+    """Implements ports.Supervisor. `started` and `stopped` list what was asked for, in order."""
+
+    def __init__(self, retries: int = 5) -> None:
+        self.started: list[ProcessId] = []
+        self.stopped: list[ProcessId] = []
+        self.forgotten: list[str] = []
+        self.reloads = 0
+        self.proxy_words: dict[int, str] = {}
+        self._retries = retries
+        self._statuses: dict[ProcessId, ProcessStatus] = {}
+        self._jobs: dict[str, asyncio.Future[JobResult]] = {}
+        self._listeners: list[Callable[[str], None]] = []
+        self._refusals: dict[str, str] = {}
+        self._proxy_runs = False
+        self._pid = FIRST_PID
+
+    # what a test says
+
+    def refuse(self, verb: str, words: str) -> None:
+        """The next call of `verb` raises SupervisorRefusedError with `words`."""
+        self._refusals[verb] = words
+
+    def crash(self, process_id: ProcessId, last_exit: str = "signalled(9)") -> None:
+        """The process ends by itself and is started again at once, under another pid."""
+        old = self._statuses[process_id]
+        self._pid += 1
+        self._put(dataclasses.replace(old, pid=self._pid, restarts=old.restarts + 1, last_exit=last_exit))
+
+    # the port
+
+    async def hello(self) -> SupervisorInfo:
+        self._answer("hello")
+        return SupervisorInfo("0", "fake-boot", 1, ())
+
+    async def processes(self) -> tuple[ProcessStatus, ...]:
+        self._answer("processes")
+        return tuple(self._statuses.values())
+
+    async def start(self, wanted: ProcessSpec) -> ProcessStatus:
+        self._answer("start")
+        if wanted.id not in self._statuses:
+            self.started.append(wanted.id)
+            self._put(self._first_status(wanted))
+        return self._statuses[wanted.id]
+
+    async def stop(self, process_id: ProcessId, grace_s: float) -> None:  # noqa: ARG002 - nothing here takes time
+        self._answer("stop")
+        if self._statuses.pop(process_id, None) is not None:
+            self.stopped.append(process_id)
+            self._tell(process_id.service_id)
+
+    async def run_job(self, job: JobSpec) -> JobResult:
+        self._answer("run_job")
+        await self.cancel_job(job.id)
+        if job.working_dir == MISSING_DIR:
+            return JobResult("start_failed", errno.ENOENT, 0.0, ("No such file or directory",))
+        lines, code = _interpret(job.command)
+        if code is not None:
+            return JobResult("exited", code, 0.0, lines)
+        future = self._jobs[job.id] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(job.deadline_s):
+                result = await asyncio.shield(future)
+        except TimeoutError:
+            result = JobResult("timeout", 9, job.deadline_s)
+        finally:
+            if self._jobs.get(job.id) is future:
+                del self._jobs[job.id]
+        return dataclasses.replace(result, last_lines=lines)
+
+    async def cancel_job(self, job_id: str) -> None:
+        self._answer("cancel_job")
+        future = self._jobs.pop(job_id, None)
+        if future is not None and not future.done():
+            future.set_result(JobResult("cancelled", 9, 0.0))
+
+    async def forget(self, service_id: str) -> None:
+        self._answer("forget")
+        if any(process_id.service_id == service_id for process_id in self._statuses):
+            raise SupervisorRefusedError(f"cannot forget {service_id}: stop its processes first")
+        self.forgotten.append(service_id)
+
+    async def proxy_test(self, generation: int) -> tuple[bool, str]:
+        self._answer("proxy_test")
+        words = self.proxy_words.get(generation, "")
+        return not words, words
+
+    async def proxy_ensure(self) -> bool:
+        self._answer("proxy_ensure")
+        started, self._proxy_runs = not self._proxy_runs, True
+        return started
+
+    async def proxy_reload(self) -> None:
+        self._answer("proxy_reload")
+        if not self._proxy_runs:
+            raise SupervisorRefusedError("cannot reload nginx: it does not run")
+        self.reloads += 1
+
+    def subscribe(self, changed: Callable[[str], None]) -> None:
+        self._listeners.append(changed)
+
+    def _first_status(self, wanted: ProcessSpec) -> ProcessStatus:
+        status = ProcessStatus(wanted.id, State.RUNNING.value, 0, wanted.port, 1.0, 0, "")
+        lines, code = _interpret(wanted.command)
+        failed = "start_failed: No such file or directory" if wanted.working_dir == MISSING_DIR else ""
+        if failed or code is not None:
+            last_exit = failed or f"exited({code})"
+            state = State.CRASH_LOOPING.value
+            return dataclasses.replace(
+                status, state=state, restarts=self._retries, last_exit=last_exit, last_lines=lines
+            )
+        self._pid += 1
+        return dataclasses.replace(status, pid=self._pid)
+
+    def _put(self, status: ProcessStatus) -> None:
+        self._statuses[status.id] = status
+        self._tell(status.id.service_id)
+
+    def _tell(self, service_id: str) -> None:
+        for changed in self._listeners:
+            changed(service_id)
+
+    def _answer(self, verb: str) -> None:
+        if words := self._refusals.pop(verb, ""):
+            raise SupervisorRefusedError(words)
+
+
+def _interpret(command: str) -> tuple[tuple[str, ...], int | None]:
+    """The lines that a command writes and its exit code; None when it goes on."""
+    lines: list[str] = []
+    for step in command.split(";"):
+        word, _, rest = step.strip().partition(" ")
+        if word == "echo":
+            lines.append(rest)
+        elif word == "exit":
+            return tuple(lines), int(rest)
+        else:
+            return tuple(lines), None
+    return tuple(lines), 0

@@ -1,0 +1,110 @@
+"""Presence, placement, public words of services, cursors and permissions."""
+
+import dataclasses
+import datetime
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from control_plane import errors
+from control_plane.domain import instance, paging, permissions, service, values
+from control_plane.domain.values import Run
+from tests import builders
+
+
+def after(seconds):
+    return builders.START + datetime.timedelta(seconds=seconds)
+
+
+def test_presence_ends_with_the_lease():
+    host = builders.an_instance(online=True, last_seen=builders.START)
+    assert instance.is_online(host, after(40))
+    assert not instance.is_online(host, after(40.001))
+    assert not instance.is_online(dataclasses.replace(host, online=False), after(0))
+    assert not instance.is_online(dataclasses.replace(host, last_seen=None), after(0))
+    assert not instance.presented(host, after(41)).online
+
+
+def test_without_an_instance_there_is_no_place():
+    assert instance.place([], {}, builders.START) is None
+
+
+def test_a_place_is_online_first_and_then_where_most_room_is():
+    small = builders.an_instance(id="ins_a", facts={"memory_bytes": 1})
+    large = builders.an_instance(id="ins_b", facts={"memory_bytes": 8})
+    away = builders.an_instance(id="ins_c", facts={"memory_bytes": 64}, online=False)
+    assert instance.place([small, large, away], {}, builders.START) is large
+    assert instance.place([small, large, away], {"ins_b": 9}, builders.START) is small
+    assert instance.place([away], {}, builders.START) is away
+
+
+@pytest.mark.parametrize(
+    ("run", "generation", "observed", "word"),
+    [
+        (Run.RUNNING, 1, values.Observed(), "starting"),
+        (Run.RUNNING, 1, values.Observed(1, "running"), "running"),
+        (Run.RUNNING, 2, values.Observed(1, "running"), "running"),
+        (Run.RUNNING, 2, values.Observed(1, "stopped"), "starting"),
+        (Run.RUNNING, 1, values.Observed(1, "failed"), "failed"),
+        (Run.RUNNING, 1, values.Observed(1, "from a newer agent"), "starting"),
+        (Run.STOPPED, 2, values.Observed(1, "running"), "stopping"),
+        (Run.STOPPED, 2, values.Observed(2, "stopped"), "stopped"),
+        (Run.STOPPED, 1, values.Observed(), "stopped"),
+        (Run.REMOVED, 2, values.Observed(1, "running"), "stopping"),
+    ],
+)
+def test_a_wish_that_is_not_answered_yet_shows(run, generation, observed, word):
+    assert service.public_status(builders.a_service(run=run, generation=generation, observed=observed)) == word
+
+
+def test_the_public_words_of_a_service_are_total():
+    words = [*service.STATUSES, "unknown", "nonsense"]
+    for run, status, seen in itertools.product(Run, words, (0, 1, 2)):
+        found = builders.a_service(run=run, generation=1, observed=values.Observed(seen, status, "odd"))
+        assert service.public_status(found) in service.STATUSES
+        assert service.presented(found, online=True).observed.health in service.HEALTHS
+
+
+def test_of_a_host_that_is_away_no_health_is_known():
+    found = builders.a_service(observed=values.Observed(1, "running", "healthy"))
+    assert service.public_health(found, online=True) == "healthy"
+    assert service.public_health(found, online=False) == "unknown"
+
+
+@given(st.datetimes(timezones=st.just(datetime.UTC)), st.from_regex(r"[a-z]{3}_[0-9A-Z]{26}", fullmatch=True))
+def test_a_cursor_comes_back_as_it_went(moment, object_id):
+    at = paging.position(moment, object_id)
+    assert paging.decode(paging.encode(at)) == at
+    assert paging.split(at) == (moment, object_id)
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: paging.base64.urlsafe_b64encode(raw).decode()))
+def test_any_other_text_is_a_bad_cursor(text):
+    try:
+        paging.decode(text)
+    except errors.InvalidError as refused:
+        assert refused.details["field"] == "cursor"
+
+
+@pytest.mark.parametrize("limit", [0, -1, 201])
+def test_a_limit_out_of_bounds_is_refused(limit):
+    with pytest.raises(errors.InvalidError) as caught:
+        paging.checked_limit(limit)
+    assert caught.value.details["field"] == "limit"
+
+
+def test_a_permission_is_had_or_missed():
+    for permission in permissions.ALL:
+        permissions.demand(builders.OPERATOR, permission)
+        with pytest.raises(errors.ForbiddenError):
+            permissions.demand(builders.NOBODY, permission)
+    with pytest.raises(ValueError, match="no such permission"):
+        permissions.demand(builders.OPERATOR, "deployment:eat")
+
+
+def test_a_disabled_operator_may_do_nothing():
+    assert permissions.of_user(builders.a_user()) == permissions.ALL
+    assert permissions.of_user(builders.a_user(disabled=True)) == frozenset()
+    assert permissions.of_user(builders.a_user(operator=False)) == frozenset()

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
 
 from node_agent import config, errors, wiring
 
@@ -13,13 +14,22 @@ def main() -> int:
     except config.SettingsError as error:
         sys.stderr.write(f"dployr-agent: {error}\n")
         return 2
+    failed: tuple[BaseException, ...] = ()
     try:
         asyncio.run(wiring.run(settings))
     except* errors.AgentError as group:
-        for error in group.exceptions:
-            sys.stderr.write(f"dployr-agent: {error}\n")
-        return 1
-    return 0
+        failed = tuple(_leaves(group))
+    for problem in failed:
+        sys.stderr.write(f"dployr-agent: {problem}\n")
+    return 1 if failed else 0
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for leaf in group.exceptions:
+        if isinstance(leaf, BaseExceptionGroup):
+            yield from _leaves(leaf)
+        else:
+            yield leaf
 
 
 if __name__ == "__main__":

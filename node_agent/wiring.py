@@ -5,6 +5,7 @@ Stopping never touches the applications: the session ends, the workers end, the 
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -30,6 +31,8 @@ from node_agent.state.journal import Journal
 from node_agent.supervisor_client import SupervisorClient
 
 log = structlog.get_logger()
+JOIN_RETRY_S = 0.25
+LOG_EVERY = 40
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: somebody asked
@@ -60,7 +63,7 @@ async def _begin(
 ) -> None:
     toolchains = Toolchains(paths)
     builder = HostBuilder(paths, supervisor, Git(paths, allow_file=settings.allow_file_remotes), toolchains, clock)
-    proxy = NginxProxy(paths, supervisor, ProxySettings(settings.proxy_host, settings.proxy_port), clock)
+    proxy = NginxProxy(paths, supervisor, _proxy_settings(settings), clock)
     reconciler = Reconciler(Host(journal, supervisor, builder, Sites(proxy, journal), clock), tasks)
     tasks.create_task(reconciler.run(), name="reconciler")
     sampler = HostSampler(clock)
@@ -86,6 +89,11 @@ async def _begin(
     tasks.create_task(_session(session, reconciler), name="session")
 
 
+def _proxy_settings(settings: config.Settings) -> ProxySettings:
+    """As root nginx's workers stay root as well: they read releases that are private to this installation's one uid."""
+    return ProxySettings(settings.proxy_host, settings.proxy_port, run_as="root" if os.geteuid() == 0 else "")
+
+
 async def _session(session: Session, reconciler: Reconciler) -> None:
     try:
         await session.run()
@@ -95,17 +103,30 @@ async def _session(session: Session, reconciler: Reconciler) -> None:
 
 
 async def _identity(settings: config.Settings, paths: Paths) -> identity.Identity:
-    """The stored certificate, or a new one for the join token."""
+    """The stored certificate, or a new one for the join token; waits while the control plane is not up yet."""
     known = identity.load(paths)
-    if known is not None:
-        return known
-    if settings.join_token_file is None:
+    if known is None and settings.join_token_file is None:
         raise errors.AgentError("cannot join: there is no certificate yet; give --join-token-file with a fresh token")
+    waited = 0
+    while known is None:
+        try:
+            known = await identity.enrol(paths, _join_token(settings), settings.enrol)
+        except errors.ControlPlaneUnavailableError as error:
+            if waited % LOG_EVERY == 0:
+                log.info("agent.waiting_to_join", reason=str(error))
+            waited += 1
+            await asyncio.sleep(JOIN_RETRY_S)
+    return known
+
+
+def _join_token(settings: config.Settings) -> str:
+    file = settings.join_token_file
     try:
-        token = settings.join_token_file.read_text(encoding="ascii").strip()
+        return file.read_text(encoding="ascii").strip() if file else ""
+    except FileNotFoundError:
+        raise errors.ControlPlaneUnavailableError(f"cannot join: {file} is not there yet") from None
     except OSError as error:
-        raise errors.AgentError(f"cannot read the join token {settings.join_token_file}: {error.strerror}") from error
-    return await identity.enrol(paths, token, settings.enrol)
+        raise errors.AgentError(f"cannot read the join token {file}: {error.strerror}") from error
 
 
 async def host_facts(sampler: ports.Sampler, supervisor: ports.Supervisor, toolchains: Toolchains) -> ports.HostFacts:

@@ -62,7 +62,9 @@ class Platform:
             *("--api", f"127.0.0.1:{self.api}", "--proxy", f"127.0.0.1:{self.proxy}"),
             *("--admin-email", EMAIL, "--admin-password-file", str(self._password_file), "--allow-file-remotes"),
         ]
-        self.up = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        unlimited = {"DPLOYR_RATE_LIMIT_USER": "1000000", "DPLOYR_RATE_LIMIT_ANONYMOUS": "1000000"}
+        environment = {**os.environ, **unlimited}
+        self.up = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
         log.close()
         wait_until(self._ready, 90, f"readiness ({self.directory / 'up.log'})")
         self.login()

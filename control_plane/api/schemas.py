@@ -119,23 +119,32 @@ class RouteInput(Input):
     path: str = "/"
 
 
-class _Declared(Input):
-    """The fields that create and update share; None is "not given"."""
+def _optional() -> Any:
+    """A field that may be left out and must not be null: `given` says which were there."""
+    return pydantic.Field(default=None, json_schema_extra=_without_default)
 
-    project: str | None = None
-    source: str | None = None
-    remote: Annotated[str | None, pydantic.WithJsonSchema(NESTED_REMOTE)] = None
-    branch: str | None = None
-    commit: str | None = None
-    runtime: Annotated[str | None, pydantic.WithJsonSchema(NESTED_RUNTIME)] = None
-    version: str | None = None
-    build_cmd: str | None = None
-    run_cmd: str | None = None
-    working_dir: str | None = None
-    static_dir: str | None = None
-    port: int | None = None
-    health_check: Annotated[dict[str, Any] | None, pydantic.WithJsonSchema(HEALTH_CHECK)] = None
-    description: str | None = None
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default")
+
+
+class _Declared(Input):
+    """The fields that create and update share."""
+
+    project: str = _optional()
+    source: str = _optional()
+    remote: Annotated[str, pydantic.WithJsonSchema(NESTED_REMOTE)] = _optional()
+    branch: str = _optional()
+    commit: str = _optional()
+    runtime: Annotated[str, pydantic.WithJsonSchema(NESTED_RUNTIME)] = _optional()
+    version: str = _optional()
+    build_cmd: str = _optional()
+    run_cmd: str = _optional()
+    working_dir: str = _optional()
+    static_dir: str = _optional()
+    port: int = _optional()
+    health_check: Annotated[dict[str, Any], pydantic.WithJsonSchema(HEALTH_CHECK)] = _optional()
+    description: str = _optional()
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -144,20 +153,28 @@ class _Declared(Input):
 
     def given(self) -> dict[str, Any]:
         """The fields that were given, as the domain takes them."""
-        return {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+def _with_env_vars(schema: dict[str, Any]) -> None:
+    schema["properties"]["env_vars"] = {**schema["properties"]["env"], "description": "The blueprint form of env"}
 
 
 class DeploymentCreate(_Declared):
+    model_config = pydantic.ConfigDict(json_schema_extra=_with_env_vars)
+
     name: str
-    env: Annotated[dict[str, str], pydantic.WithJsonSchema(ENV)] = pydantic.Field(default={})
+    env: Annotated[dict[str, str], pydantic.WithJsonSchema(ENV)] = _optional()
 
     def fields(self) -> deployment.DeploymentFields:
         return deployment.DeploymentFields(**self.given())
 
 
 class DeploymentUpdate(_Declared):
-    name: str | None = None
-    env: Annotated[dict[str, str | None] | None, pydantic.WithJsonSchema(ENV_CHANGES)] = None
+    model_config = pydantic.ConfigDict(json_schema_extra=_with_env_vars)
+
+    name: str = _optional()
+    env: Annotated[dict[str, str | None], pydantic.WithJsonSchema(ENV_CHANGES)] = _optional()
 
     def changes(self) -> deployment.DeploymentChanges:
         return deployment.DeploymentChanges(**self.given())

@@ -236,6 +236,9 @@ def test_the_contract_is_openapi_31_and_complete(plane, anonymous):
     assert create["security"] == [{"bearer": []}]
     assert create["responses"]["201"]["headers"]["X-RateLimit-Limit"]
     assert document["paths"]["/v1/auth/login"]["post"]["security"] == []
+    fields = document["components"]["schemas"]["DeploymentCreate"]["properties"]
+    assert {"name", "env", "env_vars", "health_check"} <= set(fields)
+    assert fields["port"]["type"] == "integer"
     refs = set(_refs(document))
     assert {ref.rpartition("/")[2] for ref in refs if "/schemas/" in ref} <= set(document["components"]["schemas"])
 

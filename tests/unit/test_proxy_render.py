@@ -1,0 +1,267 @@
+"""What nginx is told: golden files, the grammar as a wall, and that nothing but the expected tree comes out."""
+
+import dataclasses
+import pathlib
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from node_agent import ports
+from node_agent.model import domain_name
+from node_agent.paths import Paths
+from node_agent.proxy import render
+from tests.proxy_fixtures import a_route, a_site, a_static_site, an_id
+
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "proxy"
+PATHS = Paths(pathlib.Path("/var/lib/dployr"))
+SETTINGS = render.ProxySettings("127.0.0.1", 8081)
+TABLES = {
+    "empty": (),
+    "mixed": (
+        a_site(1, 20001, a_route(11, "shop.example.com"), a_route(12, "shop.example.com", "/api")),
+        a_static_site(2, "dist", a_route(21, "shop.example.com", "/docs/v2"), a_route(22, "*.pages.example.com")),
+        a_static_site(3, "", a_route(31, "site.example.com")),
+        a_site(4, 20004, a_route(41, "only.example.com", "/hooks")),
+        a_site(5, 20005),
+    ),
+}
+HOSTILE_DOMAINS = [
+    "",
+    "a.example.com; alias /etc/",
+    "a.example.com;",
+    "a.example.com {",
+    "a.example.com}",
+    "a.example.com\nb.example.com",
+    "a.example.com b.example.com",
+    'a".example.com',
+    "a'.example.com",
+    "a\\.example.com",
+    "$hostname",
+    "a$.example.com",
+    "~.*",
+    "_",
+    "*",
+    "*.com.",
+    "*.*.example.com",
+    "a.*.example.com",
+    "*example.com",
+    ".example.com",
+    "example.com.",
+    "A.example.com",
+    "a..example.com",
+    "-a.example.com",
+    "a-.example.com",
+    "a_b.example.com",
+    "bücher.example",
+    "\u0430pple.example",
+    "①27.0.0.1",
+    "127.0.0.1",
+    "[::1]",
+    "a.example.com:80",
+    "a.example.com/",
+    "a.example.com#",
+    "a\0.example.com",
+    "a.example.com\r",
+    "a" * 64 + ".example.com",
+    ".".join(["a" * 60] * 5),
+]
+HOSTILE_PATHS = [
+    "",
+    "api",
+    "/a b",
+    "/a;",
+    "/a{",
+    "/a}",
+    "/a$uri",
+    "/a\n",
+    "/a\\",
+    '/a"',
+    "/a'",
+    "/a%2e",
+    "/../etc",
+    "/a/./b",
+    "/a/..",
+    "//a",
+    "/a//b",
+    "/a#",
+    "/a?b",
+    "/ä",
+    "/a\0",
+    "/" + "a" * 2000,
+]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_text_is_as_in_the_golden_file(name):
+    files = render.render(7, TABLES[name], SETTINGS, PATHS)
+    text = "".join(f"=== {path} ===\n{files[path]}" for path in sorted(files) if path != "mime.conf")
+    assert text == (GOLDEN / f"{name}.txt").read_text()
+
+
+def test_only_the_main_file_names_the_generation():
+    one, two = (render.render(number, TABLES["mixed"], SETTINGS, PATHS) for number in (1, 2))
+    assert {name for name in one if one[name] != two[name]} == {"nginx.conf"}
+
+
+def test_every_file_is_included_by_name_once():
+    files = render.render(1, TABLES["mixed"], SETTINGS, PATHS)
+    included = re.findall(r'include "?([a-z_/A-Z0-9.]+)"?;', files["nginx.conf"])
+    assert sorted(included) == sorted(set(files) - {"nginx.conf"})
+
+
+@pytest.mark.parametrize("domain", HOSTILE_DOMAINS)
+def test_a_hostile_domain_is_refused(domain):
+    with pytest.raises(ValueError, match="cannot"):
+        render.render(1, (a_site(1, 20001, a_route(1, domain)),), SETTINGS, PATHS)
+
+
+@pytest.mark.parametrize("path", HOSTILE_PATHS)
+def test_a_hostile_path_is_refused(path):
+    with pytest.raises(ValueError, match="cannot"):
+        render.render(1, (a_site(1, 20001, a_route(1, "a.example.com", path)),), SETTINGS, PATHS)
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, "80", "80; alias /etc/", 80.0, True, None])
+def test_a_hostile_port_is_refused(port):
+    with pytest.raises(ValueError, match="as a port"):
+        render.render(1, (a_site(1, port, a_route(1, "a.example.com")),), SETTINGS, PATHS)
+
+
+@pytest.mark.parametrize("root", ["/etc", "..", "a/../..", "a/$x", 'a"', "a\nb", "a;b", "{", "a\0"])
+def test_a_hostile_static_directory_is_refused(root):
+    with pytest.raises(ValueError, match="cannot"):
+        render.render(1, (a_static_site(1, root, a_route(1, "a.example.com")),), SETTINGS, PATHS)
+
+
+@pytest.mark.parametrize("route_id", ["", "../../x", "rte_1", an_id("rte", 1) + ";", an_id("rte", 1) + "\n"])
+def test_an_id_never_becomes_a_path(route_id):
+    route = dataclasses.replace(a_route(1, "a.example.com"), id=route_id)
+    with pytest.raises(ValueError, match="as an id"):
+        render.render(1, (a_site(1, 20001, route),), SETTINGS, PATHS)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        render.ProxySettings("127.0.0.1;", 80),
+        render.ProxySettings("example.com", 80),
+        render.ProxySettings("127.0.0.1", 0),
+        render.ProxySettings("127.0.0.1", 80, run_as="root;"),
+        render.ProxySettings("127.0.0.1", 80, workers=0),
+    ],
+)
+def test_settings_have_a_grammar_too(settings):
+    with pytest.raises(ValueError, match=r"cannot|does not appear"):
+        render.render(1, (), settings, PATHS)
+
+
+def test_a_data_directory_that_nginx_would_expand_is_refused():
+    with pytest.raises(ValueError, match="control character or a"):
+        render.render(1, (), SETTINGS, Paths(pathlib.Path("/srv/$home")))
+
+
+def test_a_data_directory_too_long_for_a_socket_is_refused():
+    with pytest.raises(ValueError, match="shorter data directory"):
+        render.render(1, (), SETTINGS, Paths(pathlib.Path("/srv/" + "a" * 100)))
+
+
+def test_two_routes_for_one_place_are_refused():
+    table = (a_site(1, 20001, a_route(1, "a.example.com", "/x")), a_site(2, 20002, a_route(2, "a.example.com", "/x/")))
+    with pytest.raises(ValueError, match="twice"):
+        render.render(1, table, SETTINGS, PATHS)
+
+
+def test_an_ipv6_address_is_listened_on_in_brackets():
+    assert (
+        "listen [::1]:8081 default_server;"
+        in render.render(1, (), render.ProxySettings("::1", 8081), PATHS)["nginx.conf"]
+    )
+
+
+LABELS = some.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
+DOMAINS = some.builds(
+    lambda wildcard, labels: wildcard + ".".join([*labels, "example"]),
+    some.sampled_from(["", "*."]),
+    some.lists(LABELS, min_size=1, max_size=4),
+)
+PATH_TEXTS = some.lists(
+    some.from_regex(r"[A-Za-z0-9._~-]{1,9}", fullmatch=True).filter(lambda s: s not in {".", ".."}), max_size=4
+).map(lambda segments: "/" + "/".join(segments))
+
+
+@given(DOMAINS, PATH_TEXTS, some.integers(1, 65535))
+def test_a_permitted_route_parses_to_exactly_the_expected_tree(domain, path, port):
+    files = render.render(1, (a_site(1, port, a_route(1, domain, path)),), SETTINGS, PATHS)
+    service = an_id("svc", 1)
+    assert _parse(files[f"upstreams/{service}.conf"]) == [
+        ["upstream", service, [["server", f"127.0.0.1:{port}", "max_fails=0"]]]
+    ]
+    target = [["proxy_pass", f"http://{service}"]]
+    places = (
+        [["location", "/", target]]
+        if path == "/"
+        else [["location", "=", path, target], ["location", path + "/", target]]
+    )
+    [server] = _parse(files[f"routes/{an_id('rte', 1)}.conf"])
+    assert server[1][:2] == [["listen", "127.0.0.1:8081"], ["server_name", domain]]
+    assert server[1][2 : 2 + len(places)] == places
+    assert len(server[1]) == 3 if path == "/" else [part[:2] for part in server[1][4:]] == [["location", "/"]]
+
+
+@given(some.text(max_size=40))
+def test_any_text_as_a_domain_is_refused_or_plain(text):
+    try:
+        checked = domain_name.checked_domain(text)
+    except ValueError:
+        return
+    assert re.fullmatch(r"(\*\.)?[a-z0-9.-]+", checked)
+
+
+@given(some.text(max_size=40))
+def test_any_text_as_a_path_is_refused_or_plain(text):
+    try:
+        checked = domain_name.checked_path(text)
+    except ValueError:
+        return
+    assert re.fullmatch(r"/|(/[A-Za-z0-9._~-]+)+", checked)
+
+
+@given(some.text(max_size=40))
+def test_any_text_is_quoted_to_one_word_or_refused(text):
+    try:
+        quoted = render.quoted(text)
+    except ValueError:
+        return
+    assert _parse(f"directive {quoted};") == [["directive", text]]
+
+
+def test_a_service_without_routes_is_not_mentioned():
+    assert not any(an_id("svc", 5) in text for text in render.render(1, TABLES["mixed"], SETTINGS, PATHS).values())
+
+
+def test_a_static_release_is_a_number():
+    site = ports.Site(an_id("svc", 1), ports.Upstream("1/../../2", 0, ""), (a_route(1, "a.example.com"),))
+    with pytest.raises(ValueError, match="number above 0"):
+        render.render(1, (site,), SETTINGS, PATHS)
+
+
+def _parse(text):
+    """nginx's own grammar, small: words, quotes, `;` and blocks."""
+    tokens = re.findall(r'"(?:[^"\\]|\\.)*"|[{};]|[^\s{};"]+', text, re.DOTALL)
+    stack, words = [[]], []
+    for token in tokens:
+        if token == ";":
+            stack[-1].append(words)
+            words = []
+        elif token == "{":
+            stack.append([])
+            stack[-2].append([*words, stack[-1]])
+            words = []
+        elif token == "}":
+            stack.pop()
+        else:
+            words.append(re.sub(r"\\(.)", r"\1", token[1:-1], flags=re.DOTALL) if token[0] == '"' else token)
+    assert len(stack) == 1
+    return stack[0]

@@ -212,6 +212,7 @@ def test_the_status_page_has_no_script_and_no_data(client, anonymous):
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert api_fixtures.EMAIL not in page.text
     assert "/v1/openapi.json" in page.text
+    assert f"dployr login --server http://127.0.0.1:{client.port}" in page.text
 
 
 def test_the_control_planes_own_metrics_hold_counts_and_no_names(client, anonymous):

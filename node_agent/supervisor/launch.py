@@ -16,6 +16,11 @@ from node_agent.paths import Paths
 from node_agent.supervisor import procfs
 
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
+# How this host reaches the outside, as its operator set it for the supervisor; builds fetch packages the same way.
+HOST_NETWORK = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "PIP_INDEX_URL"),
+)
 RESERVED = frozenset({"PORT", "HOME"})
 RESERVED_PREFIX = "DPLOYR_"
 
@@ -67,6 +72,7 @@ def job_launch(paths: Paths, job: JobSpec) -> Launch:
     """How a build is started. Raises StartError."""
     tree = paths.build_tree(job.service_id, job.release)
     wanted = (
+        *((key, os.environ[key]) for key in HOST_NETWORK if key in os.environ),
         ("CI", "1"),
         ("npm_config_cache", str(paths.cache / "npm")),
         ("PIP_CACHE_DIR", str(paths.cache / "pip")),

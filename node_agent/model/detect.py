@@ -87,7 +87,7 @@ def _plan_python(build_cmd: str, files: Mapping[str, str], pip: str) -> BuildPla
 def _make_venv(pip: str) -> str:
     if not pip:
         return "python3 -m venv .venv"
-    return f"python3 -m venv --without-pip .venv && .venv/bin/python {shlex.quote(pip)} install pip"
+    return f"python3 -m venv --without-pip .venv && .venv/bin/python {shlex.quote(pip)} install --ignore-installed pip"
 
 
 def _node_modules(files: Mapping[str, str], *, installs_only: bool) -> Dependencies | None:

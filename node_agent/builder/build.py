@@ -1,0 +1,109 @@
+"""The real builder of a host. It owns builds/ and releases/ of every service; the supervisor runs the commands."""
+
+import asyncio
+import contextlib
+import dataclasses
+import errno
+import os
+import pathlib
+from collections.abc import Callable
+
+from node_agent import clock, ports
+from node_agent.builder import manifest, trees
+from node_agent.builder.attempt import Attempt, Tools, in_thread
+from node_agent.builder.git import Git
+from node_agent.builder.toolchains import Toolchains
+from node_agent.errors import ReleaseFailedError
+from node_agent.model import spec, status
+from node_agent.paths import Paths
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """`builds` and `fetches` at once on this host; `build_s` for all commands of one build together."""
+
+    build_s: float = 1200.0
+    builds: int = max(1, (os.cpu_count() or 1) // 2)
+    fetches: int = 4
+
+
+class HostBuilder:
+    """ports.Builder on this host's disk."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        supervisor: ports.Supervisor,
+        git: Git,
+        toolchains: Toolchains,
+        clock: clock.Clock,
+        limits: Limits | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        fetches, builds = asyncio.Semaphore(limits.fetches), asyncio.Semaphore(limits.builds)
+        self._tools = Tools(paths, supervisor, git, toolchains, clock, fetches, builds, limits.build_s)
+        self._paths = paths
+        self._building: set[tuple[str, int]] = set()
+        self._swept = False
+
+    async def build(
+        self, service_id: str, release: spec.ReleaseSpec, progress: Callable[[status.ReleaseState, str], None]
+    ) -> ports.Artifact:
+        """A release that is complete already comes back as it is: its number stands for one description."""
+        await self._sweep()
+        if existing := await self.sealed(service_id, release.number):
+            return existing
+        self._building.add((service_id, release.number))
+        try:
+            return (await Attempt(self._tools, service_id, release, progress).run()).artifact
+        except OSError as error:
+            raise _explained(error) from error
+        finally:
+            self._building.discard((service_id, release.number))
+
+    async def sealed(self, service_id: str, release: int) -> ports.Artifact | None:
+        found = await asyncio.to_thread(manifest.read, self._paths.release(service_id, release))
+        return found.artifact if found else None
+
+    async def prune(self, service_id: str, keep: frozenset[int]) -> None:
+        """What is being built now is kept too."""
+        busy = {number for service, number in self._building if service == service_id}
+        await in_thread(self._prune, service_id, frozenset(str(number) for number in keep | busy))
+
+    async def remove(self, service_id: str) -> None:
+        await in_thread(self._remove, service_id)
+
+    def _prune(self, service_id: str, keep: frozenset[str]) -> None:
+        for directory in (self._paths.releases(service_id), self._paths.builds(service_id)):
+            for place in _children(directory):
+                if place.name.removeprefix(".").removesuffix(".new") not in keep:
+                    trees.discard(self._paths, place)
+
+    def _remove(self, service_id: str) -> None:
+        """Logs stay: the supervisor owns them and drops them with its records."""
+        paths = self._paths
+        for directory in (paths.releases(service_id), paths.builds(service_id), paths.home(service_id)):
+            trees.discard(paths, directory)
+        with contextlib.suppress(OSError):
+            paths.service(service_id).rmdir()
+
+    async def _sweep(self) -> None:
+        """Once: what a former agent had no time to delete."""
+        if not self._swept:
+            self._swept = True
+            for left in _children(self._paths.trash):
+                await in_thread(trees.delete, left)
+
+
+def _children(directory: pathlib.Path) -> list[pathlib.Path]:
+    with contextlib.suppress(FileNotFoundError):
+        return list(directory.iterdir())
+    return []
+
+
+def _explained(error: OSError) -> ReleaseFailedError:
+    if error.errno in FULL:
+        return ReleaseFailedError("disk_full", "cannot build: the disk of the host is full; delete what is not needed")
+    return ReleaseFailedError("host_error", f"cannot build: {error}; look at the host's disk and its permissions")

@@ -1,0 +1,217 @@
+"""The git wrapper against real git and hostile words."""
+
+import asyncio
+import os
+import socket
+import subprocess
+
+import pytest
+
+from node_agent.builder import children
+from node_agent.builder.git import Git
+from node_agent.errors import ReleaseFailedError
+from node_agent.paths import Paths
+from tests.builder_fixtures import Repository
+from tests.builder_fixtures import git as run_git
+from tests.waiting import wait_until_async
+
+
+@pytest.fixture
+def paths(tmp_path):
+    (tmp_path / "root").mkdir()
+    return Paths(tmp_path / "root")
+
+
+@pytest.fixture
+def git(paths):
+    return Git(paths, allow_file=True)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    return Repository(tmp_path / "repository")
+
+
+async def code(coroutine) -> str:
+    with pytest.raises(ReleaseFailedError) as caught:
+        await coroutine
+    assert len(str(caught.value)) < 700
+    return caught.value.code
+
+
+async def test_a_branch_and_a_tag_become_commits(git, repository):
+    first = repository.commit(a="1")
+    run_git(repository.place, "tag", "-a", "v1", "-m", "one")
+    run_git(repository.place, "branch", "feature/main")
+    second = repository.commit(a="2")
+    assert await git.resolve(repository.remote, "main") == second
+    assert await git.resolve(repository.remote, "feature/main") == first
+    assert await git.resolve(repository.remote, "v1") == first
+
+
+async def test_the_files_of_a_commit_are_written_with_modes_and_links(git, repository, tmp_path):
+    repository.write({"dir/a": "1"})
+    (repository.place / "run").write_text("#!/bin/sh\n")
+    (repository.place / "run").chmod(0o755)
+    (repository.place / "out").symlink_to("/etc")
+    commit = repository.write({})
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    await git.checkout(await git.fetch(repository.remote, commit), commit, tree)
+    assert sorted(entry.name for entry in tree.iterdir()) == ["dir", "out", "run"]
+    assert os.access(tree / "run", os.X_OK) and (tree / "out").is_symlink()
+
+
+async def test_a_second_fetch_of_a_commit_asks_nobody(git, repository, tmp_path):
+    commit = repository.commit(a="1")
+    await git.fetch(repository.remote, commit)
+    repository.place.rename(tmp_path / "gone")
+    await git.fetch(repository.remote, commit)
+
+
+async def test_the_whole_branch_brings_what_is_behind_its_head(git, repository):
+    """For servers that refuse a bare commit; a local one with protocol 2 never does, so the step is called itself."""
+    first = repository.commit(a="1")
+    head = repository.commit(a="2")
+    mirror = await git.fetch(repository.remote, head)
+    assert (mirror / "shallow").exists()
+    ended = await git._fetch_object(mirror, repository.remote, "refs/heads/main", deep=True)
+    assert ended.code == 0
+    run_git(mirror, "cat-file", "-e", f"{first}^{{commit}}")
+
+
+async def test_a_killed_fetch_leaves_nothing_in_the_way(git, repository, paths):
+    mirror = await git.fetch(repository.remote, repository.commit(a="1"))
+    (mirror / "shallow.lock").write_text("")
+    (mirror / "objects/pack").mkdir(exist_ok=True)
+    (mirror / "objects/pack/tmp_pack_x").write_text("")
+    await git.fetch(repository.remote, repository.commit(a="2"))
+    assert not list(mirror.glob("*.lock")) and not list(mirror.glob("objects/pack/tmp_*"))
+
+
+async def test_a_mirror_with_many_snapshots_is_begun_anew(git, repository):
+    commit = repository.commit(a="1")
+    mirror = await git.fetch(repository.remote, commit)
+    for number in range(50):
+        (mirror / "refs/dployr" / f"{number:040x}").write_text(commit)
+    await git.fetch(repository.remote, repository.commit(a="2"))
+    assert len(list((mirror / "refs/dployr").iterdir())) == 1
+
+
+async def test_concurrent_fetches_share_one_mirror(git, repository, paths):
+    commit = repository.commit(a="1")
+    mirrors = await asyncio.gather(*(git.fetch(repository.remote, commit) for _ in range(4)))
+    assert len(set(mirrors)) == 1
+
+
+HOSTILE = [
+    "--upload-pack=touch X;git-upload-pack",
+    "-oProxyCommand=touch X",
+    "ext::sh -c touch% X",
+    "ssh://git@host/x",
+    "git@host:a/b",
+    "http://host/a/b",
+    "git://host/a/b",
+    "https://user:secret@host/a/b",
+    "https://host/a\nb",
+    "https://host/a b",
+    "https://-host/a",
+    "https://host",
+    "file:///a/../b",
+    "/etc",
+    "fd::17",
+    "",
+    "https://host/" + "a" * 3000,
+]
+
+
+@pytest.mark.parametrize("remote", HOSTILE)
+async def test_a_hostile_remote_never_reaches_git(git, remote, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert await code(git.resolve(remote, "main")) == "remote_refused"
+    assert await code(git.fetch(remote, "0" * 40)) == "remote_refused"
+    assert not list(tmp_path.rglob("X"))
+
+
+@pytest.mark.parametrize(
+    "branch",
+    ["--upload-pack=touch X;git-upload-pack", "-x", "a..b", "a b", "", "/a", "a.lock", "@{-1}", "a\nb", "refs/*"],
+)
+async def test_a_hostile_branch_never_reaches_git(git, repository, branch, tmp_path):
+    repository.commit(a="1")
+    assert await code(git.resolve(repository.remote, branch)) == "branch_not_found"
+    assert not list(tmp_path.rglob("X"))
+
+
+async def test_file_remotes_are_off_by_default(paths, repository):
+    repository.commit(a="1")
+    assert await code(Git(paths, allow_file=False).resolve(repository.remote, "main")) == "remote_refused"
+
+
+async def test_git_itself_refuses_other_protocols(paths):
+    """The second wall: also a remote that the grammar let through by mistake."""
+    for address in ("ext::sh -c true", "file:///tmp"):
+        ended = await Git(paths, allow_file=False)._remote(address, "ls-remote", "--end-of-options", address)
+        assert "not allowed" in ended.stderr
+
+
+async def test_what_is_missing_is_named(git, repository, tmp_path):
+    repository.commit(a="1")
+    assert await code(git.resolve(f"file://{tmp_path}/none", "main")) == "repository_not_found"
+    assert await code(git.resolve(repository.remote, "none")) == "branch_not_found"
+    assert await code(git.fetch(repository.remote, "1" * 40, "main")) == "commit_not_found"
+    assert await code(git.fetch(repository.remote, "1234567", "main")) == "commit_not_found"
+    assert await code(git.fetch(repository.remote, "main", "main")) == "commit_not_found"
+
+
+async def test_a_server_that_nobody_answers_for_is_a_failed_fetch(git):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"https://127.0.0.1:{closed.getsockname()[1]}/a/b"
+    assert await code(git.resolve(address, "main")) == "fetch_failed"
+
+
+async def test_a_server_that_stalls_ends_at_the_deadline(paths):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"https://127.0.0.1:{server.getsockname()[1]}/a/b"
+        assert await code(Git(paths, allow_file=False, fetch_s=0.5).resolve(address, "main")) == "fetch_timeout"
+
+
+async def test_a_cancelled_child_takes_its_group_along(tmp_path):
+    pid_file = tmp_path / "pid"
+    command = ("/bin/sh", "-c", f"sleep 600 & echo $! > {pid_file}; wait")
+    task = asyncio.create_task(children.run(command, {"PATH": "/usr/bin:/bin"}, 60))
+    await wait_until_async(lambda: pid_file.exists() and pid_file.read_text().strip())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    pid = int(pid_file.read_text())
+
+    def gone():
+        state = subprocess.run(
+            ["ps", "-o", "stat=", "-p", str(pid)], check=False, capture_output=True, text=True
+        ).stdout.strip()
+        return not state or state.startswith("Z")
+
+    await wait_until_async(gone)
+
+
+async def test_the_output_of_a_child_is_bounded():
+    ended = await children.run(("/usr/bin/head", "-c", "3000000", "/dev/zero"), {}, 60)
+    assert len(ended.stdout) == children.MAX_OUTPUT
+
+
+async def test_a_configured_hook_or_filter_does_not_run(git, repository, tmp_path):
+    repository.write(
+        {
+            ".gitattributes": "* filter=evil\n",
+            ".gitmodules": '[submodule "x"]\npath = x\nurl = ext::touch X\n',
+            "a": "1",
+        }
+    )
+    commit = run_git(repository.place, "rev-parse", "HEAD")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    await git.checkout(await git.fetch(repository.remote, commit), commit, tree)
+    assert (tree / "a").read_text() == "1"
+    assert not list(tmp_path.rglob("X"))

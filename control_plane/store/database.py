@@ -65,10 +65,13 @@ class SqlStore:
         await self._writer.dispose()
 
 
-async def open_store(path: pathlib.Path, clock: Clock) -> SqlStore:
-    """The store in the file `path`, made or migrated first. Raises what migrate.upgrade raises."""
+async def open_store(path: pathlib.Path, clock: Clock, busy_ms: int = 5000) -> SqlStore:
+    """The store in the file `path`, made or migrated first. Raises what migrate.upgrade raises.
+
+    Another process that holds the database for longer than `busy_ms` makes calls unavailable.
+    """
     await asyncio.to_thread(migrate.upgrade, path, clock.now())
-    return SqlStore(_engine(path, "BEGIN IMMEDIATE", 1), _engine(path, "BEGIN", READERS))
+    return SqlStore(_engine(path, "BEGIN IMMEDIATE", 1, busy_ms), _engine(path, "BEGIN", READERS, busy_ms))
 
 
 @contextlib.asynccontextmanager
@@ -85,7 +88,7 @@ async def _explained() -> AsyncIterator[None]:
         raise errors.UnavailableError("cannot reach the database: too many are waiting; try again") from error
 
 
-def _engine(path: pathlib.Path, begin: str, size: int) -> AsyncEngine:
+def _engine(path: pathlib.Path, begin: str, size: int, busy_ms: int) -> AsyncEngine:
     engine = create_async_engine(
         sa.URL.create("sqlite+aiosqlite", database=str(path)),
         pool_size=size,
@@ -93,5 +96,5 @@ def _engine(path: pathlib.Path, begin: str, size: int) -> AsyncEngine:
         pool_timeout=QUEUE_S,
         connect_args=sqlite.CONNECT_ARGS,
     )
-    sqlite.set_up(engine.sync_engine, begin)
+    sqlite.set_up(engine.sync_engine, begin, busy_ms)
     return engine

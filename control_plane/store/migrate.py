@@ -18,6 +18,7 @@ from alembic.config import Config
 from control_plane import errors
 from control_plane.store import sqlite
 
+BUSY_MS = 5000
 LOCATION = "control_plane.store:migrations"
 
 
@@ -98,7 +99,7 @@ def _prepare(path: pathlib.Path) -> bool:
 def _connection(path: pathlib.Path) -> Iterator[sa.Connection]:
     url = sa.URL.create("sqlite", database=str(path))
     engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=sqlite.CONNECT_ARGS)
-    sqlite.set_up(engine, "BEGIN IMMEDIATE", foreign_keys=False)
+    sqlite.set_up(engine, "BEGIN IMMEDIATE", BUSY_MS, foreign_keys=False)
     try:
         with engine.connect() as connection:
             yield connection

@@ -5,16 +5,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-BUSY_MS = 5000
 CONNECT_ARGS = {"isolation_level": None}  # the driver begins nothing by itself: `set_up` does, also before DDL
 
 
-def set_up(engine: sa.Engine, begin: str, *, foreign_keys: bool = True) -> None:
-    """Make `engine` start its transactions with `begin`; a commit is on the disk when it returns."""
+def set_up(engine: sa.Engine, begin: str, busy_ms: int, *, foreign_keys: bool = True) -> None:
+    """Make `engine` start its transactions with `begin`; a commit is on the disk when it returns.
+
+    A transaction waits `busy_ms` for another process, then it fails as busy.
+    """
     pragmas = (
         "journal_mode=WAL",
         "synchronous=FULL",
-        f"busy_timeout={BUSY_MS}",
+        f"busy_timeout={busy_ms}",
         f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
     )
 

@@ -165,6 +165,26 @@ async def test_a_block_that_is_cancelled_leaves_nothing_and_blocks_nobody(opened
         assert await tx.get_setting("key") is None
 
 
+async def test_callers_that_are_cancelled_at_any_moment_leave_a_store_that_works(opened):
+    async def add_one():
+        async with opened.write() as tx:
+            await tx.put_setting("count", str(int(await tx.get_setting("count") or "0") + 1))
+        async with opened.read() as tx:
+            await tx.get_setting("count")
+
+    for steps in range(1, 60, 3):
+        task = asyncio.create_task(add_one())
+        for _ in range(steps):
+            await asyncio.sleep(0.0002)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    async with opened.read() as tx:
+        before = int(await tx.get_setting("count") or "0")
+    await asyncio.gather(*(add_one() for _ in range(5)))
+    async with opened.read() as tx:
+        assert await tx.get_setting("count") == str(before + 5)
+
+
 async def test_a_reader_sees_the_state_at_its_beginning(opened):
     async with opened.read() as before:
         assert await before.get_setting("key") is None

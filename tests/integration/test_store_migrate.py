@@ -131,9 +131,8 @@ async def test_connections_are_durable_and_check_foreign_keys(path):
     await opened.close()
 
 
-async def test_a_database_that_is_busy_for_too_long_is_unavailable(path, monkeypatch):
-    monkeypatch.setattr("control_plane.store.sqlite.BUSY_MS", 50)
-    opened = await store.open(path, builders.StillClock())
+async def test_a_database_that_is_busy_for_too_long_is_unavailable(path):
+    opened = await store.open(path, builders.StillClock(), busy_ms=50)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(errors.UnavailableError, match="busy"):

@@ -74,7 +74,7 @@ class Session:
             clock=clock,
             chance=chance,
             settings=self._settings,
-            version=importlib.metadata.version("dployr"),
+            version=_version(),
             boot_id=BOOT_ID.read_text(encoding="ascii").strip(),
         )
 
@@ -127,3 +127,10 @@ class Session:
             return Ending.REFUSED
         log.warning("session.broken", hub=self._address, code=error.code().name, details=details)
         return Ending.BROKEN
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("dployr")
+    except importlib.metadata.PackageNotFoundError:  # run from the sources, not installed
+        return "unknown"

@@ -18,7 +18,7 @@ from dployr.stack.directory import Directory
 from dployr.stack.signals import Signals
 
 READY_TIMEOUT_S = 60.0
-LOOK_S = 0.1
+LOOK_S = 0.2
 SETTINGS_EXIT = 2  # of a daemon that will never accept its settings
 OK = 200
 PARTS = ("flask", "uvicorn", "grpc", "psutil")

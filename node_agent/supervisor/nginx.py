@@ -9,6 +9,7 @@ import functools
 import os
 import shutil
 import signal
+import stat
 from collections.abc import Callable
 
 from node_agent import atomic
@@ -113,9 +114,10 @@ class Nginx:
             self._tell(started=False)
             return
         try:
+            self._remove_sockets()
             conf = self._host.paths.proxy / "current" / "nginx.conf"
             pid = launch.spawn(self._launch(procfs.PROXY, str(conf)))
-        except launch.StartError as error:
+        except (launch.StartError, OSError) as error:
             note("proxy.start_failed", error=error)
             self._started = self._host.clock.monotonic()
             self._tell(started=True)
@@ -127,6 +129,12 @@ class Nginx:
             atomic.write_text(self._wish, f"{self._host.boot_id} {pid}")
         note("proxy.started", pid=pid)
         self._tell(started=True)
+
+    def _remove_sockets(self) -> None:
+        """A killed nginx leaves its unix sockets, and the next one cannot bind them. Nobody listens on them now."""
+        for file in os.scandir(self._host.paths.proxy):
+            if stat.S_ISSOCK(file.stat(follow_symlinks=False).st_mode):
+                os.unlink(file.path)  # noqa: PTH108 - scandir speaks of os paths
 
     def _tell(self, *, started: bool) -> None:
         waiting, self._waiting = self._waiting, []

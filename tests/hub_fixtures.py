@@ -305,6 +305,7 @@ class Agent:
         self.paths = Paths(directory)
         self.inbox, self.spool, self.logs = Inbox(), Spool(), LogStore()
         self.identity: identity.Identity | None = None
+        self.address = ""  # of the hub, when not its own
         self.clock: Any = agent_clock.SystemClock()
         self.settings = QUICK_AGENT
         self.session: Session | None = None
@@ -318,7 +319,7 @@ class Agent:
     def start(self) -> asyncio.Task[None]:
         assert self.identity is not None
         self.session = Session(
-            self.hub.address,
+            self.address or self.hub.address,
             self.identity,
             inbox=self.inbox,
             spool=self.spool,
@@ -347,6 +348,48 @@ class Agent:
 
     async def sample(self) -> ports.HostSample:
         return ports.HostSample(7.0, '{"cpu": 1}', "cpu 1\n")
+
+
+class Cable:
+    """A TCP connection that can be cut: `address` leads to the hub until `cut` breaks what is open."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.address = ""
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @contextlib.asynccontextmanager
+    async def plugged(self) -> AsyncIterator["Cable"]:
+        server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.close()
+            self.cut()
+            await server.wait_closed()
+            await wait_until_async(lambda: not self._writers)
+
+    def cut(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def _carry(self, near_reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            far_reader, far = await asyncio.open_connection("127.0.0.1", self.hub.settings.hub_port)
+            await asyncio.gather(self._copy(near_reader, far), self._copy(far_reader, near))
+        near.close()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            with contextlib.suppress(OSError):
+                while data := await reader.read(65536):
+                    writer.write(data)
+                    await writer.drain()
+        finally:
+            writer.close()
+            self._writers.discard(writer)
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ from control_plane.domain import values
 STATUSES = frozenset({"starting", "running", "degraded", "crash_looping", "stopping", "stopped", "failed"})
 HEALTHS = frozenset({"healthy", "unhealthy", "unknown"})
 AT_REST = frozenset({"stopped", "stopping"})
+OVERTAKEN = AT_REST | {"failed"}  # what a newer wish to run has overtaken, although the agent did not say so yet
 
 
 def public_status(service: values.Service) -> str:
@@ -14,7 +15,7 @@ def public_status(service: values.Service) -> str:
     status = service.observed.status if service.observed.status in STATUSES else ""
     if service.run is values.Run.RUNNING:
         answered = service.observed.generation >= service.generation
-        return status if status and (answered or status not in AT_REST) else "starting"
+        return status if status and (answered or status not in OVERTAKEN) else "starting"
     if service.run is values.Run.STOPPED and not status:
         return "stopped" if not service.observed.live_release else "stopping"
     return status if status in AT_REST else "stopping"

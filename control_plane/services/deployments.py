@@ -29,7 +29,7 @@ class Deployments:
             await tx.insert_service(service)
             await tx.insert_release(releases.first(self._context, new))
             await self._context.audit(tx, principal, "deployment.created", new.id, name=new.name, instance=host.id)
-            view = await views.load_one(tx, self._context.proxy_url, new)
+            view = await views.load_one(self._context, tx, new)
         self._context.notifier.instance_changed(host.id)
         return view
 
@@ -52,7 +52,7 @@ class Deployments:
             while len(found) <= limit:
                 batch = views.LIST_BATCH if wanted else limit + 1
                 rows = await tx.list_deployments(project_id, name, after, batch)
-                loaded = await views.load(tx, self._context.proxy_url, rows)
+                loaded = await views.load(self._context, tx, rows)
                 found += [view for view in loaded if wanted in {None, view.status}]
                 if len(rows) < batch:
                     break
@@ -63,7 +63,7 @@ class Deployments:
     async def get(self, principal: values.Principal, id_or_name: str) -> values.DeploymentView:
         permissions.demand(principal, "deployment:read")
         async with self._context.store.read() as tx:
-            return await views.load_one(tx, self._context.proxy_url, await deployment_of(tx, id_or_name))
+            return await views.load_one(self._context, tx, await deployment_of(tx, id_or_name))
 
     async def update(
         self, principal: values.Principal, id_or_name: str, changes: DeploymentChanges
@@ -79,11 +79,11 @@ class Deployments:
                 )
             config = await self._merged(tx, old, changes)
             if config == old.config:
-                return await views.load_one(tx, self._context.proxy_url, old), False
+                return await views.load_one(self._context, tx, old), False
             new = await releases.roll_out(self._context, tx, old, service, config)
             await _follow_port(tx, service, config.port)
             await self._context.audit(tx, principal, "deployment.updated", old.id, release=new.release)
-            view = await views.load_one(tx, self._context.proxy_url, new)
+            view = await views.load_one(self._context, tx, new)
         self._context.notifier.instance_changed(service.instance_id)
         return view, True
 
@@ -96,7 +96,7 @@ class Deployments:
             if service.run is not values.Run.REMOVED:
                 await self._tombstone(tx, found, service)
                 await self._context.audit(tx, principal, "deployment.deleted", found.id, name=found.name)
-            view = await views.load_one(tx, self._context.proxy_url, found)
+            view = await views.load_one(self._context, tx, found)
         self._context.notifier.instance_changed(service.instance_id)
         return view
 

@@ -4,18 +4,21 @@ import urllib.parse
 from collections.abc import Sequence
 
 from control_plane import errors, ports
-from control_plane.domain import release, values
+from control_plane.domain import instance, release, values
+from control_plane.services.context import Context
 
 LIST_BATCH = 200
+UNDER_WAY = frozenset({"pending", "building", "deploying", "deleting"})
 
 
 async def load(
-    tx: ports.Transaction, proxy_url: str, deployments: Sequence[values.Deployment]
+    context: Context, tx: ports.Transaction, deployments: Sequence[values.Deployment]
 ) -> tuple[values.DeploymentView, ...]:
     """The views of `deployments`, with a number of queries that does not grow with theirs."""
     newest = await tx.newest_releases([deployment.id for deployment in deployments])
     service_ids = [deployment.service_id for deployment in deployments]
     services, routes = await tx.services_by_id(service_ids), await tx.routes_of(service_ids)
+    away = await _away(context, tx, {service.instance_id for service in services.values()})
     projects = {project.id: project.name for project in await tx.list_projects()}
     return tuple(
         view(
@@ -23,14 +26,22 @@ async def load(
             projects.get(deployment.project_id, ""),
             services[deployment.service_id],
             newest[deployment.id],
-            tuple(address(proxy_url, route) for route in routes.get(deployment.service_id, ())),
+            tuple(address(context.proxy_url, route) for route in routes.get(deployment.service_id, ())),
+            away.get(services[deployment.service_id].instance_id, ""),
         )
         for deployment in deployments
     )
 
 
-async def load_one(tx: ports.Transaction, proxy_url: str, deployment: values.Deployment) -> values.DeploymentView:
-    return (await load(tx, proxy_url, [deployment]))[0]
+async def load_one(context: Context, tx: ports.Transaction, deployment: values.Deployment) -> values.DeploymentView:
+    return (await load(context, tx, [deployment]))[0]
+
+
+async def _away(context: Context, tx: ports.Transaction, instance_ids: set[str]) -> dict[str, str]:
+    """The names of those instances that are not connected now."""
+    found = [host for one in instance_ids if (host := await tx.find_instance(one)) is not None]
+    now = context.clock.now()
+    return {host.id: host.name for host in found if not instance.is_online(host, now)}
 
 
 def view(
@@ -39,10 +50,16 @@ def view(
     service: values.Service,
     newest: values.Release,
     urls: tuple[str, ...],
+    away: str = "",
 ) -> values.DeploymentView:
-    """The projection. `status_reason` is the release's own sentence, or what the service says now."""
+    """The projection. `status_reason` is the release's own sentence, or what the service says now, or for whom it waits.
+
+    `away` names the instance when it is not connected.
+    """
     status = release.public_status(service.run, release.State(newest.state))
     reason = newest.message or newest.reason if status in {"failed", "cancelled"} else service.observed.message
+    if away and status in UNDER_WAY:
+        reason = f"waits for instance {away}, which is not connected"
     return values.DeploymentView(
         deployment=deployment,
         project=project,

@@ -2,6 +2,8 @@
 
 import asyncio
 import dataclasses
+import pathlib
+import sys
 
 import pytest
 
@@ -107,3 +109,49 @@ async def test_a_use_case_that_fails_at_its_end_leaves_no_row(context):
         await Deployments(dataclasses.replace(context, ids=ExhaustedIds())).create(OPERATOR, builders.some_fields())
     assert (await Services(context).list(OPERATOR)).items == ()
     assert (await Deployments(context).list(OPERATOR)).items == ()
+
+
+WRITER = """
+import asyncio, pathlib, sys
+from control_plane import store
+from control_plane.clock import SystemClock, SystemIds
+from control_plane.notifier import LocalNotifier
+from control_plane.services.context import Context, ensure_defaults
+from control_plane.services.deployments import Deployments
+from control_plane.services.instances import Instances
+from tests import builders
+
+async def main(path):
+    opened = await store.open(path, SystemClock())
+    context = Context(opened, LocalNotifier(), SystemClock(), SystemIds())
+    await ensure_defaults(context)
+    instances = Instances(context)
+    await instances.enrol(await instances.mint_join_token(None), "host-1")
+    for number in range(10_000):
+        view = await Deployments(context).create(builders.OPERATOR, builders.some_fields(name=f"app-{number}"))
+        print(view.deployment.id, flush=True)
+
+asyncio.run(main(pathlib.Path(sys.argv[1])))
+"""
+
+
+async def test_what_was_accepted_is_there_after_a_kill_at_any_moment(tmp_path):
+    path = tmp_path / "data" / "control-plane.db"
+    root = pathlib.Path(__file__).parents[2]
+    writer = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WRITER, str(path), stdout=asyncio.subprocess.PIPE, cwd=root, env={"PYTHONPATH": str(root)}
+    )
+    accepted = [(await writer.stdout.readline()).decode().strip() for _ in range(15)]
+    writer.kill()
+    rest, _ = await writer.communicate()
+    accepted += rest.decode().split("\n")[:-1]
+    opened = await store.open(path, builders.StillClock())
+    async with opened.read() as tx:
+        rows = await tx.list_deployments(None, None, None, 20_000)
+        whole = (
+            await tx.newest_releases([row.id for row in rows]),
+            await tx.services_by_id([r.service_id for r in rows]),
+        )
+    await opened.close()
+    assert {row.id for row in rows} >= set(accepted)
+    assert [len(one) for one in whole] == [len(rows)] * 2

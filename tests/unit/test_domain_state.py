@@ -48,6 +48,7 @@ def test_a_place_is_online_first_and_then_where_most_room_is():
         (Run.RUNNING, 2, values.Observed(1, "running"), "running"),
         (Run.RUNNING, 2, values.Observed(1, "stopped"), "starting"),
         (Run.RUNNING, 1, values.Observed(1, "failed"), "failed"),
+        (Run.RUNNING, 2, values.Observed(1, "failed"), "starting"),
         (Run.RUNNING, 1, values.Observed(1, "from a newer agent"), "starting"),
         (Run.STOPPED, 2, values.Observed(1, "running"), "stopping"),
         (Run.STOPPED, 2, values.Observed(2, "stopped"), "stopped"),

@@ -4,9 +4,11 @@ import asyncio
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from control_plane import errors
-from control_plane.domain import values
+from control_plane.domain import release, values
 from control_plane.domain.deployment import DeploymentChanges
 from control_plane.fakes.notifier import RecordingNotifier
 from control_plane.fakes.store import MemoryStore
@@ -71,6 +73,34 @@ async def plane():
     return made
 
 
+reports = st.tuples(st.integers(1, 3), st.integers(1, 3), st.sampled_from(release.State))
+
+
+@given(st.lists(reports, max_size=12))
+def test_reports_in_any_order_and_number_never_lead_back(said):
+    async def run():
+        plane = a_plane()
+        await ensure_defaults(plane.context)
+        await plane.join()
+        await plane.deployments.create(OPERATOR, builders.some_fields())
+        for version in ("22", "24"):
+            await plane.deployments.update(OPERATOR, "app", DeploymentChanges(version=version))
+        service = await plane.services.get(OPERATOR, "app")
+        for generation, number, state in said:
+            before = await plane.deployments.releases(OPERATOR, "app")
+            seen = (await plane.services.get(OPERATOR, "app")).observed.generation
+            for _ in range(2):
+                await plane.report(service, generation=generation, number=number, state=state.value)
+            after = await plane.deployments.releases(OPERATOR, "app")
+            assert (await plane.services.get(OPERATOR, "app")).observed.generation == max(seen, generation)
+            for old, new in zip(before, after, strict=True):
+                moved = release.State(new.state) in release.AHEAD[release.State(old.state)]
+                assert moved or new.state == old.state
+                assert new == old or generation >= seen
+
+    asyncio.run(run())
+
+
 @pytest.fixture
 async def app(plane):
     return await plane.deployments.create(OPERATOR, builders.some_fields())
@@ -105,6 +135,13 @@ async def test_an_instance_that_is_away_still_takes_a_deployment(plane):
     await plane.instances.disconnected(plane.instance.id, plane.epoch)
     await plane.deployments.create(OPERATOR, builders.some_fields())
     assert len(await plane.desired.newer_than(plane.instance.id, {})) == 1
+
+
+async def test_a_deployment_says_that_it_waits_for_its_instance(plane, app):
+    assert (await plane.deployments.get(OPERATOR, "app")).status_reason == ""
+    plane.clock.advance(41)
+    view = await plane.deployments.get(OPERATOR, "app")
+    assert (view.status, view.status_reason) == ("pending", "waits for instance host-1, which is not connected")
 
 
 async def test_a_taken_name_is_a_conflict_that_names_the_other(plane, app):

@@ -1,0 +1,113 @@
+"""The frames between agent and supervisor: values come back as they were, and garbage is only an error."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node_agent import supervisor
+from node_agent.model.process import JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
+from node_agent.supervisor import protocol
+
+FEW = settings(max_examples=30)
+TEXT = st.text(max_size=8)
+NUMBER = st.integers(0, 2**31)
+TIME = st.floats(0, 1e12)
+PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple)
+SERVICE_IDS = st.from_regex(r"svc_[0-9A-HJKMNP-TV-Z]{26}", fullmatch=True)
+IDS = st.builds(ProcessId, SERVICE_IDS, NUMBER, NUMBER, st.from_regex(r"web\.[0-9]{1,3}", fullmatch=True))
+LINES = st.lists(TEXT, max_size=3).map(tuple)
+CODECS = [
+    (
+        st.builds(ProcessSpec, IDS, TEXT, PAIRS, TEXT, TEXT, NUMBER, TEXT),
+        protocol.encode_process_spec,
+        protocol.decode_process_spec,
+    ),
+    (
+        st.builds(ProcessStatus, IDS, TEXT, NUMBER, NUMBER, TIME, NUMBER, TEXT, LINES),
+        protocol.encode_process_status,
+        protocol.decode_process_status,
+    ),
+    (
+        st.builds(JobSpec, SERVICE_IDS, NUMBER, TEXT, PAIRS, TEXT, TEXT, TIME),
+        protocol.encode_job_spec,
+        protocol.decode_job_spec,
+    ),
+    (st.builds(JobResult, TEXT, NUMBER, TIME, LINES), protocol.encode_job_result, protocol.decode_job_result),
+    (st.builds(SupervisorInfo, TEXT, TEXT, NUMBER, PAIRS), protocol.encode_info, protocol.decode_info),
+]
+VALUES = st.one_of([strategy.map(lambda v, c=(e, d): (v, *c)) for strategy, e, d in CODECS])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXT,
+    lambda x: st.lists(x, max_size=2) | st.dictionaries(TEXT, x, max_size=2),
+    max_leaves=3,
+)
+
+
+@FEW
+@given(VALUES)
+def test_every_value_comes_back_as_it_was(case):
+    value, encode, decode = case
+    (frame,) = protocol.FrameBuffer().feed(protocol.encode_frame(encode(value)))
+    assert decode(frame) == value
+
+
+@FEW
+@given(VALUES, st.data())
+def test_a_value_with_a_field_missing_or_wrong_is_an_error_that_names_it(case, data):
+    value, encode, decode = case
+    frame = encode(value)
+    name = data.draw(st.sampled_from(sorted(frame)))
+    frame[name] = data.draw(JSON.filter(lambda wrong: type(wrong) not in {type(frame[name]), int, list}))
+    with pytest.raises(protocol.ProtocolError, match=name):
+        decode(frame)
+
+
+@FEW
+@given(st.lists(st.dictionaries(TEXT, JSON, max_size=2), max_size=3), st.lists(st.integers(1, 50), min_size=1))
+def test_frames_are_found_however_the_bytes_arrive(frames, pieces):
+    data = b"".join(map(protocol.encode_frame, frames))
+    buffer, found, at = protocol.FrameBuffer(), [], 0
+    while at < len(data):
+        step = pieces[at % len(pieces)]
+        found += buffer.feed(data[at : at + step])
+        at += step
+    assert found == frames
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_frames_an_error_or_an_unfinished_frame(data):
+    try:
+        assert all(isinstance(frame, dict) for frame in protocol.FrameBuffer().feed(data))
+    except protocol.ProtocolError:
+        pass
+
+
+def test_frames_beyond_the_limit_are_neither_sent_nor_read():
+    with pytest.raises(protocol.ProtocolError, match="are allowed"):
+        protocol.encode_frame({"x": "y" * protocol.FRAME_LIMIT})
+    with pytest.raises(protocol.ProtocolError, match="are allowed"):
+        protocol.FrameBuffer().feed((protocol.FRAME_LIMIT + 1).to_bytes(4, "big"))
+
+
+def test_ten_thousand_levels_of_nesting_are_an_error_and_no_crash():
+    body = b"[" * 10_000 + b"]" * 10_000
+    with pytest.raises(protocol.ProtocolError, match="JSON"):
+        protocol.FrameBuffer().feed(len(body).to_bytes(4, "big") + body)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "svc_1.r1.n0.web.1", "svc_" + "0" * 26 + ".r1.n0.../web", "svc_" + "0" * 26 + ".r1.n0.build"],
+)
+def test_an_id_that_could_become_another_file_is_refused(text):
+    with pytest.raises(protocol.ProtocolError, match="process_id"):
+        protocol.process_id({"process_id": text})
+
+
+def test_the_version_is_that_of_the_distribution():
+    text = json.dumps(supervisor.VERSION)
+    from tests.supervisor_host import REPOSITORY
+
+    assert f"version = {text}" in (REPOSITORY / "pyproject.toml").read_text()

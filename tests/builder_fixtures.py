@@ -107,9 +107,9 @@ class LocalJobs:
 class Bench:
     """A builder on its own root, with a repository beside it."""
 
-    def __init__(self, place: pathlib.Path, limits: Limits | None = None, supervisor=None) -> None:
-        self.paths = Paths(place / "root")
-        self.paths.root.mkdir(mode=0o700)
+    def __init__(self, place: pathlib.Path, limits: Limits | None = None, supervisor=None, paths=None) -> None:
+        self.paths = paths or Paths(place / "root")
+        self.paths.root.mkdir(mode=0o700, exist_ok=True)
         self.repository = Repository(place / "repository")
         self.jobs = supervisor or LocalJobs(self.paths)
         self.toolchains = Toolchains(self.paths)

@@ -28,6 +28,10 @@ INSTALL_SCRIPTS = frozenset(
 )
 PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]*\])?\s*([<>=!~;][^@]*)?(\s--hash=\S+)*\s*\\?")
 HASH = re.compile(r"\s*--hash=\S+\s*\\?")
+NODE_INSTALLS = frozenset({"", "npm ci", "npm install", "npm i"})
+PYTHON_INSTALLS = frozenset(
+    {""} | {f"{pip} install -r requirements.txt" for pip in ("pip", "pip3", "python -m pip", "python3 -m pip")}
+)
 STATIC_DIRS = ("dist", "build", "out", "_site", "public")
 
 
@@ -61,16 +65,16 @@ def plan_build(runtime: Runtime, build_cmd: str, files: Mapping[str, str], pip: 
     if runtime is Runtime.PYTHON:
         return _plan_python(build_cmd, files, pip)
     if build_cmd:
-        return BuildPlan("", build_cmd, "build_cmd of the deployment", _node_modules(files, installs_only=False))
+        return BuildPlan("", build_cmd, "build_cmd of the deployment", _node_modules(build_cmd, files))
     if runtime is Runtime.STATIC or "package.json" not in files:
         return BuildPlan("", "", "nothing to build")
     if lock := next((name for name in NODE_LOCKS if name in files), None):
-        return BuildPlan("", "npm ci", f"package.json and {lock}", _node_modules(files, installs_only=True))
+        return BuildPlan("", "npm ci", f"package.json and {lock}", _node_modules(build_cmd, files))
     return BuildPlan("", "npm install", "package.json without a lock file")
 
 
 def _plan_python(build_cmd: str, files: Mapping[str, str], pip: str) -> BuildPlan:
-    kept = _venv(files, installs_only=not build_cmd)
+    kept = _venv(build_cmd, files)
     if build_cmd:
         wants = "requirements.txt" in files or "pyproject.toml" in files or "pip" in build_cmd
         return BuildPlan(
@@ -90,24 +94,24 @@ def _make_venv(pip: str) -> str:
     return f"python3 -m venv --without-pip .venv && .venv/bin/python {shlex.quote(pip)} install --ignore-installed pip"
 
 
-def _node_modules(files: Mapping[str, str], *, installs_only: bool) -> Dependencies | None:
+def _node_modules(build_cmd: str, files: Mapping[str, str]) -> Dependencies | None:
     lock = next((name for name in NODE_LOCKS if name in files), None)
     if lock is None:
         return None
     package = _json(files.get("package.json", ""))
     links = '"link": true' in files[lock] or "workspaces" in package
-    enough = installs_only and not links and not INSTALL_SCRIPTS & set(_scripts(package))
+    enough = _words(build_cmd) in NODE_INSTALLS and not links and not INSTALL_SCRIPTS & set(_scripts(package))
     locks = tuple(name for name in ("package.json", lock, ".npmrc") if name in files)
     return Dependencies("node_modules", locks, enough)
 
 
-def _venv(files: Mapping[str, str], *, installs_only: bool) -> Dependencies | None:
+def _venv(build_cmd: str, files: Mapping[str, str]) -> Dependencies | None:
     """Only for requirements that name packages: a path, an address or another file may have changed unseen."""
     lines = [line.split(" #")[0].strip() for line in files.get("requirements.txt", "").splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     if "requirements.txt" not in files or not all(PIN.fullmatch(line) or HASH.fullmatch(line) for line in lines):
         return None
-    return Dependencies(".venv", ("requirements.txt",), installs_only)
+    return Dependencies(".venv", ("requirements.txt",), _words(build_cmd) in PYTHON_INSTALLS)
 
 
 def start_command(runtime: Runtime, run_cmd: str, files: Mapping[str, str]) -> str:
@@ -139,6 +143,10 @@ def static_dir(asked: str, *, built: bool, with_index: Collection[str]) -> str |
 def _scripts(package: Mapping[str, Any]) -> Mapping[str, Any]:
     scripts = package.get("scripts")
     return scripts if isinstance(scripts, dict) else {}
+
+
+def _words(command: str) -> str:
+    return " ".join(command.split())
 
 
 def _json(text: str) -> dict[str, Any]:

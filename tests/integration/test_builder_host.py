@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 
+from node_agent.builder import trees
 from node_agent.builder.build import Limits
 from node_agent.errors import ReleaseFailedError
 from node_agent.model.spec import Runtime
@@ -18,7 +19,9 @@ from tests.waiting import wait_until_async
 
 @pytest.fixture
 def bench(tmp_path):
-    return Bench(tmp_path)
+    found = Bench(tmp_path)
+    yield found
+    trees.delete(found.paths.root)  # toolchains are large and read-only
 
 
 async def failure(bench, release) -> ReleaseFailedError:
@@ -339,6 +342,14 @@ async def test_node_22_is_provisioned_and_builds_a_package(bench):
     assert bench.jobs.ran == ["npm ci"]
     assert not list(bench.paths.toolchains.glob(".new*"))
     assert await bench.toolchains.provide(Runtime.NODEJS, "22") == artifact.toolchain
+
+
+async def test_a_static_site_is_built_with_node_when_it_has_a_package(bench):
+    script = "mkdir -p dist && node -e 'console.log(process.version)' > dist/index.html"
+    bench.repository.write({"package.json": json.dumps({"name": "a", "scripts": {"build": script}}), "index.html": "x"})
+    artifact = await bench.build(bench.release(build_cmd="npm run build"))
+    assert artifact.static_root == "dist"
+    assert (bench.tree() / "dist/index.html").read_text() == "v" + artifact.toolchain.removeprefix("node-") + "\n"
 
 
 async def test_concurrent_requests_for_one_toolchain_make_it_once(tmp_path):

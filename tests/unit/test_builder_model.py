@@ -101,12 +101,24 @@ def test_a_given_command_is_what_runs():
     assert len(detect.plan_build(Runtime.PYTHON, "pip install x", {}).commands(copied=False)) == 2
 
 
-def test_a_copied_directory_spares_the_installation_and_never_the_given_command():
-    files = {"package.json": package(), "package-lock.json": "{}"}
-    assert detect.plan_build(Runtime.NODEJS, "", files).commands(copied=True) == ()
-    assert detect.plan_build(Runtime.NODEJS, "npm ci && make", files).commands(copied=True) == ("npm ci && make",)
-    plan = detect.plan_build(Runtime.PYTHON, "pip install -r requirements.txt", {"requirements.txt": "a==1"})
-    assert plan.commands(copied=True) == ("pip install -r requirements.txt",)
+NODE_FILES = {"package.json": package(), "package-lock.json": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "build_cmd", "left"),
+    [
+        (Runtime.NODEJS, "", ()),
+        (Runtime.NODEJS, " npm  ci ", ()),
+        (Runtime.NODEJS, "npm ci && make", ("npm ci && make",)),
+        (Runtime.PYTHON, "", ()),
+        (Runtime.PYTHON, "pip install -r requirements.txt", ()),
+        (Runtime.PYTHON, "pip install -r requirements.txt extra", ("pip install -r requirements.txt extra",)),
+    ],
+)
+def test_a_copied_directory_spares_the_installation_and_nothing_else(runtime, build_cmd, left):
+    plan = detect.plan_build(runtime, build_cmd, {**NODE_FILES, "requirements.txt": "a==1"})
+    assert plan.dependencies is not None
+    assert plan.commands(copied=True) == left
 
 
 @pytest.mark.parametrize(
@@ -118,8 +130,7 @@ def test_a_copied_directory_spares_the_installation_and_never_the_given_command(
     ],
 )
 def test_an_installation_that_does_more_is_never_spared(changes):
-    files = {"package.json": package(), "package-lock.json": "{}", **changes}
-    assert detect.plan_build(Runtime.NODEJS, "", files).commands(copied=True) == ("npm ci",)
+    assert detect.plan_build(Runtime.NODEJS, "", {**NODE_FILES, **changes}).commands(copied=True) == ("npm ci",)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ class Session:
         self._queue: asyncio.Queue[pb.HubMessage | None] = asyncio.Queue(QUEUE)
         self._ended = asyncio.Event()
         self._farewell: pb.HubMessage | None = None
+        self._sent: Sent = {}
         self._refusals = 0
         self._log = log.bind(instance=instance_id, epoch=epoch)
 
@@ -116,12 +117,11 @@ class Session:
         await asyncio.sleep(self._settings.farewell_s)
 
     async def _send_wishes(self) -> None:
-        sent: Sent = {}
         resend_s = self._settings.resend_s
         while True:
-            for wish in due(await self._newer(), sent, self._clock.monotonic(), resend_s):
+            for wish in due(await self._newer(), self._sent, self._clock.monotonic(), resend_s):
+                self._sent[wish.service_id] = (wish.generation, self._clock.monotonic())
                 await self.send(wire.desired(wish))
-                sent[wish.service_id] = (wish.generation, self._clock.monotonic())
             await self._services.notifier.wait(self.instance_id, resend_s)
 
     async def _newer(self) -> tuple[values.Desired, ...]:
@@ -155,8 +155,12 @@ class Session:
                     pass  # a word of a newer agent
         except errors.DployrError as error:
             await self._note(message, error)
+        except Exception:  # a defect of ours: what this message says must not hold up what the next one says
+            self._log.exception("hub.defect", what=message.WhichOneof("message"))
 
     async def _acknowledged(self, ack: pb.Ack) -> None:
+        if ack.service_id not in self._sent:
+            raise errors.ForbiddenError("cannot take the acknowledgement: no wish for that service was sent here")
         await self._services.desired.acknowledged(self.instance_id, ack.service_id, ack.generation)
         self._known[ack.service_id] = max(ack.generation, self._known.get(ack.service_id, 0))
 

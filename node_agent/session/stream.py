@@ -18,7 +18,7 @@ from node_agent import clock, errors, ports
 from node_agent.session import identity, wire
 from node_agent.session.logs import LogCalls
 from node_agent.session.settings import SessionSettings
-from node_agent.session.tasks import until_first
+from node_agent.session.tasks import undisturbed, until_first
 from protos import agent_pb2 as pb
 from protos import agent_pb2_grpc as rpc
 
@@ -108,7 +108,7 @@ class Stream:
                 case "desired":
                     await self._accept(message.desired)
                 case "report_ack":
-                    await self._parts.spool.acknowledge(message.report_ack.sequence)
+                    await undisturbed(self._parts.spool.acknowledge(message.report_ack.sequence))
                 case "logs":
                     self._logs.start(message.logs)
                 case "logs_cancel":
@@ -125,7 +125,7 @@ class Stream:
             self._ignore(state, "it says what this version does not know")
             return
         try:
-            held = await self._parts.inbox.accept(wanted)
+            held = await undisturbed(self._parts.inbox.accept(wanted))
         except errors.AgentError as error:  # not acknowledged, so it comes again
             self._ignore(state, str(error))
             return

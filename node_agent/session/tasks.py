@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
 
 
 async def until_first(*jobs: Coroutine[Any, Any, Any]) -> None:
@@ -17,3 +19,13 @@ async def until_first(*jobs: Coroutine[Any, Any, Any]) -> None:
     for result in results:
         if isinstance(result, Exception):
             raise result
+
+
+async def undisturbed(job: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run `job` to its end even when the caller is cancelled meanwhile: what is being stored is stored whole."""
+    task = asyncio.create_task(job)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise

@@ -6,6 +6,7 @@ import contextlib
 import grpc
 import pytest
 
+from control_plane import errors
 from control_plane.domain import values
 from node_agent.paths import Paths
 from node_agent.session import identity
@@ -71,8 +72,6 @@ async def test_lines_for_the_request_of_another_instance_reach_nobody(tmp_path):
 
 
 async def test_unreadable_lines_end_the_reader_and_are_not_asked_for_again(tmp_path):
-    from control_plane import errors
-
     async with a_hub(tmp_path / "hub") as hub, by_hand(hub, tmp_path) as (who, stub, call):
         lines = hub.relay.read(who.instance_id, values.LogQuery(SERVICE, follow=True))
         first = asyncio.create_task(anext(lines))
@@ -127,3 +126,25 @@ async def test_a_hundred_foreign_reports_leave_fifty_audit_rows(tmp_path):
         acknowledged = [(await call.read()).report_ack.sequence for _ in range(100)]
         assert acknowledged == list(range(1, 101))
         assert len(hub.audit.rows) == 50
+
+
+async def test_a_report_that_hits_a_defect_of_ours_does_not_hold_up_the_others(tmp_path):
+    async with a_hub(tmp_path / "hub") as hub, by_hand(hub, tmp_path) as (_, _stub, call):
+        record = hub.status.record
+
+        async def defective(instance_id, epoch, report):
+            if report.sequence == 1:
+                raise KeyError("a defect")
+            await record(instance_id, epoch, report)
+
+        hub.status.record = defective
+        for sequence in (1, 2):
+            await call.write(pb.AgentMessage(report=pb.StatusReport(sequence=sequence, service_id=SERVICE)))
+        assert (await call.read()).report_ack.sequence == 2
+
+
+async def test_an_acknowledgement_of_what_was_never_sent_is_refused(tmp_path):
+    async with a_hub(tmp_path / "hub") as hub, by_hand(hub, tmp_path) as (_, _stub, call):
+        await call.write(pb.AgentMessage(ack=pb.Ack(service_id=FOREIGN, generation=1 << 40)))
+        await eventually(lambda: hub.audit.rows)
+        assert hub.desired.acknowledgements == []

@@ -1,5 +1,6 @@
 """What the agent's end decides without a wire: how a wish is read, when to come back."""
 
+import asyncio
 import dataclasses
 import random
 
@@ -11,6 +12,7 @@ from node_agent.model import spec
 from node_agent.session import wire
 from node_agent.session.client import Ending, next_delay
 from node_agent.session.settings import SessionSettings
+from node_agent.session.tasks import undisturbed, until_first
 from protos import agent_pb2 as pb
 from tests.hub_fixtures import SERVICE, a_report, a_wish
 
@@ -87,3 +89,39 @@ def test_the_back_off_grows_to_its_bound_with_jitter():
             assert delay >= 2.5
     assert next_delay(Ending.RENEWED, 0, settings, chance) == 0.0
     assert next_delay(Ending.REFUSED, 0, settings, chance) >= 15.0
+
+
+async def test_what_is_being_stored_is_stored_whole_when_the_connection_breaks():
+    steps, gate = [], asyncio.Event()
+
+    async def store():
+        steps.append("begin")
+        await gate.wait()
+        steps.append("commit")
+
+    task = asyncio.create_task(undisturbed(store()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert steps == ["begin", "commit"]
+
+
+async def test_jobs_end_together_and_an_error_comes_out():
+    ended = asyncio.Event()
+
+    async def forever():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def broken():
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await until_first(forever(), broken())
+    assert ended.is_set()

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from node_agent.errors import SupervisorUnavailableError
 from node_agent.model.process import JobSpec, ProcessId, ProcessSpec
 from node_agent.paths import Paths
 from node_agent.supervisor import procfs
-from tests.waiting import wait_until
+from node_agent.supervisor_client import SupervisorClient
+from tests.waiting import wait_until, wait_until_async
 
 SERVICE = "svc_" + "0" * 26
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -95,3 +97,15 @@ def host(tmp_path: pathlib.Path) -> Iterator[SupervisorHost]:
     found = SupervisorHost(tmp_path)
     yield found
     found.close()
+
+
+async def reach(host: SupervisorHost, client: SupervisorClient) -> None:
+    """Wait until `client` talks to the supervisor that runs now."""
+
+    async def is_there() -> bool:
+        try:
+            return (await client.hello()).pid == host.process.pid
+        except SupervisorUnavailableError:
+            return False
+
+    await wait_until_async(is_there, what="the client's reconnect")

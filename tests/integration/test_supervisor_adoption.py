@@ -6,7 +6,7 @@ import signal
 
 from node_agent.model.process import ProcessId
 from node_agent.supervisor_client import SupervisorClient
-from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process
+from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process, reach
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
 from tests.waiting import wait_until, wait_until_async
 
@@ -30,7 +30,7 @@ async def test_a_killed_supervisors_process_is_adopted_under_the_same_pid(host):
     before = await client.start(a_process())
     host.kill()
     host.start()
-    await client.connect(20)
+    await reach(host, client)
     after = await wait_until_async(lambda: reachable(client))
     assert (after.pid, after.state, after.restarts, after.port) == (before.pid, "running", 0, before.port)
     assert (await client.start(a_process())).pid == before.pid

@@ -20,6 +20,7 @@ from dployr.stack.signals import Signals
 READY_TIMEOUT_S = 60.0
 LOOK_S = 0.2
 SETTINGS_EXIT = 2  # of a daemon that will never accept its settings
+PATIENCE = 3  # deaths of one daemon before anything was ready
 OK = 200
 PARTS = ("flask", "uvicorn", "grpc", "psutil")
 
@@ -119,8 +120,8 @@ class Stack:
             name = daemon.program.name
             if daemon.notice_end(now):
                 self._say(f"{name} ended (exit {daemon.exit_code}); starting it again, see {self._log(name)}")
-                if not self._ready and daemon.exit_code == SETTINGS_EXIT:
-                    raise StackError(self._failure(f"the {name} refuses its settings"))
+                if not self._ready and (daemon.exit_code == SETTINGS_EXIT or daemon.deaths >= PATIENCE):
+                    raise StackError(self._failure(f"the {name} cannot work"))
             if daemon.due is not None and daemon.due <= now:
                 daemon.start(now)
 

@@ -82,7 +82,7 @@ class FakeSupervisor:
         future = self._jobs[job.id] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(job.deadline_s):
-                result = await asyncio.shield(future)
+                result: JobResult = await asyncio.shield(future)
         except TimeoutError:
             result = JobResult("timeout", 9, job.deadline_s)
         finally:

@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator
 
 from node_agent import inotify
@@ -163,6 +162,8 @@ class LogStore:
         index = self._indexes.pop(service_id, None)
         if index is not None:
             index.close()
+        import shutil  # rarely needed, and it brings four compressors along
+
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._paths.logs(service_id))
 

@@ -6,7 +6,6 @@ import os
 import selectors
 import signal
 import socket
-import traceback
 from collections.abc import Callable
 
 from node_agent.clock import Clock
@@ -117,4 +116,6 @@ class Loop:
         try:
             callback()
         except Exception as error:  # whatever it is: the applications need a supervisor that goes on
+            import traceback  # rarely needed, and half a mebibyte
+
             note("supervisor.unforeseen", error=repr(error), where=traceback.format_exc(limit=-3).replace("\n", " | "))

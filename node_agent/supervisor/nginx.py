@@ -7,7 +7,7 @@ The proxy's directory is the contract: `generations/<n>/nginx.conf` is a whole c
 import contextlib
 import functools
 import os
-import shutil
+import pathlib
 import signal
 import stat
 from collections.abc import Callable
@@ -25,8 +25,13 @@ WORDS_LIMIT = 64 << 10
 
 
 def find_nginx(wanted: str) -> str:
-    """The nginx program: the one asked for, else that of PATH or of /usr/sbin; empty when there is none."""
-    return shutil.which(wanted or "nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") or ""
+    """The nginx program: the absolute path asked for, else that of PATH or of /usr/sbin; empty when there is none."""
+    if wanted:
+        places = [pathlib.Path(wanted)]
+    else:
+        path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+        places = [pathlib.Path(directory, "nginx") for directory in path.split(":") if directory]
+    return next((str(place) for place in places if place.is_absolute() and os.access(place, os.X_OK)), "")
 
 
 class Nginx:

@@ -73,6 +73,9 @@ class SupervisorClient:
     async def cancel_job(self, job_id: str) -> None:
         await self._call("cancel_job", {"job_id": job_id}, SLACK_S)
 
+    async def index_logs(self, service_id: str) -> None:
+        await self._call("index_logs", {"service_id": service_id})
+
     async def forget(self, service_id: str) -> None:
         await self._call("forget", {"service_id": service_id}, SLACK_S)
 

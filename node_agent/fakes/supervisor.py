@@ -96,6 +96,9 @@ class FakeSupervisor:
         if future is not None and not future.done():
             future.set_result(JobResult("cancelled", 9, 0.0))
 
+    async def index_logs(self, service_id: str) -> None:  # noqa: ARG002 - this one keeps no log files
+        self._answer("index_logs")
+
     async def forget(self, service_id: str) -> None:
         self._answer("forget")
         if any(process_id.service_id == service_id for process_id in self._statuses):

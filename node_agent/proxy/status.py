@@ -1,6 +1,7 @@
 """Asking nginx itself, over its private socket, which generation it serves."""
 
 import asyncio
+import contextlib
 import pathlib
 import socket
 
@@ -50,3 +51,5 @@ async def _exchange(socket_path: str) -> bytes:
         return answer
     finally:
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()

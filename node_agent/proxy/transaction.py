@@ -180,29 +180,35 @@ class NginxProxy:
 
     async def _bring(self, generation: int) -> None:
         """See that nginx answers with what `current` points to; start or reload it only when it does not."""
-        if await status.ask(self._socket) != generation:
-            await self._load(generation)
+        if await status.ask(self._socket) == generation:
+            return
+        passes, text = await self._supervisor.proxy_test(generation)
+        if not passes:
+            said = words.of(text, self._disk.directory(generation))
+            raise errors.ProxyError(f"cannot serve generation {generation} from disk: nginx says: {said}")
+        await self._load(generation)
 
     async def _load(self, generation: int) -> None:
         """Make nginx read `current` and see `generation` answer. Raises ProxyError with nginx's words."""
         mark = words.mark(self._error_log)
         try:
             status.remove_stale(self._socket)
-            if not await self._supervisor.proxy_ensure():
+            started = await self._supervisor.proxy_ensure()
+            if not started:
                 await self._supervisor.proxy_reload()
         except errors.SupervisorRefusedError as error:
             raise self._failure(generation, mark, str(error)) from error
-        if not await self._answers(generation):
+        if not await self._answers(generation, settle_s=0.0 if started else SETTLE_S):
             raise self._failure(generation, mark, "nginx does not answer with it")
 
-    async def _answers(self, generation: int) -> bool:
-        """Whether `generation` and no other answers for a while, before the deadline."""
+    async def _answers(self, generation: int, settle_s: float) -> bool:
+        """Whether `generation`, and for `settle_s` no other, answers before the deadline."""
         began = self._clock.monotonic()
         first: float | None = None
         while True:
             answer, now = await status.ask(self._socket), self._clock.monotonic()
             first = (now if first is None else first) if answer == generation else None
-            if first is not None and now - first >= SETTLE_S:
+            if first is not None and now - first >= settle_s:
                 return True
             if first is None and now - began >= ANSWER_S:
                 return False

@@ -20,6 +20,7 @@ DRAIN_S = 30.0
 DRAIN_QUIET_S = 1.0  # nginx's former workers stop accepting a moment after the new ones answer
 FIRST_PORT, LAST_PORT = 20000, 29999  # below the ephemeral range, so that no outgoing connection takes one
 WEB = "web.1"
+SERVED = frozenset({ReleaseState.LIVE, ReleaseState.DRAINING, ReleaseState.RETIRED})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,20 +78,31 @@ class ServiceHost:
                 return dataclasses.replace(release, commit=report.commit or release.commit)
         raise errors.ReleaseFailedError("unknown_release", f"release {number} is not in the journal; deploy again")
 
-    async def note(self, number: int, state: ReleaseState, commit: str = "", code: str = "", message: str = "") -> None:
+    async def note(self, number: int, state: ReleaseState, commit: str = "", message: str = "") -> None:
         """Journal a step of a release. One that went live once only moves on to draining and retired."""
-        known = {report.number: report.state for _, report in await self.host.journal.releases(self.service_id)}
-        ended = {ReleaseState.LIVE, ReleaseState.DRAINING, ReleaseState.RETIRED}
-        if known.get(number) in ended and state not in ended:
+        if state not in SERVED and await self._served(number):
             return
-        report = status.ReleaseReport(number, state, code, message, commit, self.host.clock.now())
+        report = status.ReleaseReport(number, state, "", message, commit, self.host.clock.now())
         await self.host.journal.put_release(self.service_id, report)
-        self.changed()
+        await self._told()
 
     async def fail(self, target: Target, error: errors.ReleaseFailedError) -> None:
-        """This target can never go live; stop what it started, keep what serves."""
-        await self.host.journal.put_failure(self.service_id, target, str(error))
-        await self.note(target.release, ReleaseState.FAILED, code=error.code, message=str(error))
+        """This target can never go live. One step, since the next plan may end whoever calls this."""
+        number = target.release
+        report = status.ReleaseReport(number, ReleaseState.FAILED, error.code, str(error), "", self.host.clock.now())
+        served = await self._served(number)
+        await self.host.journal.put_failure(self.service_id, target, None if served else report, str(error))
+        await self._told()
+
+    async def _served(self, number: int) -> bool:
+        known = {report.number: report.state for _, report in await self.host.journal.releases(self.service_id)}
+        return known.get(number) in SERVED
+
+    async def _told(self) -> None:
+        """A step became visible; the builder's words about it too, unless the supervisor is away just now."""
+        with contextlib.suppress(errors.SupervisorUnavailableError):
+            await self.host.supervisor.index_logs(self.service_id)
+        self.changed()
 
     # the actions
 
@@ -188,8 +200,8 @@ class ServiceHost:
 
     async def forget(self) -> None:
         """Delete all that is left of a removed service, then confirm the tombstone."""
-        await self.host.builder.remove(self.service_id)
         await self.host.supervisor.forget(self.service_id)
+        await self.host.builder.remove(self.service_id)
         await self.host.journal.forget(self.service_id)
         self._sealed.clear()
 

@@ -30,6 +30,7 @@ class Worker:
         self._service = ServiceHost(service_id, host, self.wake)
         self._woken = asyncio.Event()
         self._long: dict[Action, asyncio.Task[None]] = {}
+        self._ended_count = 0
         self._told: status.ServiceReport | None = None
         self._proxy_words = ""
         self._log = log.bind(service=service_id)
@@ -59,6 +60,7 @@ class Worker:
 
     async def _turn(self) -> bool:
         """One look and what follows from it; True when the facts have changed and want another look at once."""
+        ended = self._ended_count
         wish, forgotten = await self._wish()
         facts = await self._service.observe(forgotten=forgotten)
         steps = plan.plan(wish, facts)
@@ -71,6 +73,8 @@ class Worker:
                 await self._execute(action, wish, facts)
         finally:
             await self._tell()
+        if ended != self._ended_count:
+            return True  # a long action ended after the facts were observed: they may say that it is still to do
         for step in steps:
             if isinstance(step, actions.LONG) and step not in self._long:
                 self._log.info("service.action", action=type(step).__name__.lower(), **_words(step))
@@ -149,6 +153,7 @@ class Worker:
         task.add_done_callback(lambda _: self._ended(action, task))
 
     def _ended(self, action: Action, task: asyncio.Task[None]) -> None:
+        self._ended_count += 1
         if self._long.get(action) is task:
             del self._long[action]
         self.wake()

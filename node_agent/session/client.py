@@ -103,7 +103,7 @@ class Session:
             raise
         except grpc.aio.AioRpcError as error:
             return self._explain(error)
-        except (errors.AgentError, TimeoutError, asyncio.InvalidStateError) as error:
+        except (errors.AgentError, OSError, TimeoutError, asyncio.InvalidStateError) as error:
             log.warning("session.broken", hub=self._address, error=str(error) or type(error).__name__)
         return Ending.BROKEN
 

@@ -175,8 +175,8 @@ class Stream:
             try:
                 sample = wire.sample(await self._parts.samples())
                 await self._stub.SendSample(sample, timeout=self._parts.settings.call_s)
-            except (grpc.aio.AioRpcError, errors.AgentError, OSError) as error:
-                log.info("session.sample_lost", error=str(error)[:200])
+            except Exception as error:  # whatever goes wrong while measuring, the session is worth more
+                log.info("session.sample_lost", error=f"{type(error).__name__}: {error}"[:200])
             await asyncio.sleep(interval_s)
 
     async def _renew(self) -> None:

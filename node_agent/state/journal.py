@@ -18,6 +18,10 @@ from node_agent.model import spec, status
 from node_agent.model.actions import Target
 from node_agent.state import codec, schema
 
+PUT_RELEASE = (
+    "UPDATE releases SET state = ?, reason = ?, message = ?, changed_at = ?,"
+    " commit_id = CASE WHEN ? = '' THEN commit_id ELSE ? END WHERE service_id = ? AND number = ?"
+)
 REST_S = 60.0  # a freed port is not given to another process for this long
 
 
@@ -118,20 +122,7 @@ class Journal:
     async def put_release(self, service_id: str, report: status.ReleaseReport) -> None:
         """Record a step of a release that the journal knows; an empty commit leaves the recorded one."""
         async with self._transaction() as tx:
-            await tx.execute(
-                "UPDATE releases SET state = ?, reason = ?, message = ?, changed_at = ?,"
-                " commit_id = CASE WHEN ? = '' THEN commit_id ELSE ? END WHERE service_id = ? AND number = ?",
-                (
-                    report.state.value,
-                    report.reason,
-                    report.message,
-                    report.changed_at,
-                    report.commit,
-                    report.commit,
-                    service_id,
-                    report.number,
-                ),
-            )
+            await tx.execute(PUT_RELEASE, _release_row(service_id, report))
 
     async def count_attempt(self, service_id: str, release: int) -> int:
         """Attempts at building the release, this one included."""
@@ -160,11 +151,12 @@ class Journal:
         rows = await self._rows("SELECT release, restart, message FROM failures WHERE service_id = ?", service_id)
         return {Target(release, restart): message for release, restart, message in rows}
 
-    async def put_failure(self, service_id: str, target: Target, message: str) -> None:
+    async def put_failure(self, service_id: str, target: Target, report: status.ReleaseReport | None, why: str) -> None:
+        """The target can never go live; its release's end in the same transaction when there is one."""
         async with self._transaction() as tx:
-            await tx.execute(
-                "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)", (service_id, *_pair(target), message)
-            )
+            if report is not None:
+                await tx.execute(PUT_RELEASE, _release_row(service_id, report))
+            await tx.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)", (service_id, *_pair(target), why))
 
     async def settle(self, service_id: str) -> None:
         """Nothing of the service runs: neither live nor failed."""
@@ -231,6 +223,11 @@ class Journal:
 
     async def _spooled_after(self, sequence: int) -> bool:
         return bool(tuple(await self._rows("SELECT 1 FROM spool WHERE sequence > ? LIMIT 1", sequence)))
+
+
+def _release_row(service_id: str, report: status.ReleaseReport) -> tuple[Any, ...]:
+    step = (report.state.value, report.reason, report.message, report.changed_at)
+    return (*step, report.commit, report.commit, service_id, report.number)
 
 
 def _pair(target: Target) -> tuple[int, int]:

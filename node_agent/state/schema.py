@@ -2,17 +2,25 @@
 
 UPGRADES: tuple[tuple[str, ...], ...] = (
     (
-        ("CREATE TABLE wishes (service_id TEXT PRIMARY KEY, generation INTEGER NOT NULL, spec TEXT NOT NULL,"
-        " forgotten INTEGER NOT NULL DEFAULT 0) STRICT"),
+        (
+            "CREATE TABLE wishes (service_id TEXT PRIMARY KEY, generation INTEGER NOT NULL, spec TEXT NOT NULL,"
+            " forgotten INTEGER NOT NULL DEFAULT 0) STRICT"
+        ),
         "CREATE TABLE live (service_id TEXT PRIMARY KEY, release INTEGER NOT NULL, restart INTEGER NOT NULL) STRICT",
-        ("CREATE TABLE releases (service_id TEXT NOT NULL, number INTEGER NOT NULL, spec TEXT NOT NULL,"
-        " state TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, commit_id TEXT NOT NULL,"
-        " changed_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (service_id, number)) STRICT"),
-        ("CREATE TABLE failures (service_id TEXT NOT NULL, release INTEGER NOT NULL, restart INTEGER NOT NULL,"
-        " message TEXT NOT NULL, PRIMARY KEY (service_id, release, restart)) STRICT"),
+        (
+            "CREATE TABLE releases (service_id TEXT NOT NULL, number INTEGER NOT NULL, spec TEXT NOT NULL,"
+            " state TEXT NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, commit_id TEXT NOT NULL,"
+            " changed_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (service_id, number)) STRICT"
+        ),
+        (
+            "CREATE TABLE failures (service_id TEXT NOT NULL, release INTEGER NOT NULL, restart INTEGER NOT NULL,"
+            " message TEXT NOT NULL, PRIMARY KEY (service_id, release, restart)) STRICT"
+        ),
         "CREATE TABLE sites (service_id TEXT PRIMARY KEY, site TEXT NOT NULL) STRICT",
         "CREATE TABLE ports (port INTEGER PRIMARY KEY, process_id TEXT UNIQUE, freed_at REAL) STRICT",
-        ("CREATE TABLE spool (sequence INTEGER PRIMARY KEY AUTOINCREMENT, service_id TEXT NOT NULL UNIQUE,"
-        " report TEXT NOT NULL) STRICT"),
+        (
+            "CREATE TABLE spool (sequence INTEGER PRIMARY KEY AUTOINCREMENT, service_id TEXT NOT NULL UNIQUE,"
+            " report TEXT NOT NULL) STRICT"
+        ),
     ),
 )

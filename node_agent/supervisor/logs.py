@@ -167,13 +167,18 @@ class LogStore:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self._paths.logs(service_id))
 
+    def index(self, service_id: str) -> None:
+        """Number the lines that somebody else than a process or a job wrote: the builder's own. Never raises."""
+        if self._paths.logs(service_id).is_dir():
+            with _noted("log.not_indexed", service_id):
+                self._catch_up(service_id)
+
     def catch_up(self) -> None:
         """Once at start, after the adoption: number what was written while nobody looked."""
         services = self._paths.root / "services"
         for name in sorted(os.listdir(services)) if services.is_dir() else ():  # noqa: PTH208 - names only
-            if ID.fullmatch(name) and self._paths.logs(name).is_dir():
-                with _noted("log.not_indexed", name):
-                    self._catch_up(name)
+            if ID.fullmatch(name):
+                self.index(name)
 
     def _catch_up(self, service_id: str) -> None:
         for file in sorted(os.scandir(self._paths.logs(service_id)), key=lambda found: found.stat().st_mtime):

@@ -106,6 +106,9 @@ class Processes:
         if not self._table:
             done()
 
+    def index_logs(self, service_id: str) -> None:
+        self._host.logs.index(service_id)
+
     def forget(self, service_id: str) -> None:
         """Raises RefusedError while a process of the service is left."""
         if left := [str(found) for found in self._table if found.service_id == service_id]:

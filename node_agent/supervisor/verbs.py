@@ -38,6 +38,7 @@ class Verbs:
             "stop": self._stop_process,
             "run_job": self._run_job,
             "cancel_job": self._cancel_job,
+            "index_logs": self._index_logs,
             "forget": self._forget,
             "proxy_test": self._proxy_test,
             "proxy_ensure": self._proxy_ensure,
@@ -90,6 +91,10 @@ class Verbs:
 
     def _cancel_job(self, body: Body, answer: Answer) -> None:
         self._jobs.cancel(protocol.field(body, "job_id", str), answer.ok)
+
+    def _index_logs(self, body: Body, answer: Answer) -> None:
+        self._processes.index_logs(protocol.service_id(body))
+        answer.ok()
 
     def _forget(self, body: Body, answer: Answer) -> None:
         self._processes.forget(protocol.service_id(body))

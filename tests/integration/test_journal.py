@@ -71,7 +71,7 @@ async def test_an_empty_commit_leaves_the_resolved_one(journal) -> None:
 
 async def test_settling_forgets_what_was_live_and_what_failed(journal) -> None:
     await journal.put_live(SERVICE, Target(1, 0))
-    await journal.put_failure(SERVICE, Target(2, 0), "why")
+    await journal.put_failure(SERVICE, Target(2, 0), None, "why")
     assert await journal.live(SERVICE) == Target(1, 0)
     assert await journal.failures(SERVICE) == {Target(2, 0): "why"}
     await journal.settle(SERVICE)

@@ -71,6 +71,7 @@ class Jobs:
             self.cancel(spec.id, lambda: self._begin(job))
             return
         self._jobs[spec.id] = job
+        self._host.logs.index(spec.service_id)  # what stands before the job's own output is an entry of its own
         self._host.logs.open(spec.service_id, "build", spec.release)
         job.sizes = self._host.logs.sizes(spec.service_id, "build", spec.release)
         job.started = self._host.clock.monotonic()

@@ -266,6 +266,8 @@ class Hub:
         self.audit, self.notifier = Audit(), Notifier()
         self.relay = Relay(cp_clock.SystemIds(), QUICK_RELAY)
         self.settings = QUICK_HUB
+        self.services: parts.Services | None = None  # others than the fakes
+        self.secret = SECRET
         self.server: HubServer | None = None
 
     @property
@@ -278,11 +280,11 @@ class Hub:
 
     @property
     def token(self) -> str:
-        return f"{SECRET}.{self.authority.fingerprint()}"
+        return f"{self.secret}.{self.authority.fingerprint()}"
 
     async def start(self) -> None:
-        services = parts.Services(self.desired, self.status, self.instances, self.audit, self.notifier)
-        self.server = HubServer(services, self.authority, self.relay, self.clock, self.settings)
+        own = parts.Services(self.desired, self.status, self.instances, self.audit, self.notifier)
+        self.server = HubServer(self.services or own, self.authority, self.relay, self.clock, self.settings)
         hub, enrol = await self.server.start()
         self.settings = dataclasses.replace(self.settings, hub_port=hub, enrol_port=enrol)
 
@@ -351,11 +353,13 @@ class Agent:
 
 
 class Cable:
-    """A TCP connection that can be cut: `address` leads to the hub until `cut` breaks what is open."""
+    """TCP that fails on demand: `cut` breaks what is open, `flows` cleared lets everything hang without a word."""
 
     def __init__(self, hub: Hub) -> None:
         self.hub = hub
         self.address = ""
+        self.flows = asyncio.Event()
+        self.flows.set()
         self._writers: set[asyncio.StreamWriter] = set()
 
     @contextlib.asynccontextmanager
@@ -366,6 +370,7 @@ class Cable:
             yield self
         finally:
             server.close()
+            self.flows.set()
             self.cut()
             await server.wait_closed()
             await wait_until_async(lambda: not self._writers)
@@ -385,6 +390,7 @@ class Cable:
         try:
             with contextlib.suppress(OSError):
                 while data := await reader.read(65536):
+                    await self.flows.wait()
                     writer.write(data)
                     await writer.drain()
         finally:

@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import dataclasses
+
+import pytest
 
 from control_plane.domain import values
 from tests.hub_fixtures import SERVICE, Agent, Cable, a_hub, a_report, a_wish, eventually
+from tests.waiting import wait_until_async
 
 
 @contextlib.asynccontextmanager
@@ -65,3 +69,20 @@ async def test_a_follower_outlives_cuts_without_a_lost_or_doubled_line(tmp_path)
         assert got == [1, 2, 3, 4, 5, 6]
         await lines.aclose()
         await eventually(lambda: agent.logs.readers == 0)
+
+
+@pytest.mark.slow
+async def test_keepalive_finds_a_silent_peer_on_both_ends_and_the_agent_comes_back(tmp_path):
+    async with wired(tmp_path) as (hub, agent, cable):
+        await agent.stop()
+        await hub.stop()
+        hub.settings = dataclasses.replace(hub.settings, lease_s=3600.0)
+        await hub.start()
+        agent.start()
+        await agent.connected()
+        await eventually(lambda: hub.instances.online)
+        cable.flows.clear()
+        await wait_until_async(lambda: not agent.session.connected, timeout=40.0)
+        await wait_until_async(lambda: not hub.instances.online, timeout=40.0)
+        cable.flows.set()
+        await agent.connected()

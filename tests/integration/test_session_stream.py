@@ -162,3 +162,36 @@ async def test_a_silent_stream_loses_its_lease_and_the_agent_comes_back(tmp_path
             await hub.start()
             agent.start()
             await eventually(lambda: hub.instances.epochs[agent.identity.instance_id] >= epoch + 3)
+
+
+async def test_a_failed_measurement_costs_a_sample_and_nothing_else(tmp_path):
+    async with a_hub(tmp_path / "hub") as hub, an_agent(hub, tmp_path / "agent") as agent:
+        await agent.stop()
+        good, failures = agent.sample, [KeyError("gone"), OSError("gone"), errors.SupervisorUnavailableError("away")]
+
+        async def sometimes():
+            if failures:
+                raise failures.pop()
+            return await good()
+
+        agent.sample = sometimes
+        epoch = hub.instances.epochs[agent.identity.instance_id]
+        agent.start()
+        seen = len(hub.instances.samples)
+        await eventually(lambda: len(hub.instances.samples) > seen)
+        assert hub.instances.epochs[agent.identity.instance_id] == epoch + 1
+
+
+async def test_facts_that_cannot_be_had_yet_are_asked_for_again(tmp_path):
+    async with a_hub(tmp_path / "hub") as hub, an_agent(hub, tmp_path / "agent") as agent:
+        await agent.stop()
+        good, failures = agent.facts, [errors.SupervisorUnavailableError("away"), OSError("not yet")]
+
+        async def later():
+            if failures:
+                raise failures.pop()
+            return await good()
+
+        agent.facts = later
+        agent.start()
+        await agent.connected()

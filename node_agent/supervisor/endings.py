@@ -65,19 +65,20 @@ class Endings:
                 self._kill(ending, tree)
             elif not tree:
                 del self._endings[ending.marker]
-                for gone in ending.gone:
-                    self._loop.later(0.0, gone)
+                for gone in ending.gone:  # at once: nothing may begin a successor in between
+                    self._loop.guarded(gone)
         if self._endings:
             self._pause_s = min(SLOWEST_LOOK_S, self._pause_s * 1.5)
             soonest = min(ending.deadline for ending in self._endings.values()) - now
-            self._schedule(min(self._pause_s, soonest) if soonest > 0 else FIRST_LOOK_S)
+            self._schedule(min(self._pause_s, soonest) if soonest > 0 else self._pause_s)
 
-    @staticmethod
-    def _kill(ending: _Ending, tree: list[procfs.Member]) -> None:
+    def _kill(self, ending: _Ending, tree: list[procfs.Member]) -> None:
+        if ending.deadline:
+            ending.deadline = 0.0
+            self._pause_s = FIRST_LOOK_S
         for member in tree:
             with contextlib.suppress(OSError):  # not ours to kill: it shows again in the next look
                 procfs.kill(member)
-        ending.deadline = 0.0
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:

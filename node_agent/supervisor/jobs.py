@@ -36,7 +36,11 @@ class Jobs:
 
     def run(self, spec: JobSpec, done: Done) -> None:
         """`done` with the result when nothing of the job is left. A former job of this id is ended first."""
-        self.cancel(spec.id, lambda: self._begin(Job(spec, done)))
+        former = self._jobs.get(spec.id)
+        if former is not None:
+            self._end(former, "cancelled")
+        job = Job(spec, done)
+        self._host.endings.begin(spec.id, 0, 0.0, lambda: self._begin(job))
 
     def cancel(self, job_id: str, done: Callable[[], None]) -> None:
         """Kill the job's tree; `done` when it is gone. At once when there is none."""
@@ -44,7 +48,8 @@ class Jobs:
         if job is None:
             done()
             return
-        self._end(job, "cancelled", done)
+        self._end(job, "cancelled")
+        self._host.endings.begin(job_id, job.pid, 0.0, done)
 
     def cancel_all(self, done: Callable[[], None]) -> None:
         left = list(self._jobs)
@@ -68,7 +73,7 @@ class Jobs:
     def _begin(self, job: Job) -> None:
         spec = job.spec
         if spec.id in self._jobs:  # two asked at once: the later one wins
-            self.cancel(spec.id, lambda: self._begin(job))
+            self.run(spec, job.done)
             return
         self._jobs[spec.id] = job
         self._host.logs.index(spec.service_id)  # what stands before the job's own output is an entry of its own
@@ -81,13 +86,12 @@ class Jobs:
             self._finish(job, JobResult("start_failed", error.code, 0.0, (str(error),)))
             return
         self._host.children.expect(job.pid, lambda status: self._ended(job, status))
-        job.deadline = self._host.loop.later(spec.deadline_s, lambda: self._end(job, "timeout", lambda: None))
+        job.deadline = self._host.loop.later(spec.deadline_s, lambda: self._end(job, "timeout"))
         note("job.started", id=spec.id, pid=job.pid)
 
-    def _end(self, job: Job, cause: str, done: Callable[[], None]) -> None:
+    def _end(self, job: Job, cause: str) -> None:
         job.cause = job.cause or (cause if job.status is None else "")
         self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job))
-        self._host.endings.begin(job.spec.id, job.pid, 0.0, done)
 
     def _ended(self, job: Job, status: int | None) -> None:
         if self._jobs.get(job.spec.id) is not job:

@@ -219,6 +219,9 @@ class LogStore:
 
     def _woken(self) -> None:
         for watch, mask in self._inotify.read():
+            if mask & inotify.IN_Q_OVERFLOW:  # the kernel dropped wake-ups: any file may have grown
+                for every in self._watched.values():
+                    self._gather(every, GATHER_S)
             watched = self._by_watch.get(watch)
             if watched is not None and mask & inotify.IN_MODIFY:
                 self._gather(watched, GATHER_S)

@@ -90,9 +90,9 @@ class Loop:
             for key, events in ready:
                 readable, writable = key.data
                 if events & selectors.EVENT_READ:
-                    self._guarded(readable)
+                    self.guarded(readable)
                 if events & selectors.EVENT_WRITE and writable is not None:
-                    self._guarded(writable)
+                    self.guarded(writable)
             self._run_timers()
 
     def _wait_s(self) -> float:
@@ -109,10 +109,11 @@ class Loop:
             due.append(heapq.heappop(self._timers)[2])
         for timer in due:
             if timer.callback is not None:
-                self._guarded(timer.callback)
+                self.guarded(timer.callback)
 
     @staticmethod
-    def _guarded(callback: Callable[[], None]) -> None:
+    def guarded(callback: Callable[[], None]) -> None:
+        """Call it; what it raises is written down."""
         try:
             callback()
         except Exception as error:  # whatever it is: the applications need a supervisor that goes on

@@ -106,11 +106,13 @@ class Nginx:
 
     def stop(self, done: Callable[[], None]) -> None:
         """SIGQUIT, a grace, kill; `done` when nothing is left. It is no longer wished then."""
-        self._wish.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._wish.unlink()
         self._cancel_retry()
         pid, self._pid = self._pid, 0
         if pid:
-            os.kill(pid, signal.SIGQUIT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGQUIT)
         self._host.endings.begin(procfs.PROXY, pid, QUIT_GRACE_S if pid else 0.0, done)
 
     def _start(self) -> None:

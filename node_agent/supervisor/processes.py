@@ -30,6 +30,7 @@ class Process:
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
     stopped: list[Callable[[], None]] = dataclasses.field(default_factory=list)
     logged: bool = False
+    again: bool = False  # asked to start again, once nothing of its former life is left
 
     @property
     def id(self) -> ProcessId:
@@ -61,12 +62,9 @@ class Processes:
         known = self._table.get(spec.id)
         if known is None:
             known = self._table[spec.id] = Process(Record(spec, State.STOPPED))
-        elif known.record.state is not State.EXITED:
-            if not known.record.spec.command:  # found without a record: now it is known how to start it again
-                known.record = dataclasses.replace(known.record, spec=spec)
-                self._save(known)
+        else:
+            self._complete(known, spec)
             return known.status()
-        known.record = dataclasses.replace(known.record, spec=spec)
         self._prepare(known, Event.START)
         try:
             self._host.records.save(known.record)
@@ -76,6 +74,15 @@ class Processes:
             raise RefusedError(f"cannot record {spec.id}: {error}; free some disk space") from error
         self._spawn(known)
         return known.status()
+
+    def _complete(self, known: Process, spec: ProcessSpec) -> None:
+        """One that was found without a record learns how it is started, and is if it ended meanwhile."""
+        if not known.record.spec.command:
+            known.record = dataclasses.replace(known.record, spec=spec)
+            self._save(known)
+        if known.record.state is State.EXITED and not known.again:
+            known.again = True
+            self._end_tree(known, 0.0)
 
     def stop(self, process_id: ProcessId, grace_s: float, done: Callable[[], None]) -> None:
         """SIGTERM, `grace_s`, kill of the tree; `done` when nothing is left. At once for an unknown id."""
@@ -258,6 +265,11 @@ class Processes:
         state = process.record.state
         if not process.wanted:
             self._finish_stop(process)
+        elif process.again:
+            process.again = False
+            self._prepare(process, Event.START)
+            self._save(process)
+            self._spawn(process)
         elif state in WAITING and process.timer is None:
             wait = process.retry_at - self._host.clock.monotonic()
             process.timer = self._host.loop.later(max(0.0, wait), lambda: self._retry(process))

@@ -18,6 +18,7 @@ from node_agent.model.process import JobResult, JobSpec, ProcessId, ProcessSpec,
 
 FRAME_LIMIT = 4 << 20
 HEADER = 4
+NUMBER_LIMIT, PORT_LIMIT = 2**31, 2**16 - 1
 ADDRESS_LIMIT = 107  # bytes of a unix socket's path that the kernel takes
 
 Frame = dict[str, Any]
@@ -95,6 +96,14 @@ def field(frame: Mapping[str, Any], name: str, kind: type[T]) -> T:
     return value
 
 
+def number(frame: Mapping[str, Any], name: str, most: int = NUMBER_LIMIT) -> int:
+    """A whole number from 0 to `most`."""
+    value = field(frame, name, int)
+    if not 0 <= value <= most:
+        raise ProtocolError(f"cannot read {name!r}: it must be between 0 and {most}")
+    return value
+
+
 def service_id(frame: Mapping[str, Any]) -> str:
     with _explained("service_id"):
         return paths.checked_id(field(frame, "service_id", str))
@@ -103,8 +112,11 @@ def service_id(frame: Mapping[str, Any]) -> str:
 def process_id(frame: Mapping[str, Any]) -> ProcessId:
     """The id of a process, its parts fit to become names of files."""
     with _explained("process_id"):
-        found = ProcessId.parse(field(frame, "process_id", str))
+        text = field(frame, "process_id", str)
+        found = ProcessId.parse(text)
         paths.checked_id(found.service_id)
+        if str(found) != text or not 0 <= found.release <= NUMBER_LIMIT or not 0 <= found.restart <= NUMBER_LIMIT:
+            raise ValueError(f"cannot use {text!r} as a process id")
         if not paths.NAME.fullmatch(found.name) or len(found.name) > log_index.NAME_LIMIT or found.name == "build":
             raise ValueError(f"cannot use {found.name!r} as a process name")
         return found
@@ -154,7 +166,7 @@ def decode_process_spec(frame: Mapping[str, Any]) -> ProcessSpec:
         env=_pairs(frame, "env"),
         toolchain=field(frame, "toolchain", str),
         working_dir=field(frame, "working_dir", str),
-        port=field(frame, "port", int),
+        port=number(frame, "port", PORT_LIMIT),
         commit=field(frame, "commit", str),
     )
 
@@ -200,7 +212,7 @@ def encode_job_spec(job: JobSpec) -> Frame:
 def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
     return JobSpec(
         service_id=service_id(frame),
-        release=field(frame, "release", int),
+        release=number(frame, "release"),
         command=field(frame, "command", str),
         env=_pairs(frame, "env"),
         toolchain=field(frame, "toolchain", str),

@@ -1,6 +1,7 @@
 """The unix socket: who may come in, bytes to requests, answers to bytes. Nothing a peer sends can harm the loop."""
 
 import contextlib
+import functools
 import os
 import socket
 import struct
@@ -101,7 +102,7 @@ class _Connection:
             self._close()
             return
         for frame in frames:
-            self._handle(frame)
+            self._loop.guarded(functools.partial(self._handle, frame))
         if not data:
             self._close()
 

@@ -47,7 +47,7 @@ class Verbs:
         }
 
     def handle(self, verb: str, body: Body, answer: Answer) -> None:
-        """Do it. Whatever is wrong with the request is an answer, never an exception."""
+        """Do it. Whatever is wrong with the request is an answer; what is wrong with us is both answered and raised."""
         work = self._verbs.get(verb)
         if work is None:
             answer.refuse(f"cannot do {verb!r}: there is no such verb")
@@ -56,6 +56,9 @@ class Verbs:
             work(body, answer)
         except (protocol.ProtocolError, RefusedError, ValueError, OSError) as error:
             answer.refuse(str(error))
+        except Exception as error:
+            answer.refuse(f"cannot do {verb!r}: the supervisor met {error!r}; its log has more")
+            raise
 
     def _hello(self, _: Body, answer: Answer) -> None:
         capabilities = (
@@ -101,7 +104,7 @@ class Verbs:
         answer.ok()
 
     def _proxy_test(self, body: Body, answer: Answer) -> None:
-        self._nginx.test(protocol.field(body, "generation", int), lambda good, words: answer.ok([good, words]))
+        self._nginx.test(protocol.number(body, "generation"), lambda good, words: answer.ok([good, words]))
 
     def _proxy_ensure(self, _: Body, answer: Answer) -> None:
         self._demand_open()

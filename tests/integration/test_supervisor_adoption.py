@@ -83,7 +83,12 @@ async def test_a_process_found_without_record_that_ends_is_exited_until_the_agen
         return (await the_process(client)).state == "exited"
 
     await wait_until_async(exited)
-    assert (await client.start(a_process())).pid not in {0, before.pid}
+    await client.start(a_process())
+
+    async def started():
+        return (await the_process(client)).pid not in {0, before.pid}
+
+    await wait_until_async(started)
     await client.close()
 
 

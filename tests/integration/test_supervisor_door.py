@@ -98,6 +98,8 @@ def test_a_peer_that_talks_nonsense_is_let_go_and_nobody_else_notices(host, peer
         ("stop", {"process_id": "svc_" + "0" * 26 + ".r1.n0.../x", "grace_s": 1}, "process_id"),
         ("stop", {"process_id": str(a_process().id), "grace_s": -1}, "grace_s"),
         ("stop", {"process_id": str(a_process().id), "grace_s": float("nan")}, "grace_s"),
+        ("start", {"process_id": "svc_" + "0" * 26 + ".r-1.n0.web.1"}, "process_id"),
+        ("start", {"process_id": "svc_" + "0" * 26 + ".r99999999999.n0.web.1"}, "process_id"),
         ("run_job", {"service_id": "svc_" + "0" * 26, "release": "1"}, "release"),
         ("forget", {"service_id": ".."}, "service_id"),
         ("proxy_test", {"generation": "../.."}, "generation"),

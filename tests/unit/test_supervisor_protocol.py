@@ -20,7 +20,7 @@ IDS = st.builds(ProcessId, SERVICE_IDS, NUMBER, NUMBER, st.from_regex(r"web\.[0-
 LINES = st.lists(TEXT, max_size=3).map(tuple)
 CODECS = [
     (
-        st.builds(ProcessSpec, IDS, TEXT, PAIRS, TEXT, TEXT, NUMBER, TEXT),
+        st.builds(ProcessSpec, IDS, TEXT, PAIRS, TEXT, TEXT, st.integers(0, 65535), TEXT),
         protocol.encode_process_spec,
         protocol.decode_process_spec,
     ),

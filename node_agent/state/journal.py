@@ -6,10 +6,11 @@ newest generation of a service never goes down. Reports are coalesced: the newes
 
 import asyncio
 import contextlib
+import functools
 import os
 import pathlib
-from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import aiosqlite
 
@@ -25,13 +26,33 @@ PUT_RELEASE = (
 REST_S = 60.0  # a freed port is not given to another process for this long
 
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+
+def _whole(
+    method: Callable[Concatenate["Journal", Given], Coroutine[Any, Any, Result]],
+) -> Callable[Concatenate["Journal", Given], Coroutine[Any, Any, Result]]:
+    """The transaction goes on to its end when its caller is cancelled: half of one would block all that follow."""
+
+    @functools.wraps(method)
+    async def run(self: "Journal", *given: Given.args, **named: Given.kwargs) -> Result:
+        task = asyncio.ensure_future(method(self, *given, **named))
+        self.writes.add(task)
+        task.add_done_callback(self.writes.discard)
+        return await asyncio.shield(task)
+
+    return cast("Callable[Concatenate[Journal, Given], Coroutine[Any, Any, Result]]", run)
+
+
 class Journal:
-    """Open with `Journal.open`; every method is one transaction."""
+    """Open with `Journal.open`; every method is one transaction, done or not begun also when its caller is cancelled."""
 
     def __init__(self, database: aiosqlite.Connection) -> None:
         self._database = database
         self._lock = asyncio.Lock()
         self._spooled = asyncio.Condition()
+        self.writes: set[asyncio.Future[Any]] = set()
 
     @classmethod
     async def open(cls, path: pathlib.Path) -> "Journal":
@@ -48,6 +69,9 @@ class Journal:
         return cls(database)
 
     async def close(self) -> None:
+        """Let begun transactions end, then close."""
+        while self.writes:
+            await asyncio.wait(tuple(self.writes))
         await self._database.close()
 
     @contextlib.asynccontextmanager
@@ -61,12 +85,14 @@ class Journal:
                 raise
             await self._database.execute("COMMIT")
 
+    @_whole
     async def _rows(self, sql: str, *values: Any) -> Iterable[Any]:
         async with self._lock:
             return await self._database.execute_fetchall(sql, values)
 
     # wishes
 
+    @_whole
     async def put_wish(self, wanted: spec.ServiceSpec) -> int:
         """Keep `wanted` when it is newer than what is held; the newest generation that is held then."""
         async with self._transaction() as tx:
@@ -95,6 +121,7 @@ class Journal:
     async def generations(self) -> dict[str, int]:
         return dict(await self._rows("SELECT service_id, generation FROM wishes"))
 
+    @_whole
     async def forget(self, service_id: str) -> None:
         """Drop all of a removed service but its tombstone, which refuses late wishes."""
         async with self._transaction() as tx:
@@ -119,11 +146,13 @@ class Journal:
             for text, number, state, reason, message, commit, at in rows
         )
 
+    @_whole
     async def put_release(self, service_id: str, report: status.ReleaseReport) -> None:
         """Record a step of a release that the journal knows; an empty commit leaves the recorded one."""
         async with self._transaction() as tx:
             await tx.execute(PUT_RELEASE, _release_row(service_id, report))
 
+    @_whole
     async def count_attempt(self, service_id: str, release: int) -> int:
         """Attempts at building the release, this one included."""
         async with self._transaction() as tx:
@@ -133,6 +162,7 @@ class Journal:
             )
             return int(next(iter(rows))[0])
 
+    @_whole
     async def reset_attempts(self, service_id: str, release: int) -> None:
         async with self._transaction() as tx:
             await tx.execute(
@@ -143,6 +173,7 @@ class Journal:
         rows = await self._rows("SELECT release, restart FROM live WHERE service_id = ?", service_id)
         return next((Target(release, restart) for release, restart in rows), None)
 
+    @_whole
     async def put_live(self, service_id: str, target: Target) -> None:
         async with self._transaction() as tx:
             await tx.execute("INSERT OR REPLACE INTO live VALUES (?, ?, ?)", (service_id, *_pair(target)))
@@ -151,6 +182,7 @@ class Journal:
         rows = await self._rows("SELECT release, restart, message FROM failures WHERE service_id = ?", service_id)
         return {Target(release, restart): message for release, restart, message in rows}
 
+    @_whole
     async def put_failure(self, service_id: str, target: Target, report: status.ReleaseReport | None, why: str) -> None:
         """The target can never go live; its release's end in the same transaction when there is one."""
         async with self._transaction() as tx:
@@ -158,6 +190,7 @@ class Journal:
                 await tx.execute(PUT_RELEASE, _release_row(service_id, report))
             await tx.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)", (service_id, *_pair(target), why))
 
+    @_whole
     async def settle(self, service_id: str) -> None:
         """Nothing of the service runs: neither live nor failed."""
         async with self._transaction() as tx:
@@ -169,10 +202,12 @@ class Journal:
     async def sites(self) -> tuple[ports.Site, ...]:
         return tuple(codec.load_site(text) for (text,) in await self._rows("SELECT site FROM sites"))
 
+    @_whole
     async def put_site(self, site: ports.Site) -> None:
         async with self._transaction() as tx:
             await tx.execute("INSERT OR REPLACE INTO sites VALUES (?, ?)", (site.service_id, codec.dump(site)))
 
+    @_whole
     async def drop_site(self, service_id: str) -> None:
         async with self._transaction() as tx:
             await tx.execute("DELETE FROM sites WHERE service_id = ?", (service_id,))
@@ -188,10 +223,12 @@ class Journal:
         rows = await self._rows("SELECT port FROM ports WHERE process_id IS NOT NULL OR freed_at > ?", now - REST_S)
         return frozenset(int(port) for (port,) in rows)
 
+    @_whole
     async def take_port(self, process_id: str, port: int) -> None:
         async with self._transaction() as tx:
             await tx.execute("INSERT OR REPLACE INTO ports VALUES (?, ?, NULL)", (port, process_id))
 
+    @_whole
     async def free_port(self, process_id: str, now: float) -> None:
         async with self._transaction() as tx:
             await tx.execute("UPDATE ports SET process_id = NULL, freed_at = ? WHERE process_id = ?", (now, process_id))
@@ -199,6 +236,7 @@ class Journal:
 
     # the spool
 
+    @_whole
     async def spool(self, report: status.ServiceReport) -> None:
         async with self._transaction() as tx:
             await tx.execute("DELETE FROM spool WHERE service_id = ?", (report.service_id,))
@@ -212,6 +250,7 @@ class Journal:
         rows = await self._rows("SELECT sequence, report FROM spool ORDER BY sequence")
         return tuple((sequence, codec.load_report(text)) for sequence, text in rows)
 
+    @_whole
     async def acknowledge(self, sequence: int) -> None:
         async with self._transaction() as tx:
             await tx.execute("DELETE FROM spool WHERE sequence = ?", (sequence,))

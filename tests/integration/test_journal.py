@@ -117,6 +117,17 @@ async def test_who_waits_for_a_report_is_woken_by_it(journal) -> None:
     await asyncio.wait_for(waiting, 5)
 
 
+async def test_a_cancelled_caller_leaves_the_journal_usable(journal) -> None:
+    for _ in range(200):
+        task = asyncio.create_task(journal.spool(a_report()))
+        for _ in range(len(journal.writes) + 3):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await journal.spool(a_report("stopped"))
+    assert (await journal.pending())[0][1].status == "stopped"
+
+
 async def test_the_file_is_private(journal, tmp_path) -> None:
     assert stat.S_IMODE((tmp_path / "journal.db").stat().st_mode) == 0o600
 

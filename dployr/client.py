@@ -11,6 +11,7 @@ Not for use from several threads, but for `release_log` and `logs`, which hold a
 
 import contextlib
 import json
+import re
 import socket
 import urllib.parse
 from collections.abc import Iterator
@@ -166,7 +167,7 @@ class Client:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def _unreachable(self, error: Exception) -> Unreachable:
-        why = str(error) or type(error).__name__
+        why = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
         return Unreachable(f"cannot reach {self.base_url}: {why}; is the server up, and is this its address?")
 
 

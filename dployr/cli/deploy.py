@@ -42,7 +42,9 @@ def deploy(session: Session, /, domain: str | None, no_follow: bool, timeout: fl
         if not no_follow:
             number = int(found["release"])
             if number == before:
-                click.echo(f"nothing changes: release {number} stays the newest", err=True)
+                click.echo(
+                    f"nothing changes: release {number} stays the newest; --commit takes another commit", err=True
+                )
             follow.follow(http, str(found["id"]), number, timeout=timeout, quiet=session.as_json)
         found = http.deployments.get(str(found["id"]))
     if session.as_json:

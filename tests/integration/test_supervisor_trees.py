@@ -93,7 +93,7 @@ async def test_a_process_sees_its_own_environment_and_nothing_of_ours(host, clie
             working_dir="sub",
         )
     )
-    await wait_until_async(lambda: last_words(host, "web.1").rstrip().endswith("/sub"))
+    await wait_until_async(lambda: last_words(host, "web.1").endswith(f"\n{host.tree}/sub\n"))
     *pairs, directory = last_words(host, "web.1").splitlines()
     env = dict(pair.split("=", 1) for pair in pairs)
     assert directory == str(host.tree / "sub")
@@ -155,16 +155,17 @@ async def test_what_a_finished_job_left_running_is_ended(host, client):
 
 
 async def test_a_job_at_its_deadline_ends_whole(host, client):
-    job = a_job(host.script("build.py", DAEMONS.format(end="time.sleep(1000)")), deadline_s=1.5)
+    job = a_job(host.script("build.py", DAEMONS.format(end="time.sleep(1000)")), deadline_s=3.0)
     result = await client.run_job(job)
     assert result.outcome == "timeout"
+    assert (host.build_tree / "forked").exists()
     assert members(host, job.id) == []
 
 
 async def test_a_job_of_a_client_that_went_away_is_ended_by_the_next_one(host, client):
     lost = SupervisorClient(host.paths)
     await lost.connect(20)
-    job = a_job("sleep 1000")
+    job = a_job("exec sleep 1000")
     running = asyncio.create_task(lost.run_job(job))
     await wait_until_async(lambda: members(host, job.id))
     former = members(host, job.id)

@@ -66,6 +66,7 @@ def only_one() -> Iterator[None]:
         except BlockingIOError:
             say("another install runs in this checkout; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
+        os.set_inheritable(file.fileno(), True)  # a pip that outlives a killed install still holds it
         yield
 
 
@@ -168,11 +169,11 @@ def fingerprint() -> str:
 
 def run(command: list[str], failure: str, environment: dict[str, str] | None = None) -> None:
     try:
-        code = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, close_fds=False, check=False)
     except OSError as error:
         raise InstallError(f"{failure}: {error}") from error
-    if code != 0:
-        raise InstallError(f"{failure} (exit {code}); the reason stands above")
+    if done.returncode != 0:
+        raise InstallError(f"{failure} (exit {done.returncode}); the reason stands above")
 
 
 def say(line: str) -> None:

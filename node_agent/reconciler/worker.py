@@ -193,14 +193,14 @@ class Worker:
         facts = await self._service.observe(forgotten=forgotten)
         releases = tuple(known for _, known in await self._host.journal.releases(self._id))
         failures = await self._host.journal.failures(self._id)
-        goal = plan.goal_of(wish, facts)
+        newest = wish.release.number if wish.release else 0
         now = report.service_report(
             wish,
             facts,
             await self._service.processes(),
             releases,
             tuple(self._route(route, facts) for route in wish.routes),
-            failures.get(goal, "") if goal else "",
+            next((why for target, why in failures.items() if target.release == newest), ""),
         )
         if now != self._told:
             await self._host.journal.spool(now)

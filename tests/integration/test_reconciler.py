@@ -1,0 +1,200 @@
+"""Workers over a real journal and the fakes of their neighbours: what a wish does, and what a disturbance does not."""
+
+import asyncio
+import contextlib
+import dataclasses
+
+import pytest
+
+from node_agent import clock, errors
+from node_agent.fakes.builder import FakeBuilder
+from node_agent.fakes.proxy import FakeProxy
+from node_agent.fakes.supervisor import FakeSupervisor
+from node_agent.model import spec, status
+from node_agent.model.status import ReleaseState
+from node_agent.paths import Paths
+from node_agent.proxy.render import ProxySettings
+from node_agent.reconciler.host import Host
+from node_agent.reconciler.reconciler import Reconciler
+from node_agent.reconciler.sites import Sites
+from node_agent.state.journal import Journal
+from tests.unit.test_plan import ROUTES, SERVICE, a_release
+from tests.waiting import wait_until_async
+
+REMOTE = "https://git.test/x"
+OTHER = "svc_01HZZZZZZZZZZZZZZZZZZZZZZY"
+
+
+def a_static(number: int = 1, **changes: object) -> spec.ReleaseSpec:
+    release = a_release(number, spec.Runtime.STATIC)
+    return dataclasses.replace(release, static_dir="public", run_cmd="", **changes)
+
+
+def a_wish(generation: int = 1, release: spec.ReleaseSpec | None = None, **changes: object) -> spec.ServiceSpec:
+    wish = spec.ServiceSpec(SERVICE, generation, "app", spec.Run.RUNNING, 0, release or a_static(), ROUTES)
+    return dataclasses.replace(wish, **changes)
+
+
+class Rig:
+    """One host with fakes; `begin` and `end` are the life of an agent on the same journal."""
+
+    def __init__(self, root) -> None:
+        paths = Paths(root)
+        self.path = paths.journal
+        self.builder = FakeBuilder({(REMOTE, "main"): "c" * 40})
+        self.supervisor = FakeSupervisor()
+        self.proxy = FakeProxy(paths, ProxySettings("127.0.0.1", 8081))
+        self._stack = contextlib.AsyncExitStack()
+
+    async def begin(self) -> None:
+        self.journal = await Journal.open(self.path)
+        self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        host = Host(self.journal, self.supervisor, self.builder, Sites(self.proxy, self.journal), clock.SystemClock())
+        self.reconciler = Reconciler(host, self._tasks)
+        self._run = self._tasks.create_task(self.reconciler.run())
+
+    async def end(self) -> None:
+        self._run.cancel()
+        await self.reconciler.fence()
+        await self._stack.aclose()
+        await self.journal.close()
+
+    async def report(self, service_id: str = SERVICE) -> status.ServiceReport | None:
+        return next((r for _, r in await self.journal.pending() if r.service_id == service_id), None)
+
+    async def until(self, condition, what: str = "the report", service_id: str = SERVICE) -> status.ServiceReport:
+        async def look() -> status.ServiceReport | None:
+            found = await self.report(service_id)
+            return found if found is not None and condition(found) else None
+
+        return await wait_until_async(look, 10, what)
+
+    async def live(self, number: int) -> status.ServiceReport:
+        return await self.until(lambda r: r.live_release == number, f"release {number} live")
+
+
+@pytest.fixture
+async def rig(tmp_path):
+    made = Rig(tmp_path)
+    await made.begin()
+    yield made
+    await made.end()
+
+
+def states(report: status.ServiceReport) -> dict[int, ReleaseState]:
+    return {release.number: release.state for release in report.releases}
+
+
+async def test_a_wish_becomes_a_live_release_with_its_commit(rig: Rig) -> None:
+    assert await rig.reconciler.accept(a_wish()) == 1
+    report = await rig.live(1)
+    assert report.observed_generation == 1
+    assert report.status == "running"
+    assert report.releases[0].commit == "c" * 40
+    assert report.routes == (status.RouteReport(ROUTES[0].id, "active"),)
+    assert rig.proxy.upstream("app.test").release == 1
+
+
+async def test_a_failed_build_ends_its_release_and_leaves_the_live_one(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    await rig.reconciler.accept(a_wish(2, a_static(2, build_cmd="fail")))
+    report = await rig.until(lambda r: states(r).get(2) is ReleaseState.FAILED, "the failure")
+    assert report.live_release == 1
+    assert "exited with code 1" in report.releases[0].message
+    assert "exited with code 1" in report.message
+    assert rig.proxy.upstream("app.test").release == 1
+
+
+async def test_a_newer_wish_ends_a_build_that_hangs(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish(1, a_static(1, build_cmd="hang")))
+    await rig.until(lambda r: states(r).get(1) is ReleaseState.BUILDING, "the build")
+    await rig.reconciler.accept(a_wish(2, a_static(2)))
+    report = await rig.live(2)
+    assert states(report) == {2: ReleaseState.LIVE, 1: ReleaseState.SUPERSEDED}
+
+
+async def test_routes_change_while_a_build_hangs(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    hanging = a_static(2, build_cmd="hang")
+    await rig.reconciler.accept(a_wish(2, hanging))
+    await rig.until(lambda r: states(r).get(2) is ReleaseState.BUILDING, "the build")
+    other = (spec.RouteSpec("rte_01HZZZZZZZZZZZZZZZZZZZZZZY", "other.test"),)
+    await rig.reconciler.accept(a_wish(3, hanging, routes=other))
+    await rig.until(lambda r: r.observed_generation == 3 and r.routes[0].state == "active", "the route")
+    assert rig.proxy.upstream("other.test").release == 1
+    assert rig.proxy.upstream("app.test") is None
+    assert await rig.journal.count_attempt(SERVICE, 2) == 2  # one build went on through it all
+
+
+async def test_a_service_that_hangs_does_not_hold_another_up(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish(1, a_static(1, build_cmd="hang")))
+    routes = (spec.RouteSpec("rte_01HZZZZZZZZZZZZZZZZZZZZZZY", "other.test"),)
+    await rig.reconciler.accept(a_wish(1, service_id=OTHER, routes=routes))
+    await rig.until(lambda r: r.live_release == 1, "the other service", OTHER)
+
+
+async def test_an_older_or_repeated_wish_changes_nothing(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish(5))
+    await rig.live(1)
+    assert await rig.reconciler.accept(a_wish(4, run=spec.Run.REMOVED)) == 5
+    assert await rig.reconciler.accept(a_wish(5)) == 5
+    assert rig.builder.built == [(SERVICE, 1)]
+    assert rig.proxy.upstream("app.test").release == 1
+
+
+async def test_stopping_takes_the_route_away_and_starting_brings_it_back_without_a_build(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    await rig.reconciler.accept(a_wish(2, run=spec.Run.STOPPED))
+    await rig.until(lambda r: r.status == "stopped" and r.live_release == 0, "the stop")
+    assert rig.proxy.upstream("app.test") is None
+    await rig.reconciler.accept(a_wish(3))
+    await rig.live(1)
+    assert rig.builder.built == [(SERVICE, 1)]
+
+
+async def test_a_tombstone_is_carried_out_and_confirmed(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    await rig.reconciler.accept(a_wish(2, run=spec.Run.REMOVED, routes=()))
+    await rig.until(lambda r: r.removed, "the confirmation")
+    assert rig.proxy.live == ()
+    assert rig.supervisor.forgotten == [SERVICE]
+
+
+async def test_what_the_proxy_refuses_fails_the_release_in_nginx_words(rig: Rig) -> None:
+    rig.proxy.broken = "listen port is taken"
+    await rig.reconciler.accept(a_wish())
+    report = await rig.until(lambda r: states(r).get(1) is ReleaseState.FAILED, "the failure")
+    assert "listen port is taken" in report.message
+    assert report.routes[0].state == "failed"
+
+
+async def test_a_new_agent_goes_on_with_the_journal(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    await rig.reconciler.accept(a_wish(2, a_static(2, build_cmd="hang")))
+    await rig.until(lambda r: states(r).get(2) is ReleaseState.BUILDING, "the build")
+    await rig.end()
+    assert rig.proxy.upstream("app.test").release == 1
+    await rig.begin()
+    await rig.until(lambda r: states(r).get(2) is ReleaseState.BUILDING, "the build again")
+    await rig.reconciler.accept(a_wish(3, a_static(3)))
+    await rig.live(3)
+
+
+async def test_a_fenced_agent_takes_no_wish_and_leaves_what_runs(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    await rig.reconciler.fence()
+    with pytest.raises(errors.FencedError, match="newer session"):
+        await rig.reconciler.accept(a_wish(2))
+    assert rig.proxy.upstream("app.test").release == 1
+
+
+async def test_a_supervisor_that_refuses_once_is_asked_again(rig: Rig) -> None:
+    rig.supervisor.refuse("processes", "not now")
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)

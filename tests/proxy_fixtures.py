@@ -128,8 +128,33 @@ class Rig:
             answer = await asyncio.wait_for(reader.read(), 10)
         finally:
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
         head, _, body = answer.partition(b"\r\n\r\n")
         return int(head.split(b" ")[1]), body.decode()
+
+
+@contextlib.asynccontextmanager
+async def stream_server(handle):
+    """A TCP server on the loop; `handle(reader, writer)` per connection, all ended and closed at the end."""
+    running = set()
+
+    async def serve(reader, writer):
+        running.add(asyncio.current_task())
+        try:
+            await handle(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 class Upstream:

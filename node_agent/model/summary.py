@@ -2,7 +2,8 @@
 
 from node_agent.model import spec
 
-RUNNING = frozenset({"running"})
+# The supervisor calls a process starting in its first second; one that is live has passed its gate by then.
+RUNNING = frozenset({"starting", "running"})
 
 
 def service_status(run: spec.Run, *, live: bool, static: bool, states: tuple[str, ...], failed: bool) -> str:

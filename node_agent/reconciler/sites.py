@@ -1,6 +1,6 @@
 """The table of all services that the proxy serves. Each worker changes its own row; the proxy gets the whole table."""
 
-from node_agent import errors, ports
+from node_agent import ports
 
 
 class Sites:
@@ -26,22 +26,24 @@ class Sites:
         return self._quarantined.get(route_id, "")
 
     async def put(self, site: ports.Site) -> None:
-        """Send the service's routes to the upstream; returns when that answers. Raises ProxyError: nothing changed."""
+        """Send the service's routes to the upstream; returns when that answers. Raises ProxyError or
+        SupervisorUnavailableError; then the table is as it was.
+        """
         before = self._wanted.get(site.service_id)
         self._wanted[site.service_id] = site
         try:
             await self._apply()
-        except errors.ProxyError:
+        except BaseException:  # also a supervisor that is away, and a cancelled caller: it is not known to be live
             self._restore(site.service_id, before)
             raise
         await self._journal.put_site(site)
 
     async def drop(self, service_id: str) -> None:
-        """Answer nothing for the service any more. Raises ProxyError: nothing changed."""
+        """Answer nothing for the service any more. Raises as `put` does."""
         before = self._wanted.pop(service_id, None)
         try:
             await self._apply()
-        except errors.ProxyError:
+        except BaseException:  # also a supervisor that is away, and a cancelled caller: it is not known to be live
             self._restore(service_id, before)
             raise
         await self._journal.drop_site(service_id)

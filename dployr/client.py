@@ -207,6 +207,10 @@ class Deployments:
         """Only the fields given change; `env` merges per key, and None there deletes one."""
         return self._client.call("PUT", _path("/v1/deployments", name), body=changes)
 
+    def redeploy(self, name: str) -> Json:
+        """Another release of what is declared, from what its branch is now."""
+        return self._client.call("POST", _path("/v1/deployments", name, "redeploy"))
+
     def delete(self, name: str) -> Json:
         return self._client.call("DELETE", _path("/v1/deployments", name))
 

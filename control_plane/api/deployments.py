@@ -49,6 +49,15 @@ def update(path: schemas.ById, body: schemas.DeploymentUpdate) -> flask.Response
     return answers.of(shapes.DeploymentShape.of(view))
 
 
+@blueprint.post("/<id>/redeploy", responses={202: shapes.DeploymentShape})
+@access.permission("deployment:write")
+def redeploy(path: schemas.ById) -> flask.Response:
+    """Make another release of what is declared, from what its branch is now."""
+    api = context.current()
+    view = api.call(api.services.deployments.redeploy(context.principal(), path.id))
+    return answers.of(shapes.DeploymentShape.of(view), 202)
+
+
 @blueprint.delete("/<id>", responses={202: shapes.DeploymentShape})
 @access.permission("deployment:write")
 def delete(path: schemas.ById) -> flask.Response:

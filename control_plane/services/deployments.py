@@ -71,12 +71,7 @@ class Deployments:
         """Merge `changes` and roll a new release out; (view, False) and nothing written when they change nothing."""
         permissions.demand(principal, "deployment:write")
         async with self._context.store.write() as tx:
-            old = await deployment_of(tx, id_or_name)
-            service = await service_of(tx, old.service_id)
-            if service.run is values.Run.REMOVED:
-                raise errors.ConflictError(
-                    f"cannot change deployment {old.name!r}: it is being deleted", {"id": old.id}
-                )
+            old, service = await _changeable(tx, id_or_name)
             config = await self._merged(tx, old, changes)
             if config == old.config:
                 return await views.load_one(self._context, tx, old), False
@@ -86,6 +81,17 @@ class Deployments:
             view = await views.load_one(self._context, tx, new)
         self._context.notifier.instance_changed(service.instance_id)
         return view, True
+
+    async def redeploy(self, principal: values.Principal, id_or_name: str) -> values.DeploymentView:
+        """Another release as declared: from what the branch is now, or the declared commit again."""
+        permissions.demand(principal, "deployment:write")
+        async with self._context.store.write() as tx:
+            old, service = await _changeable(tx, id_or_name)
+            new = await releases.roll_out(self._context, tx, old, service, old.config)
+            await self._context.audit(tx, principal, "deployment.redeployed", old.id, release=new.release)
+            view = await views.load_one(self._context, tx, new)
+        self._context.notifier.instance_changed(service.instance_id)
+        return view
 
     async def delete(self, principal: values.Principal, id_or_name: str) -> values.DeploymentView:
         """Put the tombstone; the rows vanish when the agent confirms. Again on one that is going: the same answer."""
@@ -161,6 +167,15 @@ class Deployments:
             service, run=values.Run.REMOVED, generation=service.generation + 1, updated_at=now
         )
         await tx.update_service(changed)
+
+
+async def _changeable(tx: ports.Transaction, id_or_name: str) -> tuple[values.Deployment, values.Service]:
+    """The deployment and its service; ConflictError when they are going already."""
+    found = await deployment_of(tx, id_or_name)
+    service = await service_of(tx, found.service_id)
+    if service.run is values.Run.REMOVED:
+        raise errors.ConflictError(f"cannot change deployment {found.name!r}: it is being deleted", {"id": found.id})
+    return found, service
 
 
 async def _follow_port(tx: ports.Transaction, service: values.Service, port: int) -> None:

@@ -12,7 +12,7 @@ NOT_FOUND = 404
 
 
 @click.command()
-@click.option("--name", required=True, help="An existing one is changed: only what is given.")
+@click.option("--name", required=True, help="An existing one is changed where told, and deployed again.")
 @click.option("--project")
 @click.option("--source", type=click.Choice(["remote", "local", "image", "docker"]))
 @click.option("--remote", help="https:// address of a git repository.")
@@ -36,16 +36,11 @@ def deploy(session: Session, /, domain: str | None, no_follow: bool, timeout: fl
     """Create or change a deployment; ends when its release is live (0) or failed (1)."""
     fields = fields_of(options)
     with session.client() as http:
-        before, found = apply(http, fields)
+        found = apply(http, fields)
         if domain:
             _route(http, found, domain)
         if not no_follow:
-            number = int(found["release"])
-            if number == before:
-                click.echo(
-                    f"nothing changes: release {number} stays the newest; --commit takes another commit", err=True
-                )
-            follow.follow(http, str(found["id"]), number, timeout=timeout, quiet=session.as_json)
+            follow.follow(http, str(found["id"]), int(found["release"]), timeout=timeout, quiet=session.as_json)
         found = http.deployments.get(str(found["id"]))
     if session.as_json:
         output.print_json(found)
@@ -63,17 +58,18 @@ def fields_of(options: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def apply(http: client.Client, fields: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Create or change; (the newest release before, 0 for none, and the deployment after)."""
+def apply(http: client.Client, fields: dict[str, Any]) -> dict[str, Any]:
+    """Create or change; what is declared like this already is deployed again, from what its branch is now."""
     name = fields["name"]
     try:
         old = http.deployments.get(name)
     except errors.ApiError as error:
         if error.status != NOT_FOUND:
             raise
-        return 0, http.deployments.create(**{"source": "remote", **fields})
+        return http.deployments.create(**{"source": "remote", **fields})
     changes = {key: value for key, value in fields.items() if key != "name"}
-    return int(old["release"]), http.deployments.update(str(old["id"]), **changes)
+    changed = http.deployments.update(str(old["id"]), **changes) if changes else old
+    return changed if changed["release"] != old["release"] else http.deployments.redeploy(str(old["id"]))
 
 
 def _route(http: client.Client, found: dict[str, Any], domain: str) -> None:

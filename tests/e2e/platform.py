@@ -120,6 +120,19 @@ class Platform:
             raise Refused(error.code, json.loads(text) if text else None, error.headers) from None
         return json.loads(text) if text else None
 
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """One call of the command line, signed in by its environment."""
+        signed_in = {"DPLOYR_SERVER": f"http://127.0.0.1:{self.api}", "DPLOYR_TOKEN": self.token}
+        return subprocess.run(
+            [sys.executable, "-m", "dployr", *words],
+            cwd=ROOT,
+            env={**os.environ, **signed_in},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
     def deploy(self, name: str, remote: pathlib.Path, **fields: Any) -> dict[str, Any]:
         wanted = {"name": name, "source": "remote", "remote": remote.as_uri(), "branch": "main", "port": 3000}
         return self.call("POST", "/v1/deployments", {**wanted, **fields})

@@ -189,3 +189,25 @@ def test_a_second_up_finds_the_same_processes(platform: Platform, repository) ->
         platform.start()
     assert load.failed == []
     assert platform.pids("stays") == pids
+
+
+def test_the_command_line_deploys_follows_and_says_by_its_exit_code_how_it_ended(
+    platform: Platform, repository
+) -> None:
+    repository.commit(**node_app())
+    words = ("--remote", repository.as_uri(), "--runtime", "nodejs", "--version", "20", "--port", "3000")
+    first = platform.command(
+        "deploy", "--name", "by-hand", "--run-cmd", "node server.js", *words, "--domain", "by-hand.test"
+    )
+    assert first.returncode == 0, first.stderr
+    assert "==> source" in first.stdout + first.stderr
+    wait_until(lambda: platform.get("by-hand.test")[0] == 200, 20, "the route")
+    commit = repository.commit(note="a push")
+    again = platform.command("--json", "deploy", "--name", "by-hand")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["commit"] == commit
+    assert json.loads(platform.get("by-hand.test")[1])["release"] == "2"
+    broken = platform.command("deploy", "--name", "by-hand", "--build-cmd", "exit 3")
+    assert broken.returncode == 1
+    assert "exited with code 3" in broken.stdout + broken.stderr
+    assert platform.command("get", "nothing-of-that-name").returncode == 1

@@ -51,6 +51,7 @@ class SupervisorHost:
         self.build_tree.mkdir(parents=True)
         self.process: subprocess.Popen | None = None
         self.output = root / "supervisor.log"
+        self._sessions: set[int] = set()
 
     def start(self, *options: str) -> subprocess.Popen:
         argv = [sys.executable, "-m", "node_agent.supervisor", "--data-dir", str(self.paths.root), *options]
@@ -84,8 +85,12 @@ class SupervisorHost:
         wait_until(lambda: not self._kill_rest(), what="the end of all processes of the test")
 
     def _kill_rest(self) -> list[int]:
+        """By marker, and by the sessions of what was marked: a master that is killed while it forks leaves workers."""
         snapshot = self.snapshot()
-        pids = [m.pid for marker in snapshot.marked() for m in snapshot.tree(marker, 0)]
+        marked = snapshot.marked()
+        self._sessions |= {m.session for members in marked.values() for m in members} - {os.getsid(0)}
+        trees = {m.pid for marker in marked for m in snapshot.tree(marker, 0)}
+        pids = sorted(trees | {m.pid for m in snapshot.members.values() if m.session in self._sessions})
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -14,6 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 from tests.waiting import wait_until
@@ -119,6 +120,14 @@ class Platform:
                 text = error.read()
             raise Refused(error.code, json.loads(text) if text else None, error.headers) from None
         return json.loads(text) if text else None
+
+    @contextlib.contextmanager
+    def follow(self, path: str) -> Iterator[Iterator[dict[str, Any]]]:
+        """The lines of a log as they come."""
+        headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/x-ndjson"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.api}{path}", headers=headers)
+        with urllib.request.urlopen(request, timeout=40) as response:
+            yield (json.loads(line) for line in response if line.strip())
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """One call of the command line, signed in by its environment."""

@@ -139,6 +139,19 @@ def test_logs_come_back_with_tail_and_in_order(platform: Platform, repository) -
     assert [line["seq"] for line in tail] == list(range(tail[0]["seq"], tail[0]["seq"] + 10))
 
 
+def test_a_followed_log_shows_new_lines_and_goes_on_after_the_agent_was_killed(platform: Platform, repository) -> None:
+    repository.commit(**node_app())
+    _, domain = platform.live("follows", repository, **NODE)
+    with platform.follow("/v1/services/follows/logs?tail=1&follow=true") as lines:
+        seen = []
+        for word in ("before", "after"):
+            platform.get(domain, f"/{word}")
+            seen.append(next(line for line in lines if line["line"] == f"request /{word}"))
+            if word == "before":
+                platform.kill("node_agent")
+    assert seen[1]["seq"] == seen[0]["seq"] + 1
+
+
 def test_the_instance_reports_metrics(platform: Platform) -> None:
     (instance,) = platform.call("GET", "/v1/instances")["data"]
     assert instance["status"] == "online"

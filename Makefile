@@ -19,7 +19,7 @@ demo: install  ## run the product here and deploy the examples; DEMO_EXIT=1 ends
 test: install  ## the tests, under 10 minutes on two cores; TEST=path for some of them
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -q $(TEST)
 
-test-all: install  ## the tests with their long forms
+test-all: install  ## the tests, with twenty times the examples of every property
 	TEST_ALL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(TEST)
 
 check: install wire  ## format, lint, types, import contracts

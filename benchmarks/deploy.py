@@ -1,11 +1,12 @@
 """`make bench-deploy`: how long a deployment of the Node example takes, on the whole product with real parts.
 
-Prints a table and one line `BENCH {...}`. Rows: POST → first 200 through the proxy, cold (nothing provisioned, nothing
-cached) and warm (a PUT with an unchanged lockfile → the new release answers); the same commands by hand as the floor of
+Prints a table and one line `BENCH {...}`. Rows: POST → first 200 through the proxy, cold (no toolchain
+provisioned, no package cached) and warm (a PUT with an unchanged lockfile → the new release answers); the same commands by hand as the floor of
 the cold row; a new route → it answers; API latency under one client; requests lost meanwhile.
 """
 
 import json
+import os
 import pathlib
 import shutil
 import statistics
@@ -13,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 
-from tests.e2e.platform import ROOT, Load, Platform, Repository
+from tests.e2e.platform import ROOT, Load, Platform, Repository, free_port
 from tests.waiting import wait_until
 
 WARM_ROUNDS = 5
@@ -48,18 +50,19 @@ def cold(platform: Platform, source: Repository, name: str) -> float:
     return seconds(run)
 
 
-def warm(platform: Platform, name: str, number: int) -> tuple[float, int]:
-    """(PUT → the new release answers, requests lost meanwhile); the lockfile stays the same."""
+def warm(platform: Platform, name: str, number: int) -> tuple[float, int, float]:
+    """(PUT → the new release answers, requests lost meanwhile, requests a second really sent); same lockfile."""
     domain = f"{name}.test"
     release = platform.call("GET", f"/v1/deployments/{name}")["release"] + 1
-    with Load(platform, domain, rate=50, threads=2) as load:
+    begun = time.perf_counter()
+    with Load(platform, domain) as load:
 
         def run() -> None:
             platform.call("PUT", f"/v1/deployments/{name}", {"env": {"ROUND": str(number)}})
             wait_until(lambda: str(release) in load.answers[-1][1], 120, f"answers of release {release}")
 
         took = seconds(run)
-    return took, len(load.failed)
+    return took, len(load.failed), len(load.answers) / (time.perf_counter() - begun)
 
 
 def switch_ms(platform: Platform, name: str) -> float:
@@ -74,14 +77,32 @@ def switch_ms(platform: Platform, name: str) -> float:
 
 
 def by_hand(source: Repository, directory: pathlib.Path) -> float:
-    """clone, npm install, start, first answer: the floor, with the host's own node."""
-    target = directory / "by-hand"
+    """clone, npm install with an empty cache, start, first answer: the floor, with the host's own node and npm."""
+    target, port = directory / "by-hand", free_port()
+    environment = {**os.environ, "PORT": str(port), "npm_config_cache": str(directory / "npm-cache")}
+    started: list[subprocess.Popen[bytes]] = []
 
     def run() -> None:
         subprocess.run(["git", "clone", "--quiet", "--depth=1", source.as_uri(), str(target)], check=True)
-        subprocess.run(["npm", "install", "--silent"], cwd=target, check=True)
+        subprocess.run(["npm", "install", "--silent"], cwd=target, env=environment, check=True)
+        started.append(subprocess.Popen(["node", "server.js"], cwd=target, env=environment, stdout=subprocess.DEVNULL))
+        wait_until(lambda: answers(port), 30, "the app started by hand")
 
-    return seconds(run)
+    try:
+        return seconds(run)
+    finally:
+        for child in started:
+            child.kill()
+            child.wait()
+
+
+def answers(port: int) -> bool:
+    """Whether an HTTP server on loopback answers 200."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
 
 
 def api_latency(platform: Platform, name: str) -> list[float]:
@@ -102,11 +123,12 @@ def main() -> int:
         try:
             platform.start()
             hand = by_hand(source, directory) if shutil.which("npm") else None
-            row("cold_s", cold(platform, source, "cold"), "s", hand, "clone + npm install by hand")
+            row("cold_s", cold(platform, source, "cold"), "s", hand, "the same by hand, no proxy")
             row("second_service_s", cold(platform, source, "second"), "s")
             rounds = [warm(platform, "second", number) for number in range(2, 2 + WARM_ROUNDS)]
-            row("warm_s", statistics.median(took for took, _ in rounds), "s")
-            row("failed_requests", sum(lost for _, lost in rounds), "")
+            row("warm_s", statistics.median(took for took, _, _ in rounds), "s")
+            row("failed_requests", sum(lost for _, lost, _ in rounds), "")
+            row("load_rps", statistics.median(rate for _, _, rate in rounds), "/s")
             row("switch_ms", switch_ms(platform, "second"), "ms")
             latency = api_latency(platform, "second")
             row("api_get_p50_ms", 1000 * latency[len(latency) // 2], "ms")

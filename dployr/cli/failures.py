@@ -24,7 +24,7 @@ class Group(click.Group):
             return super().invoke(ctx)
         except errors.DployrError as error:
             verbose = ctx.obj is not None and ctx.obj.verbose
-            click.echo(f"dployr: {output.clean(sentence(error, verbose=verbose))}", err=True)
+            click.echo(f"dployr: {printable(error, verbose=verbose)}", err=True)
             ctx.exit(exit_code(error))
 
 
@@ -34,6 +34,13 @@ def exit_code(error: errors.DployrError) -> int:
     if isinstance(error, errors.Unreachable) or (isinstance(error, errors.ApiError) and error.status == UNAUTHORIZED):
         return AWAY
     return FAILED
+
+
+def printable(error: errors.DployrError, *, verbose: bool = False) -> str:
+    """The sentence, harmless to a terminal. Only an error of the stack has lines of its own: the ends of logs."""
+    text = sentence(error, verbose=verbose)
+    lines = text.split("\n") if isinstance(error, errors.StackError) else [text]
+    return "\n".join(output.clean(line) for line in lines)
 
 
 def sentence(error: errors.DployrError, *, verbose: bool = False) -> str:

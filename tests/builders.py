@@ -60,7 +60,7 @@ def a_config(**changes: Any) -> values.Config:
         working_dir="",
         static_dir="",
         port=3000,
-        env=(("A", "1"),),
+        env=(values.Variable("A", "1"),),
         health_check=values.HealthCheck(),
     )
     return dataclasses.replace(base, **changes)

@@ -49,7 +49,7 @@ def a_wish(generation: int = 1, service_id: str = SERVICE, run: values.Run = val
         working_dir="",
         static_dir="",
         port=3000,
-        env=(("A", "1"), ("B", "2")),
+        env=(values.Variable("A", "1"), values.Variable("B", "2")),
         health_check=values.HealthCheck(kind="http", path="/up"),
     )
     release = values.Release("rel_x", "dep_x", 3, config, "abc", "pending", "", "", moment, moment)

@@ -351,7 +351,7 @@ def _config(config: values.Config) -> dict[str, Any]:
         "working_dir": config.working_dir,
         "static_dir": config.static_dir,
         "port": config.port,
-        "env": dict(config.env),
+        "env": {variable.key: variable.value for variable in config.env if not variable.secret},
         "health_check": HealthCheckShape(
             kind=check.kind,
             path=check.path,

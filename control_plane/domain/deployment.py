@@ -98,7 +98,7 @@ def merged(name: str, project: str, config: values.Config, changes: DeploymentCh
     }
     if "runtime" in given and "version" not in given and runtime_of(given["runtime"]) != config.runtime:
         given["version"] = ""  # a version belongs to its runtime
-    kept = {key: text for key, text in config.env if key not in (changes.env or {})}
+    kept = {one.key: one.value for one in config.env if one.key not in (changes.env or {})}
     added = {key: text for key, text in (changes.env or {}).items() if text is not None}
     checks = health.merged(config.health_check, changes.health_check or {})
     fields = DeploymentFields(name=name, project=project, env={**kept, **added}, health_check=checks, **_plain(config))
@@ -110,7 +110,7 @@ def runtime_of(word: str) -> str:
 
 
 def _plain(config: values.Config) -> dict[str, Any]:
-    names = {field.name for field in dataclasses.fields(config)} - {"env", "health_check"}
+    names = {field.name for field in dataclasses.fields(DeploymentFields)} - {"env", "health_check", "name", "project"}
     return {name: getattr(config, name) for name in names}
 
 
@@ -128,7 +128,7 @@ def _config(fields: DeploymentFields) -> values.Config:
         working_dir=grammar.normal_dir(fields.working_dir),
         static_dir=grammar.normal_dir(fields.static_dir),
         port=fields.port if fields.port is not None else STATIC_PORT,
-        env=tuple(sorted(fields.env.items())),
+        env=tuple(values.Variable(key, text) for key, text in sorted(fields.env.items())),
         health_check=health.parsed(fields.health_check),
         description=fields.description,
     )

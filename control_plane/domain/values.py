@@ -18,7 +18,7 @@ class Run(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """Durations in seconds. `kind` is tcp or http; `path` counts for http."""
+    """Durations in seconds. `kind` is tcp, http or command; `path` counts for http, `command` for command."""
 
     kind: str = "tcp"
     path: str = "/"
@@ -26,13 +26,44 @@ class HealthCheck:
     timeout_s: float = 5.0
     retries: int = 2
     start_period_s: float = 60.0
+    command: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment variable of an application. No value is ever printed; a `secret` one never leaves the API."""
+
+    key: str
+    value: str = dataclasses.field(repr=False)
+    secret: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resources:
+    """Limits of each process; 0 is none. `strict`: refuse an instance that cannot enforce them."""
+
+    memory_bytes: int = 0
+    cpu: float = 0.0
+    pids: int = 0
+    disk_bytes: int = 0
+    strict: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Strategy:
+    """How a release takes over: rolling, recreate or canary (`weight` percent first, then `steps`, `interval_s` apart)."""
+
+    kind: str = "rolling"
+    weight: int = 0
+    steps: tuple[int, ...] = ()
+    interval_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Config:
     """What a user declares: the mutable fields of a deployment, and in a release the immutable snapshot of them."""
 
-    source: str  # remote; other sources are refused until an instance can take them
+    source: str  # remote (git) or local (an archive that was uploaded)
     remote: str
     branch: str
     commit: str  # empty: the head of the branch
@@ -43,9 +74,16 @@ class Config:
     working_dir: str
     static_dir: str
     port: int
-    env: tuple[tuple[str, str], ...]
+    env: tuple[Variable, ...]  # sorted by key
     health_check: HealthCheck
     description: str = ""
+    git_token: str = dataclasses.field(default="", repr=False)
+    replicas: int = 1
+    resources: Resources = Resources()
+    strategy: Strategy = Strategy()
+    processes: tuple[tuple[str, str], ...] = ()  # name → command, sorted; `web` is run_cmd
+    labels: tuple[tuple[str, str], ...] = ()
+    placement: tuple[tuple[str, str], ...] = ()  # labels that an instance must have
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,6 +143,8 @@ class Release:
     message: str
     created_at: Time
     changed_at: Time
+    build_of: int = 0  # the release whose build this one uses again; 0: it has its own
+    archive: str = ""  # of an uploaded source: the SHA-256 of the archive, in hex
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -151,6 +191,26 @@ class Service:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class RouteOptions:
+    """How the proxy serves a route. `tls` is off, auto or own (then `certificate` and `key` are PEM).
+
+    `basic_auth` holds (user, hash) pairs; `weights` (service id, percent) pairs that share the traffic.
+    """
+
+    tls: str = "off"
+    certificate: str = ""
+    key: str = dataclasses.field(default="", repr=False)
+    redirect_to: str = ""
+    force_https: bool = False
+    basic_auth: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
+    max_body_bytes: int = 25 << 20
+    websocket: bool = True
+    maintenance: bool = False
+    weights: tuple[tuple[str, int], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Route:
     """`status` is pending, active, failed or quarantined; `message` has nginx's own words."""
 
@@ -163,6 +223,9 @@ class Route:
     status: str
     message: str
     created_at: Time
+    options: RouteOptions = RouteOptions()
+    generation: int = 1
+    updated_at: Time | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -217,11 +280,15 @@ class ServiceReport:
     releases: tuple[ReleaseReport, ...]
     routes: tuple[RouteReport, ...]
     removed: bool
+    branch_head: str = ""  # what the branch of the newest release pointed to at the last look
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Desired:
-    """What the hub sends for one service."""
+    """What the hub sends for one service. `cancelled`: end its release unless it is live, and keep what serves.
+
+    `poll_s` is how often the agent looks whether the branch has moved; 0 is never.
+    """
 
     service_id: str
     generation: int
@@ -230,6 +297,8 @@ class Desired:
     restart: int
     release: Release | None
     routes: tuple[Route, ...]
+    cancelled: bool = False
+    poll_s: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -253,6 +322,34 @@ class LogQuery:
     after_seq: int = 0
     source: str = ""
     release: int = 0
+    since: float = 0.0
+    until: float = 0.0
+    grep: str = ""
+    stream: str = ""
+    process: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunQuery:
+    """A one-off command in the environment of a service's live release."""
+
+    run_id: str
+    service_id: str
+    command: str
+    timeout_s: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunOutput:
+    """A piece of what a one-off command wrote; the last one has `outcome` and `code` instead.
+
+    `outcome` is exited, signalled, timeout, cancelled or start_failed; `code` the exit code, signal or errno.
+    """
+
+    stream: str = ""
+    data: bytes = b""
+    outcome: str = ""
+    code: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

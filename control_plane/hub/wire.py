@@ -159,7 +159,7 @@ def _release(release: values.Release) -> pb.Release:
         working_dir=config.working_dir,
         static_dir=config.static_dir,
         port=config.port,
-        env=dict(config.env),
+        env={variable.key: variable.value for variable in config.env},
         health_check=pb.HealthCheck(
             kind=check.kind,
             path=check.path,

@@ -7,13 +7,22 @@ from control_plane.domain import values
 
 
 def document_of(config: values.Config) -> dict[str, Any]:
-    return {**dataclasses.asdict(config), "env": dict(config.env)}
+    return dataclasses.asdict(config)
 
 
 def config_of(document: dict[str, Any]) -> values.Config:
-    given = {
-        **document,
-        "env": tuple(sorted(document["env"].items())),
+    typed = {
+        "env": tuple(values.Variable(**one) for one in document["env"]),
         "health_check": values.HealthCheck(**document["health_check"]),
+        "resources": values.Resources(**document.get("resources", {})),
+        "strategy": _strategy(document.get("strategy", {})),
     }
-    return values.Config(**given)
+    pairs = {name: tuple((key, text) for key, text in document.get(name, ())) for name in PAIRS}
+    return values.Config(**{**document, **typed, **pairs})
+
+
+PAIRS = ("processes", "labels", "placement")
+
+
+def _strategy(document: dict[str, Any]) -> values.Strategy:
+    return values.Strategy(**{**document, "steps": tuple(document.get("steps", ()))})

@@ -201,7 +201,7 @@ def test_no_change_merges_to_the_same():
 
 def test_only_the_given_fields_change():
     changed = merge(DeploymentChanges(version="22", env={"B": "2"}))
-    assert changed == builders.a_config(version="22", env=(("A", "1"), ("B", "2")))
+    assert changed == builders.a_config(version="22", env=(values.Variable("A", "1"), values.Variable("B", "2")))
 
 
 def test_null_deletes_a_key_of_the_environment():

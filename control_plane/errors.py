@@ -17,6 +17,9 @@ class Kind(enum.Enum):
     CONFLICT = "conflict"
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
+    PRECONDITION = "precondition"
+    MISMATCH = "mismatch"
+    STORAGE = "storage"
 
 
 class DployrError(Exception):
@@ -67,6 +70,24 @@ class UnavailableError(DployrError):
     """The call may be repeated: a database was busy, an instance is away."""
 
     kind = Kind.UNAVAILABLE
+
+
+class PreconditionFailedError(DployrError):
+    """The object is not in the generation that the caller named with If-Match."""
+
+    kind = Kind.PRECONDITION
+
+
+class IdempotencyMismatchError(DployrError):
+    """The idempotency key was used for another request."""
+
+    kind = Kind.MISMATCH
+
+
+class InsufficientStorageError(DployrError):
+    """There is no room for what was sent. Nothing of it was kept."""
+
+    kind = Kind.STORAGE
 
 
 class IllegalTransitionError(DployrError):

@@ -24,12 +24,8 @@ from control_plane.hub.settings import HubSettings
 from control_plane.notifier import LocalNotifier
 from control_plane.services.accounts import Accounts
 from control_plane.services.context import Context, ensure_defaults
-from control_plane.services.deployments import Deployments
 from control_plane.services.desired import DesiredState
 from control_plane.services.instances import Instances
-from control_plane.services.logs import Logs
-from control_plane.services.routes import Routes
-from control_plane.services.services import Services
 from control_plane.services.status import Status
 from control_plane.store import open_store
 from control_plane.web import server
@@ -54,9 +50,7 @@ async def run(settings: Settings) -> None:
         relay = Relay(ids)
         async with _hub(settings, context, authority, relay):
             await _join_token(settings, context, authority)
-            app = create_app(
-                _use_cases(context, accounts, relay), Core(asyncio.get_running_loop()).call, _http(settings)
-            )
+            app = create_app(_use_cases(context, relay), Core(asyncio.get_running_loop()).call, _http(settings))
             await server.serve(
                 app,
                 settings.api_host,
@@ -90,7 +84,7 @@ async def _hub(settings: Settings, context: Context, authority: Authority, relay
         desired=DesiredState(context),
         status=Status(context),
         instances=Instances(context),
-        audit=parts.StoredAudit(context.store, context.clock),
+        audit=Instances(context),
         notifier=context.notifier,
     )
     addresses = HubSettings(host=settings.hub_host, hub_port=settings.hub_port, enrol_port=settings.enrol_port)
@@ -137,7 +131,7 @@ def _write_private(path: pathlib.Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _use_cases(context: Context, accounts: Accounts, relay: ports.LogRelay) -> AppServices:
+def _use_cases(context: Context, relay: ports.LogRelay) -> AppServices:
     async def ready() -> Readiness:
         """The hub listens as long as this runs: wiring serves the API inside its block."""
         try:
@@ -150,17 +144,7 @@ def _use_cases(context: Context, accounts: Accounts, relay: ports.LogRelay) -> A
         online = sum(instance.presented(host, now).online for host in hosts)
         return Readiness(database=True, operator=operator, hub=True, instances_online=online)
 
-    return AppServices(
-        accounts=accounts,
-        deployments=Deployments(context),
-        services=Services(context),
-        instances=Instances(context),
-        routes=Routes(context),
-        logs=Logs(context, relay),
-        ready=ready,
-        clock=context.clock,
-        ids=context.ids,
-    )
+    return AppServices.over(context, relay, ready)
 
 
 def _http(settings: Settings) -> HttpSettings:

@@ -14,7 +14,6 @@ import jwt
 from control_plane import clock, notifier
 from control_plane.domain import values
 from control_plane.fakes import store as fake_store
-from control_plane.services import accounts, deployments, instances, logs, routes, services
 from control_plane.services import context as service_context
 from control_plane.web import app, core, server
 
@@ -190,17 +189,7 @@ class ControlPlane:
         self.readiness = app.Readiness(database=True, operator=True, hub=True, instances_online=1)
         system, ids = clock.SystemClock(), clock.SystemIds()
         self.context = service_context.Context(self.store, notifier.LocalNotifier(), system, ids)
-        self.services = app.AppServices(
-            accounts=accounts.Accounts(self.context),
-            deployments=deployments.Deployments(self.context),
-            services=services.Services(self.context),
-            instances=instances.Instances(self.context),
-            routes=routes.Routes(self.context),
-            logs=logs.Logs(self.context, self.relay),
-            ready=self._ready,
-            ids=ids,
-            clock=system,
-        )
+        self.services = app.AppServices.over(self.context, self.relay, self._ready)
         self.instance = loop.run(self._seed())
         self.app = app.create_app(self.services, loop.core.call, settings)
 

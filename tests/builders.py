@@ -4,12 +4,12 @@ import dataclasses
 import datetime
 from typing import Any
 
-from control_plane.domain import permissions, values
+from control_plane.domain import values
 from control_plane.domain.deployment import DeploymentFields
 
 START = datetime.datetime(2026, 11, 1, 12, 0, 0, tzinfo=datetime.UTC)
-OPERATOR = values.Principal("usr_operator", "operator@example.com", permissions.ALL)
-NOBODY = values.Principal("usr_nobody", "nobody@example.com", frozenset())
+OPERATOR = values.Principal("usr_operator", "operator@example.com", operator=True)
+NOBODY = values.Principal("usr_nobody", "nobody@example.com")
 
 
 class StillClock:

@@ -62,5 +62,5 @@ def enforce() -> None:
         raise errors.UnauthenticatedError(flask.g.get("token_problem") or "cannot do this: log in first")
     if needed is None:
         raise errors.ForbiddenError("cannot do this: the view declares no permission")
-    if needed != SIGNED_IN:
+    if needed in permissions.INSTALLATION | permissions.ACCOUNT:  # the rest is asked of the object that is meant
         permissions.demand(flask.g.principal, needed)

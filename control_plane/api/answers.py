@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import flask
 
 from control_plane.api import shapes
+from control_plane.services import unit
 
 JSON = "application/json"
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
@@ -16,6 +17,26 @@ def of(shape: shapes.Shape, status: int = 200, headers: Mapping[str, str] | None
     response = flask.jsonify(shape.model_dump(mode="json", by_alias=True))
     response.status_code = status
     response.headers.update(headers or {})
+    return response
+
+
+def etag(generation: int) -> dict[str, str]:
+    """The header that names a generation; clients give it back as If-Match."""
+    return {"ETag": f'"{generation}"'}
+
+
+def change(
+    shape: shapes.Shape | None, status: int = 200, generation: int | None = None, location: str = ""
+) -> unit.Answer:
+    """What a change is answered with. Knows nothing of Flask: it is made on the core loop."""
+    headers = {**({} if generation is None else etag(generation)), **({"Location": location} if location else {})}
+    return unit.Answer(status, None if shape is None else shape.model_dump(mode="json", by_alias=True), headers)
+
+
+def of_answer(answer: unit.Answer, headers: Mapping[str, str]) -> flask.Response:
+    response = flask.Response(status=answer.status) if answer.body is None else flask.jsonify(answer.body)
+    response.status_code = answer.status
+    response.headers.update({**answer.headers, **headers})
     return response
 
 

@@ -1,5 +1,6 @@
 """Bearer tokens: HS256 with a key id, so that the secret can be replaced; made at login, checked before every view."""
 
+import dataclasses
 import datetime
 import threading
 from typing import Any
@@ -104,7 +105,7 @@ def _principal(claims: dict[str, Any]) -> values.Principal:
         raise errors.UnauthenticatedError("cannot accept the token: a claim is missing; log in again")
     api = context.current()
     found: values.Principal = api.call(api.services.accounts.principal(claims["sub"]))
-    return found
+    return dataclasses.replace(found, address=flask.request.remote_addr or "", request_id=flask.g.request_id)
 
 
 def _refused(error: BaseException) -> errors.UnauthenticatedError:

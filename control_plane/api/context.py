@@ -7,9 +7,25 @@ from typing import Any, cast
 import flask
 import flask_limiter
 
-from control_plane import clock
+from control_plane import clock, ports
 from control_plane.domain import values
-from control_plane.services import accounts, deployments, instances, logs, routes, services
+from control_plane.services import (
+    accounts,
+    deployments,
+    env,
+    history,
+    hooks,
+    instances,
+    logs,
+    projects,
+    routes,
+    services,
+    tokens,
+    unit,
+    users,
+    webhooks,
+)
+from control_plane.services import context as service_context
 
 EXTENSION = "dployr"
 
@@ -46,9 +62,42 @@ class AppServices:
     instances: instances.Instances
     routes: routes.Routes
     logs: logs.Logs
+    users: users.Users
+    tokens: tokens.Tokens
+    projects: projects.Projects
+    env: env.Env
+    hooks: hooks.Hooks
+    webhooks: webhooks.Webhooks
+    history: history.History
+    changes: unit.Changes
     ready: Callable[[], Awaitable[Readiness]]
     ids: clock.Ids
     clock: clock.Clock
+
+    @classmethod
+    def over(
+        cls, context: service_context.Context, relay: ports.LogRelay, ready: Callable[[], Awaitable[Readiness]]
+    ) -> "AppServices":
+        """All use cases over one context."""
+        return cls(
+            accounts=accounts.Accounts(context),
+            deployments=deployments.Deployments(context),
+            services=services.Services(context),
+            instances=instances.Instances(context),
+            routes=routes.Routes(context),
+            logs=logs.Logs(context, relay),
+            users=users.Users(context),
+            tokens=tokens.Tokens(context),
+            projects=projects.Projects(context),
+            env=env.Env(context),
+            hooks=hooks.Hooks(context),
+            webhooks=webhooks.Webhooks(context),
+            history=history.History(context),
+            changes=unit.Changes(context.store, context.notifier, context.clock),
+            ready=ready,
+            ids=context.ids,
+            clock=context.clock,
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

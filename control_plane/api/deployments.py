@@ -3,19 +3,20 @@
 import flask
 from flask_openapi.blueprint import APIBlueprint
 
-from control_plane.api import access, answers, context, follow, schemas, shapes
+from control_plane.api import access, answers, commands, context, follow, mutations, schemas, shapes
+from control_plane.domain import values
+from control_plane.services import unit
 
 blueprint = APIBlueprint("deployments", __name__, url_prefix="/v1/deployments", abp_tags=[{"name": "deployments"}])
 
 
 @blueprint.post("", responses={201: shapes.DeploymentShape})
 @access.permission("deployment:write")
+@mutations.mutation(dry_run=True)
 def create(body: schemas.DeploymentCreate) -> flask.Response:
     """Declare a deployment; its first release is built and started afterwards."""
-    api = context.current()
-    view = api.call(api.services.deployments.create(context.principal(), body.fields()))
-    location = {"Location": f"/v1/deployments/{view.deployment.id}"}
-    return answers.of(shapes.DeploymentShape.of(view), 201, location)
+    work = context.current().services.deployments.create(context.principal(), body.fields())
+    return commands.run(work, _created)
 
 
 @blueprint.get("", responses={200: shapes.DeploymentList})
@@ -37,34 +38,35 @@ def index(query: schemas.DeploymentsQuery) -> flask.Response:
 def get(path: schemas.ById) -> flask.Response:
     """Get a deployment."""
     api = context.current()
-    return answers.of(shapes.DeploymentShape.of(api.call(api.services.deployments.get(context.principal(), path.id))))
+    view = api.call(api.services.deployments.get(context.principal(), path.id))
+    return answers.of(shapes.DeploymentShape.of(view), headers=answers.etag(view.deployment.generation))
 
 
 @blueprint.put("/<id>", responses={200: shapes.DeploymentShape})
 @access.permission("deployment:write")
+@mutations.mutation(if_match=True, dry_run=True)
 def update(path: schemas.ById, body: schemas.DeploymentUpdate) -> flask.Response:
     """Change the fields given and roll a new release out; nothing happens when they are as they were."""
-    api = context.current()
-    view, _ = api.call(api.services.deployments.update(context.principal(), path.id, body.changes()))
-    return answers.of(shapes.DeploymentShape.of(view))
+    work = context.current().services.deployments.update(context.principal(), path.id, body.changes())
+    return commands.run(work, lambda done: _shown(done[0], 200))
 
 
 @blueprint.post("/<id>/redeploy", responses={202: shapes.DeploymentShape})
 @access.permission("deployment:write")
+@mutations.mutation(if_match=True, dry_run=True)
 def redeploy(path: schemas.ById) -> flask.Response:
     """Make another release of what is declared, from what its branch is now."""
-    api = context.current()
-    view = api.call(api.services.deployments.redeploy(context.principal(), path.id))
-    return answers.of(shapes.DeploymentShape.of(view), 202)
+    work = context.current().services.deployments.redeploy(context.principal(), path.id)
+    return commands.run(work, _accepted)
 
 
 @blueprint.delete("/<id>", responses={202: shapes.DeploymentShape})
 @access.permission("deployment:write")
+@mutations.mutation(if_match=True, dry_run=True)
 def delete(path: schemas.ById) -> flask.Response:
     """Remove a deployment with its service and routes; it is `deleting` until its instance has done so."""
-    api = context.current()
-    view = api.call(api.services.deployments.delete(context.principal(), path.id))
-    return answers.of(shapes.DeploymentShape.of(view), 202)
+    work = context.current().services.deployments.delete(context.principal(), path.id)
+    return commands.run(work, _accepted)
 
 
 @blueprint.get("/<id>/releases", responses={200: shapes.ReleaseList})
@@ -90,3 +92,15 @@ def release(path: schemas.ReleasePath) -> flask.Response:
 def release_logs(path: schemas.ReleasePath, query: schemas.LogsQuery) -> flask.Response:
     """The build log of a release; with `follow` it ends by itself when the release is live or has failed."""
     return follow.release_log(path.id, path.n, query)
+
+
+def _created(view: values.DeploymentView) -> unit.Answer:
+    return _shown(view, 201, f"/v1/deployments/{view.deployment.id}")
+
+
+def _accepted(view: values.DeploymentView) -> unit.Answer:
+    return _shown(view, 202)
+
+
+def _shown(view: values.DeploymentView, status: int, location: str = "") -> unit.Answer:
+    return answers.change(shapes.DeploymentShape.of(view), status, view.deployment.generation, location)

@@ -22,6 +22,9 @@ ANSWERS: dict[errors.Kind, tuple[int, str]] = {
     errors.Kind.CONFLICT: (409, "conflict"),
     errors.Kind.RATE_LIMITED: (429, "rate_limited"),
     errors.Kind.UNAVAILABLE: (503, "unavailable"),
+    errors.Kind.PRECONDITION: (412, "precondition_failed"),
+    errors.Kind.MISMATCH: (422, "idempotency_mismatch"),
+    errors.Kind.STORAGE: (507, "insufficient_storage"),
 }
 # What Flask itself refuses.
 HTTP_CODES = {

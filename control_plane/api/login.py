@@ -4,6 +4,7 @@ import flask
 from flask_openapi.blueprint import APIBlueprint
 
 from control_plane.api import access, answers, auth, context, schemas, shapes
+from control_plane.domain import permissions
 
 blueprint = APIBlueprint("auth", __name__, url_prefix="/v1/auth", abp_tags=[{"name": "auth"}])
 
@@ -30,7 +31,14 @@ def refresh(body: schemas.RefreshInput) -> flask.Response:
 def me() -> flask.Response:
     """Who the token speaks for, and what they may do."""
     principal = context.principal()
-    return answers.of(shapes.Me(id=principal.user_id, email=principal.email, permissions=sorted(principal.permissions)))
+    return answers.of(
+        shapes.Me(
+            id=principal.user_id,
+            email=principal.email,
+            operator=principal.operator,
+            permissions=permissions.held(principal),
+        )
+    )
 
 
 def _tokens(user_id: str, refresh_token: str) -> flask.Response:

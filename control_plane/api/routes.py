@@ -3,7 +3,9 @@
 import flask
 from flask_openapi.blueprint import APIBlueprint
 
-from control_plane.api import access, answers, context, schemas, shapes
+from control_plane.api import access, answers, commands, context, mutations, schemas, shapes
+from control_plane.domain import values
+from control_plane.services import unit
 
 blueprint = APIBlueprint("routes", __name__, url_prefix="/v1/proxy/routes", abp_tags=[{"name": "routes"}])
 
@@ -22,13 +24,12 @@ def index(query: schemas.RoutesQuery) -> flask.Response:
 
 @blueprint.post("", responses={201: shapes.RouteShape})
 @access.permission("route:write")
+@mutations.mutation(dry_run=True)
 def create(body: schemas.RouteInput) -> flask.Response:
     """Send a domain (and path) to a service; `port` is the one that its deployment declares."""
     api = context.current()
-    route = api.call(
-        api.services.routes.create(context.principal(), body.domain, body.service_id, body.port, body.path)
-    )
-    return answers.of(shapes.RouteShape.of(route), 201, {"Location": f"/v1/proxy/routes/{route.id}"})
+    work = api.services.routes.create(context.principal(), body.domain, body.service_id, body.port, body.path)
+    return commands.run(work, _created)
 
 
 @blueprint.get("/<id>", responses={200: shapes.RouteShape})
@@ -36,13 +37,18 @@ def create(body: schemas.RouteInput) -> flask.Response:
 def get(path: schemas.ById) -> flask.Response:
     """Get a route: whether it is active, and what the proxy says."""
     api = context.current()
-    return answers.of(shapes.RouteShape.of(api.call(api.services.routes.get(context.principal(), path.id))))
+    found = api.call(api.services.routes.get(context.principal(), path.id))
+    return answers.of(shapes.RouteShape.of(found), headers=answers.etag(found.generation))
 
 
 @blueprint.delete("/<id>", responses={204: None})
 @access.permission("route:write")
+@mutations.mutation(if_match=True, dry_run=True)
 def delete(path: schemas.ById) -> flask.Response:
     """Delete a route."""
-    api = context.current()
-    api.call(api.services.routes.delete(context.principal(), path.id))
-    return flask.Response(status=204)
+    work = context.current().services.routes.delete(context.principal(), path.id)
+    return commands.run(work, lambda _: answers.change(None, 204))
+
+
+def _created(route: values.Route) -> unit.Answer:
+    return answers.change(shapes.RouteShape.of(route), 201, route.generation, f"/v1/proxy/routes/{route.id}")

@@ -3,7 +3,9 @@
 import flask
 from flask_openapi.blueprint import APIBlueprint
 
-from control_plane.api import access, answers, context, follow, schemas, shapes
+from control_plane.api import access, answers, commands, context, follow, mutations, schemas, shapes
+from control_plane.domain import values
+from control_plane.services import unit
 
 blueprint = APIBlueprint("services", __name__, url_prefix="/v1/services", abp_tags=[{"name": "services"}])
 
@@ -25,7 +27,8 @@ def index(query: schemas.ServicesQuery) -> flask.Response:
 def get(path: schemas.ById) -> flask.Response:
     """Get a service."""
     api = context.current()
-    return answers.of(shapes.ServiceShape.of(api.call(api.services.services.get(context.principal(), path.id))))
+    found = api.call(api.services.services.get(context.principal(), path.id))
+    return answers.of(shapes.ServiceShape.of(found), headers=answers.etag(found.generation))
 
 
 @blueprint.get("/<id>/status", responses={200: shapes.ServiceShape})
@@ -33,34 +36,32 @@ def get(path: schemas.ById) -> flask.Response:
 def status(path: schemas.ById) -> flask.Response:
     """What is wanted of a service and what its instance reported last."""
     api = context.current()
-    return answers.of(shapes.ServiceShape.of(api.call(api.services.services.status(context.principal(), path.id))))
+    found = api.call(api.services.services.status(context.principal(), path.id))
+    return answers.of(shapes.ServiceShape.of(found), headers=answers.etag(found.generation))
 
 
 @blueprint.post("/<id>/start", responses={202: shapes.ServiceShape})
 @access.permission("service:write")
+@mutations.mutation(if_match=True, dry_run=True)
 def start(path: schemas.ById) -> flask.Response:
     """Wish a service running."""
-    api = context.current()
-    wished = api.call(api.services.services.start(context.principal(), path.id))
-    return answers.of(shapes.ServiceShape.of(wished), 202)
+    return commands.run(context.current().services.services.start(context.principal(), path.id), _accepted)
 
 
 @blueprint.post("/<id>/stop", responses={202: shapes.ServiceShape})
 @access.permission("service:write")
+@mutations.mutation(if_match=True, dry_run=True)
 def stop(path: schemas.ById) -> flask.Response:
     """Wish a service stopped."""
-    api = context.current()
-    wished = api.call(api.services.services.stop(context.principal(), path.id))
-    return answers.of(shapes.ServiceShape.of(wished), 202)
+    return commands.run(context.current().services.services.stop(context.principal(), path.id), _accepted)
 
 
 @blueprint.post("/<id>/restart", responses={202: shapes.ServiceShape})
 @access.permission("service:write")
+@mutations.mutation(if_match=True, dry_run=True)
 def restart(path: schemas.ById) -> flask.Response:
     """Replace the processes of a service."""
-    api = context.current()
-    wished = api.call(api.services.services.restart(context.principal(), path.id))
-    return answers.of(shapes.ServiceShape.of(wished), 202)
+    return commands.run(context.current().services.services.restart(context.principal(), path.id), _accepted)
 
 
 @blueprint.get("/<id>/logs", responses={200: shapes.LogPage})
@@ -68,3 +69,7 @@ def restart(path: schemas.ById) -> flask.Response:
 def logs(path: schemas.ById, query: schemas.LogsQuery) -> flask.Response:
     """The last lines of a service's log; with `follow` the new ones too, as they come."""
     return follow.service_log(path.id, query)
+
+
+def _accepted(wished: values.Service) -> unit.Answer:
+    return answers.change(shapes.ServiceShape.of(wished), 202, wished.generation)

@@ -34,9 +34,12 @@ class Tokens(Shape):
 
 
 class Me(Shape):
+    """`permissions` by project id; under the empty id those that concern no project."""
+
     id: str
     email: str
-    permissions: list[str]
+    operator: bool
+    permissions: dict[str, list[str]]
 
 
 class HealthCheckShape(Shape):

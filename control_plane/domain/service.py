@@ -7,6 +7,7 @@ from control_plane.domain import values
 STATUSES = frozenset({"starting", "running", "degraded", "crash_looping", "stopping", "stopped", "failed"})
 HEALTHS = frozenset({"healthy", "unhealthy", "unknown"})
 AT_REST = frozenset({"stopped", "stopping"})
+RUNS = frozenset({"running", "degraded", "crash_looping"})
 OVERTAKEN = AT_REST | {"failed"}  # what a newer wish to run has overtaken, although the agent did not say so yet
 
 
@@ -25,6 +26,35 @@ def public_health(service: values.Service, *, online: bool) -> str:
     """One word of HEALTHS; of a host that is away nothing is known."""
     health = service.observed.health
     return health if online and health in HEALTHS and public_status(service) != "stopped" else "unknown"
+
+
+def happened(old: values.Observed, new: values.Observed) -> tuple[str, ...]:
+    """The events between two reports of a service, in the order in which they are told."""
+    found = []
+    if _crashes(new) > _crashes(old) and new.live_release == old.live_release:
+        found.append("service.crashed")
+    if new.status == "running" and old.status not in RUNS:
+        found.append("service.started")
+    elif new.status == "running" and old.status in RUNS and _was_restarted(old, new):
+        found.append("service.restarted")
+    if new.status == "stopped" != old.status:
+        found.append("service.stopped")
+    if (old.health, new.health) == ("healthy", "unhealthy"):
+        found.append("service.unhealthy")
+    if (old.health, new.health) == ("unhealthy", "healthy"):
+        found.append("service.recovered")
+    return tuple(found)
+
+
+def _crashes(observed: values.Observed) -> int:
+    return sum(process.restarts for process in observed.processes if process.release == observed.live_release)
+
+
+def _was_restarted(old: values.Observed, new: values.Observed) -> bool:
+    """All processes of the same release are others, and none of them died by itself."""
+    before, after = ({process.pid for process in one.processes if process.pid} for one in (old, new))
+    same = new.live_release == old.live_release and _crashes(new) == 0
+    return same and bool(before) and bool(after) and not before & after
 
 
 def presented(service: values.Service, *, online: bool) -> values.Service:

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import enum
+from collections.abc import Mapping
 from typing import Any
 
 Time = datetime.datetime
@@ -92,32 +93,184 @@ class Project:
     name: str
     description: str
     created_at: Time
+    generation: int = 1
+    updated_at: Time | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class User:
-    """`operator` is the role over the whole installation."""
+    """`operator` is the role over the whole installation. Access tokens from before `valid_from` are refused."""
 
     id: str
     email: str
-    password_hash: str
+    password_hash: str = dataclasses.field(repr=False)
     operator: bool
     created_at: Time
     disabled: bool = False
+    valid_from: float = 0.0
+    generation: int = 1
+    updated_at: Time | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Member:
+    """What `user_id` is in a project: viewer, developer, admin or owner."""
+
+    project_id: str
+    user_id: str
+    role: str
+    created_at: Time
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Family:
+    """One login: the refresh tokens that followed each other. `jti` is that of the newest; an older one revokes all."""
+
+    id: str
+    user_id: str
+    jti: str
+    created_at: Time
+    expires_at: Time
+    revoked: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Token:
+    """A personal access token, known by its digest. Empty `scopes`: all that its user may; `project_id`: nowhere else."""
+
+    id: str
+    user_id: str
+    name: str
+    digest: str
+    scopes: tuple[str, ...]
+    project_id: str
+    expires_at: Time | None
+    last_used_at: Time | None
+    created_at: Time
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls: set once per request by the authentication hook."""
+    """Who calls, and from where: set once per request by the authentication hook.
+
+    `roles` says what the caller is in each project. A personal token narrows: `scopes` (None: no narrowing) and `only`
+    (the id of its one project). `family` is the login that an access token belongs to.
+    """
 
     user_id: str
     email: str
-    permissions: frozenset[str]
+    operator: bool = False
+    roles: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    scopes: frozenset[str] | None = None
+    only: str = ""
+    family: str = ""
+    address: str = ""
+    request_id: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what, to what, when and from where. `sequence` and `hash` come from the chain."""
+
+    at: Time
+    actor: str
+    actor_name: str
+    address: str
+    request_id: str
+    action: str
+    target: str
+    project_id: str
+    summary: str
+    data: dict[str, Any]
+    sequence: int = 0
+    previous: str = ""
+    hash: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Filters of the audit; empty ones let everything through."""
+
+    actor: str = ""
+    action: str = ""
+    target: str = ""
+    since: Time | None = None
+    until: Time | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Filters of events; empty ones let everything through. `since` is a time."""
+
+    types: tuple[str, ...] = ()
+    subject: str = ""
+    since: Time | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to `subject` (the id of an object). `project_id` is empty for the installation's own."""
+
+    id: str
+    type: str
+    project_id: str
+    subject: str
+    at: Time
+    data: dict[str, Any]
+    sequence: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Webhook:
+    """A receiver of events. `disabled_reason` says why it gets none; empty while it does."""
+
+    id: str
+    project_id: str
+    url: str
+    events: tuple[str, ...]
+    secret: str = dataclasses.field(repr=False)
+    description: str
+    disabled_reason: str
+    created_at: Time
+    updated_at: Time
+    generation: int = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EnvChange:
+    """One line of the history of a service's environment; never the value."""
+
+    service_id: str
+    at: Time
+    actor: str
+    key: str
+    action: str  # set | deleted
+    secret: bool
+    release: int  # the first that has it
+    sequence: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """What a request with an idempotency key was answered."""
+
+    principal: str
+    route: str
+    key: str
+    fingerprint: str
+    status: int
+    headers: dict[str, str]
+    body: str = dataclasses.field(repr=False)
+    created_at: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Deployment:
-    """`release` is the newest number. The public status is a projection, see domain/release.py."""
+    """`release` is the newest number. The public status is a projection, see domain/release.py.
+
+    `poll`: look at the branch from time to time and deploy what is new. `hook_digest` is that of the token in the
+    address that git hosts call, `hook_secret` signs their calls; both empty until a hook was made.
+    """
 
     id: str
     project_id: str
@@ -127,6 +280,10 @@ class Deployment:
     release: int
     created_at: Time
     updated_at: Time
+    generation: int = 1
+    poll: bool = True
+    hook_digest: str = ""
+    hook_secret: str = dataclasses.field(default="", repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -145,6 +302,7 @@ class Release:
     changed_at: Time
     build_of: int = 0  # the release whose build this one uses again; 0: it has its own
     archive: str = ""  # of an uploaded source: the SHA-256 of the archive, in hex
+    cause: str = ""  # what made it: create, update, redeploy, rollback, env, start, upload, hook, poll, patch
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -241,6 +399,10 @@ class Instance:
     boot_id: str
     facts: dict[str, Any]
     created_at: Time
+    labels: tuple[tuple[str, str], ...] = ()
+    cordoned: bool = False
+    revoked: bool = False
+    generation: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

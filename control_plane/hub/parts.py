@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from control_plane import clock, ports
+from control_plane import ports
 from control_plane.domain import values
 
 
@@ -29,18 +29,6 @@ class Audit(Protocol):
     async def refused(self, instance_id: str, target: str, issue: str) -> None:
         """Write down that an instance tried what is not its own."""
         ...
-
-
-class StoredAudit:
-    """Audit rows of the hub."""
-
-    def __init__(self, store: ports.Store, now: clock.Clock) -> None:
-        self._store = store
-        self._clock = now
-
-    async def refused(self, instance_id: str, target: str, issue: str) -> None:
-        async with self._store.write() as tx:
-            await tx.insert_audit(self._clock.now(), instance_id, "instance.refused", target, {"issue": issue})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

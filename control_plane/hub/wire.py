@@ -30,6 +30,9 @@ STATUS: Mapping[errors.Kind, grpc.StatusCode] = {
     errors.Kind.CONFLICT: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Kind.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    errors.Kind.PRECONDITION: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Kind.MISMATCH: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Kind.STORAGE: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 RUN = {
     values.Run.RUNNING: pb.RUN_RUNNING,

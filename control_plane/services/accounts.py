@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 from control_plane import errors
-from control_plane.domain import permissions, values
+from control_plane.domain import values
 from control_plane.services.context import Context
 from control_plane.services.passwords import Passwords
 
@@ -40,7 +40,7 @@ class Accounts:
         new = values.User(
             self._context.ids.new("usr"), address, hashed, operator=True, created_at=self._context.clock.now()
         )
-        async with self._context.store.write() as tx:
+        async with self._context.write() as tx:
             if await tx.count_users() or not await tx.insert_user(new):
                 return False
             await self._context.audit(tx, "system", "user.created", new.id, email=address, operator=True)
@@ -59,12 +59,13 @@ class Accounts:
         return usable
 
     async def principal(self, user_id: str) -> values.Principal:
-        """Who that user is now; UnauthenticatedError when unknown or disabled."""
+        """Who that user is now, with its roles; UnauthenticatedError when unknown or disabled."""
         async with self._context.store.read() as tx:
             user = await tx.get_user(user_id)
+            roles = await tx.roles_of(user_id)
         if user is None or user.disabled:
             raise errors.UnauthenticatedError("cannot act for this account: it does not exist or is disabled")
-        return values.Principal(user.id, user.email, permissions.of_user(user))
+        return values.Principal(user.id, user.email, user.operator, roles)
 
     async def signing_key(self) -> tuple[str, str]:
         """(key id, secret) for tokens; made on first use."""
@@ -76,7 +77,7 @@ class Accounts:
         return str(found["kid"]), str(found["secret"])
 
     async def _make_signing_key(self) -> str:
-        async with self._context.store.write() as tx:
+        async with self._context.write() as tx:
             stored = await tx.get_setting(SIGNING_KEY)
             if stored is None:
                 stored = json.dumps({"kid": self._context.ids.secret(8), "secret": self._context.ids.secret(32)})
@@ -85,7 +86,7 @@ class Accounts:
 
     async def _rehash(self, user: values.User, password: str) -> None:
         renewed = await self._passwords.hash(password)
-        async with self._context.store.write() as tx:
+        async with self._context.write() as tx:
             current = await tx.get_user(user.id)
             if current is not None and current.password_hash == user.password_hash:
                 await tx.update_user(dataclasses.replace(current, password_hash=renewed))

@@ -23,7 +23,7 @@ class DesiredState:
 
     async def acknowledged(self, instance_id: str, service_id: str, generation: int) -> None:
         """Note that the agent stored a wish. Nothing for a service that is gone, ForbiddenError for a foreign one."""
-        async with self._context.store.write() as tx:
+        async with self._context.write() as tx:
             service = await tx.find_service(service_id)
             if service is None or service.id != service_id:
                 return

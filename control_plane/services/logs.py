@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 
 from control_plane import errors, ports
-from control_plane.domain import instance, permissions, values
+from control_plane.domain import instance, values
 from control_plane.services.context import Context, service_of
 
 MAX_TAIL = 5000
@@ -29,10 +29,9 @@ class Logs:
         release: int = 0,
     ) -> AsyncIterator[Sequence[values.LogLine]]:
         """Batches of lines, see LogRelay.read; the caller closes it. UnavailableError when the instance is away."""
-        permissions.demand(principal, "log:read")
         _check(tail, after_seq, source, release)
         async with self._context.store.read() as tx:
-            found = await service_of(tx, service)
+            found = await service_of(tx, principal, service, "log:read")
             host = await tx.find_instance(found.instance_id)
         if host is None or not instance.is_online(host, self._context.clock.now()):
             raise errors.UnavailableError(

@@ -3,10 +3,10 @@
 import dataclasses
 
 from control_plane import errors, ports
-from control_plane.domain import paging, permissions, values
+from control_plane.domain import paging, values
 from control_plane.domain import route as rules
-from control_plane.services import lists
-from control_plane.services.context import Context, deployment_of, project_of, service_of
+from control_plane.services import events, lists
+from control_plane.services.context import Context, chosen, service_of, shown_projects
 
 
 class Routes:
@@ -23,19 +23,17 @@ class Routes:
         cursor: str | None = None,
         limit: int = paging.DEFAULT_LIMIT,
     ) -> values.Page:
-        permissions.demand(principal, "route:read")
         async with self._context.store.read() as tx:
-            project_id = (await project_of(tx, project)).id if project is not None else None
-            service_id = (await service_of(tx, service)).id if service is not None else None
+            projects = await shown_projects(tx, principal, "route:read", project)
+            service_id = None if service is None else (await service_of(tx, principal, service, "route:read")).id
             rows, following = await lists.page(
-                lambda after, count: tx.list_routes(project_id, service_id, after, count), cursor, limit
+                lambda after, count: tx.list_routes(projects, service_id, None, after, count), cursor, limit
             )
         return values.Page(rows, following)
 
     async def get(self, principal: values.Principal, route_id: str) -> values.Route:
-        permissions.demand(principal, "route:read")
         async with self._context.store.read() as tx:
-            return await _route_of(tx, route_id)
+            return await route_of(tx, principal, route_id, "route:read")
 
     async def create(
         self, principal: values.Principal, domain: str, service: str, port: int | None = None, path: str = "/"
@@ -44,11 +42,10 @@ class Routes:
 
         ConflictError when the domain is taken anywhere in the installation.
         """
-        permissions.demand(principal, "route:write")
         domain, path = rules.checked_domain(domain), rules.checked_path(path)
-        async with self._context.store.write() as tx:
-            target = await _target(tx, service)
-            declared = (await deployment_of(tx, target.deployment_id)).config.port
+        async with self._context.write() as tx:
+            target = await _target(tx, principal, service)
+            declared = await _declared_port(tx, target)
             if port not in {None, declared}:
                 raise errors.InvalidError.field(
                     f"cannot route to port {port}: service {target.name!r} declares port {declared}",
@@ -63,19 +60,44 @@ class Routes:
                     {"field": "domain", "issue": "taken"},
                 )
             await self._wish_again(tx, target)
-            await self._context.audit(tx, principal, "route.created", new.id, domain=domain, service=target.id)
-        self._context.notifier.instance_changed(target.instance_id)
+            await self._context.audit(
+                tx,
+                principal,
+                "route.created",
+                new.id,
+                project=new.project_id,
+                summary=f"send {domain}{path} to service {target.name}",
+                domain=domain,
+                service=target.id,
+            )
+            await events.emit(
+                self._context, tx, "route.created", subject=new.id, project=new.project_id, domain=domain, path=path
+            )
+        self._context.wake(target.instance_id)
         return new
 
     async def delete(self, principal: values.Principal, route_id: str) -> None:
-        permissions.demand(principal, "route:write")
-        async with self._context.store.write() as tx:
-            old = await _route_of(tx, route_id)
-            target = await service_of(tx, old.service_id)
+        async with self._context.write() as tx:
+            old = await route_of(tx, principal, route_id, "route:write")
+            self._context.match(old.generation)
             await tx.delete_route(old.id)
-            await self._wish_again(tx, target)
-            await self._context.audit(tx, principal, "route.deleted", old.id, domain=old.domain, service=target.id)
-        self._context.notifier.instance_changed(target.instance_id)
+            target = await tx.find_service(old.service_id)
+            if target is not None:
+                await self._wish_again(tx, target)
+                self._context.wake(target.instance_id)
+            await self._context.audit(
+                tx,
+                principal,
+                "route.deleted",
+                old.id,
+                project=old.project_id,
+                summary=f"no longer serve {old.domain}{old.path}",
+                domain=old.domain,
+                service=old.service_id,
+            )
+            await events.emit(
+                self._context, tx, "route.deleted", subject=old.id, project=old.project_id, domain=old.domain
+            )
 
     def _pending(self, target: values.Service, domain: str, path: str, port: int) -> values.Route:
         return values.Route(
@@ -95,17 +117,26 @@ class Routes:
         await tx.update_service(dataclasses.replace(target, generation=target.generation + 1, updated_at=now))
 
 
-async def _route_of(tx: ports.Transaction, route_id: str) -> values.Route:
+async def route_of(tx: ports.Transaction, principal: values.Principal, route_id: str, permission: str) -> values.Route:
     found = await tx.get_route(route_id)
-    if found is None:
-        raise errors.NotFoundError(f"cannot find route {route_id!r}; list them with GET /v1/proxy/routes")
-    return found
+    rows = [] if found is None else [found]
+    return chosen(principal, rows, route_id, permission, "route", "GET /v1/proxy/routes")
 
 
-async def _target(tx: ports.Transaction, service: str) -> values.Service:
-    found = await tx.find_service(service)
-    if found is None:
-        raise errors.InvalidError.field(f"cannot route to service {service!r}", "service_id", "no such service")
+async def _target(tx: ports.Transaction, principal: values.Principal, service: str) -> values.Service:
+    try:
+        found = await service_of(tx, principal, service, "route:write")
+    except errors.NotFoundError:
+        raise errors.InvalidError.field(
+            f"cannot route to service {service[:100]!r}", "service_id", "no such service"
+        ) from None
     if found.run is values.Run.REMOVED:
         raise errors.ConflictError(f"cannot route to service {found.name!r}: it is being deleted", {"id": found.id})
     return found
+
+
+async def _declared_port(tx: ports.Transaction, target: values.Service) -> int:
+    declared = await tx.find_deployment(target.deployment_id)
+    if declared is None:
+        raise errors.ConflictError(f"cannot route to service {target.name!r}: it was just deleted")
+    return declared.config.port

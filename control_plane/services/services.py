@@ -4,9 +4,9 @@ import dataclasses
 from typing import Literal
 
 from control_plane import errors, ports
-from control_plane.domain import instance, paging, permissions, release, service, values
+from control_plane.domain import instance, paging, release, service, values
 from control_plane.services import lists, releases
-from control_plane.services.context import Context, deployment_of, project_of, service_of
+from control_plane.services.context import Context, service_of, shown_projects
 
 Verb = Literal["start", "stop", "restart"]
 ENDED_BADLY = frozenset({release.State.FAILED, release.State.CANCELLED})
@@ -26,11 +26,10 @@ class Services:
         cursor: str | None = None,
         limit: int = paging.DEFAULT_LIMIT,
     ) -> values.Page:
-        permissions.demand(principal, "service:read")
         async with self._context.store.read() as tx:
-            project_id = (await project_of(tx, project)).id if project is not None else None
+            projects = await shown_projects(tx, principal, "service:read", project)
             rows, following = await lists.page(
-                lambda after, count: tx.list_services(project_id, name, after, count), cursor, limit
+                lambda after, count: tx.list_services(projects, name, after, count), cursor, limit
             )
             now = self._context.clock.now()
             known = {one: await tx.find_instance(one) for one in {row.instance_id for row in rows}}
@@ -38,9 +37,8 @@ class Services:
         return values.Page(tuple(service.presented(row, online=online[row.instance_id]) for row in rows), following)
 
     async def get(self, principal: values.Principal, id_or_name: str) -> values.Service:
-        permissions.demand(principal, "service:read")
         async with self._context.store.read() as tx:
-            return await self._presented(tx, await service_of(tx, id_or_name))
+            return await self._presented(tx, await service_of(tx, principal, id_or_name, "service:read"))
 
     status = get
 
@@ -56,9 +54,9 @@ class Services:
         return await self._wish(principal, id_or_name, "restart")
 
     async def _wish(self, principal: values.Principal, id_or_name: str, verb: Verb) -> values.Service:
-        permissions.demand(principal, "service:write")
-        async with self._context.store.write() as tx:
-            old = await service_of(tx, id_or_name)
+        async with self._context.write() as tx:
+            old = await service_of(tx, principal, id_or_name, "service:write")
+            self._context.match(old.generation)
             if old.run is values.Run.REMOVED:
                 raise errors.ConflictError(f"cannot {verb} service {old.name!r}: it is being deleted", {"id": old.id})
             new = wished(old, verb, self._context.clock.now())
@@ -67,19 +65,29 @@ class Services:
             if verb != "stop":
                 new = await self._try_again(tx, new or old) or new
             if new is not None:
-                await self._context.audit(tx, principal, f"service.{verb}", old.id, generation=new.generation)
+                await self._context.audit(
+                    tx,
+                    principal,
+                    f"service.{verb}",
+                    old.id,
+                    project=old.project_id,
+                    summary=f"{verb} service {old.name}",
+                    generation=new.generation,
+                )
             shown = await self._presented(tx, new or old)
-        self._context.notifier.instance_changed(old.instance_id)
+        self._context.wake(old.instance_id)
         return shown
 
     async def _try_again(self, tx: ports.Transaction, wanted: values.Service) -> values.Service | None:
         """A release ends exactly once, so another attempt is another release. None when there is nothing to repeat."""
-        deployment = await deployment_of(tx, wanted.deployment_id)
+        deployment = await tx.find_deployment(wanted.deployment_id)
+        if deployment is None:
+            return None
         newest = await tx.get_release(deployment.id, deployment.release)
         if newest is None or release.State(newest.state) not in ENDED_BADLY or wanted.observed.live_release:
             return None
-        await releases.roll_out(self._context, tx, deployment, wanted, deployment.config)
-        return await service_of(tx, wanted.id)
+        await releases.roll_out(self._context, tx, deployment, wanted, deployment.config, "start")
+        return await tx.find_service(wanted.id)
 
     async def _presented(self, tx: ports.Transaction, found: values.Service) -> values.Service:
         host = await tx.find_instance(found.instance_id)

@@ -1,12 +1,25 @@
-"""What agents report, taken into the rows: newest generation wins, releases move along their table."""
+"""What agents report, taken into the rows: newest generation wins, releases move along their table.
+
+What follows from a report (events, another release because the branch moved) is written in the same transaction.
+"""
 
 import dataclasses
 
 from control_plane import errors, ports
 from control_plane.domain import release, values
+from control_plane.domain import service as service_rules
+from control_plane.services import events, releases
 from control_plane.services.context import Context
 
 MAX_MESSAGE = 2000
+TOLD = {
+    release.State.FETCHING: "deployment.building",
+    release.State.BUILDING: "deployment.building",
+    release.State.LIVE: "deployment.succeeded",
+    release.State.FAILED: "deployment.failed",
+    release.State.CANCELLED: "deployment.cancelled",
+}
+TOLD_OF_ROUTES = {"active": "route.active", "failed": "route.failed", "quarantined": "route.failed"}
 
 
 class Status:
@@ -20,7 +33,7 @@ class Status:
 
         Nothing changes when the session or the generation is an old one, or when the service is gone already.
         """
-        async with self._context.store.write() as tx:
+        async with self._context.write() as tx:
             host = await tx.find_instance(instance_id)
             service = await tx.find_service(report.service_id)
             if service is None or service.id != report.service_id or host is None or epoch < host.epoch:
@@ -28,27 +41,86 @@ class Status:
             if service.instance_id != instance_id:
                 raise errors.ForbiddenError(f"cannot report of service {service.id}: it is not on {instance_id}")
             if report.removed and _confirms(service, report):
-                await tx.delete_deployment(service.deployment_id)
-                await self._context.audit(tx, instance_id, "deployment.removed", service.deployment_id)
+                await self._remove(tx, instance_id, service)
             elif report.observed.generation >= service.observed.generation:
                 await self._take(tx, service, report)
+
+    async def _remove(self, tx: ports.Transaction, instance_id: str, service: values.Service) -> None:
+        project, deployment = service.project_id, service.deployment_id
+        await tx.delete_deployment(deployment)
+        await self._context.audit(tx, instance_id, "deployment.removed", deployment, project=project)
+        await events.emit(
+            self._context, tx, "deployment.deleted", subject=deployment, project=project, name=service.name
+        )
 
     async def _take(self, tx: ports.Transaction, service: values.Service, report: values.ServiceReport) -> None:
         now = self._context.clock.now()
         message = report.observed.message[:MAX_MESSAGE]
         observed = dataclasses.replace(report.observed, message=message, reported_at=now)
-        await tx.update_service(dataclasses.replace(service, observed=observed))
+        changed = dataclasses.replace(service, observed=observed)
+        await tx.update_service(changed)
         for said in report.releases:
-            stored = await tx.get_release(service.deployment_id, said.number)
-            changed = advanced(stored, said, now) if stored is not None else None
-            if changed is not None:
-                await tx.update_release(changed)
+            await self._advance(tx, service, said)
+        for name in service_rules.happened(service.observed, observed):
+            await self._emit(tx, service, name, service.id, message=message, live_release=observed.live_release)
+        await self._take_routes(tx, service, report)
+        if report.branch_head:
+            await self._follow_branch(tx, changed, report.branch_head)
+
+    async def _advance(self, tx: ports.Transaction, service: values.Service, said: values.ReleaseReport) -> None:
+        stored = await tx.get_release(service.deployment_id, said.number)
+        changed = advanced(stored, said, self._context.clock.now()) if stored is not None else None
+        if stored is None or changed is None:
+            return
+        await tx.update_release(changed)
+        before, after = (TOLD.get(release.State(one.state)) for one in (stored, changed))
+        if after is not None and after != before:
+            about = {"release": changed.number, "commit": changed.commit, "reason": changed.reason}
+            await self._emit(tx, service, after, service.deployment_id, message=changed.message, **about)
+
+    async def _take_routes(self, tx: ports.Transaction, service: values.Service, report: values.ServiceReport) -> None:
         words = {said.id: said for said in report.routes}
         for route in (await tx.routes_of([service.id])).get(service.id, ()):
-            said_of = words.get(route.id)
-            if said_of is not None and (said_of.state, said_of.message) != (route.status, route.message):
-                shown = dataclasses.replace(route, status=said_of.state, message=said_of.message[:MAX_MESSAGE])
-                await tx.update_route(shown)
+            said = words.get(route.id)
+            if said is None or (said.state, said.message) == (route.status, route.message):
+                continue
+            shown = dataclasses.replace(route, status=said.state, message=said.message[:MAX_MESSAGE])
+            await tx.update_route(shown)
+            name = TOLD_OF_ROUTES.get(said.state)
+            if name is not None and said.state != route.status:
+                await self._emit(tx, service, name, route.id, domain=route.domain, message=shown.message)
+
+    async def _emit(
+        self, tx: ports.Transaction, service: values.Service, event: str, subject: str, **data: object
+    ) -> None:
+        about = {"name": service.name, "service_id": service.id, **data}
+        await events.emit(self._context, tx, event, subject=subject, project=service.project_id, **about)
+
+    async def _follow_branch(self, tx: ports.Transaction, service: values.Service, head: str) -> None:
+        """Another release when the branch moved since the newest one, whatever became of that."""
+        deployment = await tx.find_deployment(service.deployment_id)
+        newest = await tx.get_release(service.deployment_id, deployment.release) if deployment else None
+        if deployment is None or newest is None or not is_news(deployment, service, newest, head):
+            return
+        new = await releases.roll_out(self._context, tx, deployment, service, deployment.config, "poll")
+        await self._context.audit(
+            tx,
+            "system",
+            "deployment.redeployed",
+            deployment.id,
+            project=deployment.project_id,
+            summary=f"the branch {deployment.config.branch} moved to {head[:12]}: release {new.release}",
+            release=new.release,
+            commit=head,
+        )
+        self._context.wake(service.instance_id)
+
+
+def is_news(deployment: values.Deployment, service: values.Service, newest: values.Release, head: str) -> bool:
+    """Whether `head` of the branch should be deployed: wished so, not pinned, and not what the newest release is of."""
+    follows = deployment.poll and not deployment.config.commit and service.run is values.Run.RUNNING
+    ended = release.State(newest.state) not in release.UNFINISHED
+    return follows and ended and bool(newest.commit) and newest.commit != head
 
 
 def advanced(stored: values.Release, said: values.ReleaseReport, now: values.Time) -> values.Release | None:

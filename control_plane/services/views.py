@@ -19,7 +19,8 @@ async def load(
     service_ids = [deployment.service_id for deployment in deployments]
     services, routes = await tx.services_by_id(service_ids), await tx.routes_of(service_ids)
     away = await _away(context, tx, {service.instance_id for service in services.values()})
-    projects = {project.id: project.name for project in await tx.list_projects()}
+    known = await tx.projects_by_id({deployment.project_id for deployment in deployments})
+    projects = {project.id: project.name for project in known.values()}
     return tuple(
         view(
             deployment,

@@ -1,27 +1,50 @@
-"""A deployment's configuration as a JSON document. A field that an old document lacks has its default."""
+"""Configurations as JSON documents, what is secret in them sealed. A field that an old document lacks has its default.
+
+The environment is sealed whole, keys and values: which variables exist says much about an application already.
+"""
 
 import dataclasses
+import json
 from typing import Any
 
 from control_plane.domain import values
+from control_plane.store.sealing import Keyring
 
-
-def document_of(config: values.Config) -> dict[str, Any]:
-    return dataclasses.asdict(config)
-
-
-def config_of(document: dict[str, Any]) -> values.Config:
-    typed = {
-        "env": tuple(values.Variable(**one) for one in document["env"]),
-        "health_check": values.HealthCheck(**document["health_check"]),
-        "resources": values.Resources(**document.get("resources", {})),
-        "strategy": _strategy(document.get("strategy", {})),
-    }
-    pairs = {name: tuple((key, text) for key, text in document.get(name, ())) for name in PAIRS}
-    return values.Config(**{**document, **typed, **pairs})
-
-
+HIDDEN = ("env", "git_token")
 PAIRS = ("processes", "labels", "placement")
+SEALED = "sealed"
+
+
+def document_of(config: values.Config, keys: Keyring, place: str) -> dict[str, Any]:
+    """The document for the column at `place` (table|row|column)."""
+    return sealed(dataclasses.asdict(config), HIDDEN, keys, place)
+
+
+def config_of(document: dict[str, Any], keys: Keyring, place: str) -> values.Config:
+    plain = opened(document, keys, place)
+    typed = {
+        "env": tuple(values.Variable(**one) for one in plain["env"]),
+        "health_check": values.HealthCheck(**plain["health_check"]),
+        "resources": values.Resources(**plain.get("resources", {})),
+        "strategy": _strategy(plain.get("strategy", {})),
+    }
+    pairs = {name: tuple((key, text) for key, text in plain.get(name, ())) for name in PAIRS}
+    return values.Config(**{**plain, **typed, **pairs})
+
+
+def sealed(document: dict[str, Any], hidden: tuple[str, ...], keys: Keyring, place: str) -> dict[str, Any]:
+    """`document` with the fields `hidden` together under one seal."""
+    secret = {name: document[name] for name in hidden if name in document}
+    shown = {name: value for name, value in document.items() if name not in hidden}
+    return {**shown, SEALED: keys.seal(json.dumps(secret), place)}
+
+
+def opened(document: dict[str, Any], keys: Keyring, place: str) -> dict[str, Any]:
+    """The reverse of `sealed`; a document from before there were seals is as it is."""
+    if SEALED not in document:
+        return document
+    shown = {name: value for name, value in document.items() if name != SEALED}
+    return {**shown, **json.loads(keys.open(document[SEALED], place))}
 
 
 def _strategy(document: dict[str, Any]) -> values.Strategy:

@@ -16,14 +16,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from control_plane import errors
 from control_plane.clock import Clock
-from control_plane.store import migrate, sqlite
+from control_plane.store import migrate, reseal, sqlite
 from control_plane.store.accounts import AccountQueries
 from control_plane.store.deployments import DeploymentQueries
+from control_plane.store.history import HistoryQueries
 from control_plane.store.instances import InstanceQueries
 from control_plane.store.projects import ProjectQueries
 from control_plane.store.releases import ReleaseQueries
 from control_plane.store.routes import RouteQueries
+from control_plane.store.sealing import Keyring
 from control_plane.store.services import ServiceQueries
+from control_plane.store.webhooks import WebhookQueries
 
 READERS = 4
 QUEUE_S = 10.0
@@ -39,6 +42,8 @@ class SqlTransaction(
     ServiceQueries,
     RouteQueries,
     InstanceQueries,
+    HistoryQueries,
+    WebhookQueries,
 ):
     """See ports.Transaction."""
 
@@ -46,19 +51,20 @@ class SqlTransaction(
 class SqlStore:
     """See ports.Store."""
 
-    def __init__(self, writer: AsyncEngine, readers: AsyncEngine) -> None:
+    def __init__(self, writer: AsyncEngine, readers: AsyncEngine, keys: Keyring) -> None:
         self._writer = writer
         self._readers = readers
+        self._keys = keys
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[SqlTransaction]:
         async with _explained(), self._readers.connect() as connection:
-            yield SqlTransaction(connection)
+            yield SqlTransaction(connection, self._keys)
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[SqlTransaction]:
         async with _explained(), self._writer.begin() as connection:
-            yield SqlTransaction(connection)
+            yield SqlTransaction(connection, self._keys)
 
     async def close(self) -> None:
         await self._readers.dispose()
@@ -66,12 +72,18 @@ class SqlStore:
 
 
 async def open_store(path: pathlib.Path, clock: Clock, busy_ms: int = 5000) -> SqlStore:
-    """The store in the file `path`, made or migrated first. Raises what migrate.upgrade raises.
+    """The store in the file `path`, made or migrated first. Raises what migrate.upgrade raises, and SealError.
 
-    Another process that holds the database for longer than `busy_ms` makes calls unavailable.
+    The keys of what is sealed stand in `<path>.keys`, which is made with it. Another process that holds the database for
+    longer than `busy_ms` makes calls unavailable.
     """
-    await asyncio.to_thread(migrate.upgrade, path, clock.now())
-    return SqlStore(_engine(path, "BEGIN IMMEDIATE", 1, busy_ms), _engine(path, "BEGIN", READERS, busy_ms))
+    changed = await asyncio.to_thread(migrate.upgrade, path, clock.now())
+    keys = Keyring.load_or_create(path.with_name(f"{path.name}.keys"))
+    writer, readers = _engine(path, "BEGIN IMMEDIATE", 1, busy_ms), _engine(path, "BEGIN", READERS, busy_ms)
+    if changed:
+        async with writer.begin() as connection:
+            await reseal.seal_what_is_open(connection, keys)
+    return SqlStore(writer, readers, keys)
 
 
 @contextlib.asynccontextmanager
@@ -82,8 +94,11 @@ async def _explained() -> AsyncIterator[None]:
         code = getattr(error.orig, "sqlite_errorcode", 0) & PRIMARY_CODE
         if code not in RETRYABLE:
             raise
-        word = "the disk is full" if code == sqlite3.SQLITE_FULL else "the database is busy"
-        raise errors.UnavailableError(f"cannot store anything now: {word}; try again") from error
+        if code == sqlite3.SQLITE_FULL:
+            raise errors.InsufficientStorageError(
+                "cannot store anything now: the disk is full; free some room"
+            ) from error
+        raise errors.UnavailableError("cannot store anything now: the database is busy; try again") from error
     except exc.TimeoutError as error:
         raise errors.UnavailableError("cannot reach the database: too many are waiting; try again") from error
 

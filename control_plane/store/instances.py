@@ -22,10 +22,20 @@ def instance_of(row: sa.Row[Any]) -> values.Instance:
         boot_id=row.boot_id,
         facts=row.facts,
         created_at=row.created_at,
+        labels=tuple(sorted(row.labels.items())),
+        cordoned=row.cordoned,
+        revoked=row.revoked,
+        generation=row.generation,
     )
 
 
+def row_of_instance(instance: values.Instance) -> dict[str, Any]:
+    return {**dataclasses.asdict(instance), "labels": dict(instance.labels)}
+
+
 class InstanceQueries(Queries):
+    """See ports.InstanceRows."""
+
     async def find_instance(self, id_or_name: str) -> values.Instance | None:
         row = await self._named(tables.instances, id_or_name)
         return instance_of(row) if row else None
@@ -35,16 +45,20 @@ class InstanceQueries(Queries):
         return [instance_of(row) for row in await self._all(page(sa.select(table), table, after, limit))]
 
     async def insert_instance(self, instance: values.Instance) -> bool:
-        return await self._insert(tables.instances, dataclasses.asdict(instance))
+        return await self._insert(tables.instances, row_of_instance(instance))
 
     async def update_instance(self, instance: values.Instance) -> None:
-        await self._replace(tables.instances, dataclasses.asdict(instance))
+        await self._replace(tables.instances, row_of_instance(instance))
+
+    async def delete_instance(self, instance_id: str) -> None:
+        await self._delete(tables.instances, tables.instances.c.id == instance_id)
 
     async def insert_join_token(self, digest: str, expires_at: float) -> None:
         await self._insert(tables.join_tokens, {"digest": digest, "expires_at": expires_at})
 
     async def spend_join_token(self, digest: str, now: float) -> bool:
         table = tables.join_tokens
+        await self._delete(table, table.c.expires_at <= now)
         spent = await self._first(sa.delete(table).where(table.c.digest == digest).returning(table.c.expires_at))
         return spent is not None and now < spent.expires_at
 

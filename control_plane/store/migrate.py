@@ -34,15 +34,15 @@ class BrokenUpgradeError(errors.DployrError):
     """After the steps some rows would point to nothing; they were taken back."""
 
 
-def upgrade(path: pathlib.Path, now: datetime.datetime) -> None:
-    """Make `path` (0600, in a directory that is 0700) or bring it up to date.
+def upgrade(path: pathlib.Path, now: datetime.datetime) -> bool:
+    """Make `path` (0600, in a directory that is 0700) or bring it up to date; whether there was anything to do.
 
     All steps are one transaction. Raises SchemaTooNewError, and BrokenUpgradeError when the result does not hold together.
     """
     existed = _prepare(path)
     with _connection(path) as connection:
         if not needs_upgrade(connection, path):
-            return
+            return False
         if existed:
             back_up(path, path.with_name(f"{path.name}.{now:%Y%m%dT%H%M%S.%fZ}.backup"))
         command.upgrade(config(connection), "head")
@@ -53,6 +53,7 @@ def upgrade(path: pathlib.Path, now: datetime.datetime) -> None:
                 "start the former program and report this"
             )
         connection.commit()
+    return True
 
 
 def config(connection: sa.Connection) -> Config:

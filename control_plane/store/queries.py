@@ -1,6 +1,6 @@
 """What the queries of all resources share."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,13 +8,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.domain import paging
+from control_plane.store.sealing import Keyring
 
 
 class Queries:
-    """The base of each resource's queries: one connection, inside one transaction."""
+    """The base of each resource's queries: one connection, inside one transaction, and the keys of what is sealed."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, keys: Keyring) -> None:
         self._connection = connection
+        self._keys = keys
 
     async def _first(self, query: sa.Executable) -> sa.Row[Any] | None:
         return (await self._connection.execute(query)).first()
@@ -22,11 +24,22 @@ class Queries:
     async def _all(self, query: sa.Executable) -> Sequence[sa.Row[Any]]:
         return (await self._connection.execute(query)).all()
 
+    async def _count(self, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
+        row = await self._first(sa.select(sa.func.count()).select_from(table).where(*conditions))
+        return int(row[0]) if row else 0
+
     async def _named(self, table: sa.Table, id_or_name: str, *conditions: sa.ColumnElement[bool]) -> sa.Row[Any] | None:
         """The row of that id, else the oldest of that name."""
+        found = await self._all_named(table, id_or_name, *conditions)
+        return found[0] if found else None
+
+    async def _all_named(
+        self, table: sa.Table, id_or_name: str, *conditions: sa.ColumnElement[bool]
+    ) -> Sequence[sa.Row[Any]]:
+        """The row of that id first, then those of that name, oldest first."""
         same_id = table.c.id == id_or_name
         query = sa.select(table).where(sa.or_(same_id, table.c.name == id_or_name), *conditions)
-        return await self._first(query.order_by(same_id.desc(), table.c.created_at, table.c.id).limit(1))
+        return await self._all(query.order_by(same_id.desc(), table.c.created_at, table.c.id))
 
     async def _insert(self, table: sa.Table, row: dict[str, Any]) -> bool:
         """False when a unique value is taken; the databases do not say which, and we do not read their words."""
@@ -36,6 +49,10 @@ class Queries:
 
     async def _replace(self, table: sa.Table, row: dict[str, Any]) -> None:
         await self._connection.execute(sa.update(table).where(table.c.id == row["id"]).values(row))
+
+    async def _delete(self, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
+        """How many rows are gone."""
+        return (await self._connection.execute(sa.delete(table).where(*conditions))).rowcount
 
 
 def page(query: sa.Select[Any], table: sa.Table, after: str | None, limit: int) -> sa.Select[Any]:
@@ -51,3 +68,8 @@ def page(query: sa.Select[Any], table: sa.Table, after: str | None, limit: int) 
 def where_given(query: sa.Select[Any], **wanted: tuple[sa.ColumnElement[Any], str | None]) -> sa.Select[Any]:
     """`query` with `column == value` for each value that is not None."""
     return query.where(*(column == value for column, value in wanted.values() if value is not None))
+
+
+def where_in(query: sa.Select[Any], column: sa.ColumnElement[Any], allowed: Collection[str] | None) -> sa.Select[Any]:
+    """`query` for those whose `column` is one of `allowed`; None is all."""
+    return query if allowed is None else query.where(column.in_(sorted(allowed)))

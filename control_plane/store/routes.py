@@ -1,57 +1,68 @@
 """Rows of routes."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from control_plane.domain import values
-from control_plane.store import tables
-from control_plane.store.queries import Queries, page, where_given
+from control_plane.store import configs, tables
+from control_plane.store.queries import Queries, page, where_given, where_in
 
-
-def route_of(row: sa.Row[Any]) -> values.Route:
-    return values.Route(
-        id=row.id,
-        project_id=row.project_id,
-        service_id=row.service_id,
-        domain=row.domain,
-        path=row.path,
-        port=row.port,
-        status=row.status,
-        message=row.message,
-        created_at=row.created_at,
-    )
+HIDDEN = ("key", "basic_auth")
+PAIRS = ("basic_auth", "headers", "weights")
 
 
 class RouteQueries(Queries):
+    """See ports.RouteRows."""
+
     async def get_route(self, route_id: str) -> values.Route | None:
         row = await self._first(sa.select(tables.routes).where(tables.routes.c.id == route_id))
-        return route_of(row) if row else None
+        return self._route_of(row) if row else None
 
     async def list_routes(
-        self, project_id: str | None, service_id: str | None, after: str | None, limit: int
+        self,
+        projects: Collection[str] | None,
+        service_id: str | None,
+        domain: str | None,
+        after: str | None,
+        limit: int,
     ) -> Sequence[values.Route]:
         table = tables.routes
-        wanted = where_given(
-            sa.select(table), project=(table.c.project_id, project_id), service=(table.c.service_id, service_id)
-        )
-        return [route_of(row) for row in await self._all(page(wanted, table, after, limit))]
+        shown = where_in(sa.select(table), table.c.project_id, projects)
+        wanted = where_given(shown, service=(table.c.service_id, service_id), domain=(table.c.domain, domain))
+        return [self._route_of(row) for row in await self._all(page(wanted, table, after, limit))]
 
     async def routes_of(self, service_ids: Sequence[str]) -> Mapping[str, Sequence[values.Route]]:
         table = tables.routes
         query = sa.select(table).where(table.c.service_id.in_(service_ids)).order_by(table.c.created_at, table.c.id)
         found: dict[str, list[values.Route]] = {}
         for row in await self._all(query):
-            found.setdefault(row.service_id, []).append(route_of(row))
+            found.setdefault(row.service_id, []).append(self._route_of(row))
         return found
 
     async def insert_route(self, route: values.Route) -> bool:
-        return await self._insert(tables.routes, dataclasses.asdict(route))
+        return await self._insert(tables.routes, self._row_of_route(route))
 
-    async def update_route(self, route: values.Route) -> None:
-        await self._replace(tables.routes, dataclasses.asdict(route))
+    async def update_route(self, route: values.Route) -> bool:
+        try:
+            async with self._connection.begin_nested():
+                await self._replace(tables.routes, self._row_of_route(route))
+        except exc.IntegrityError:
+            return False
+        return True
 
     async def delete_route(self, route_id: str) -> None:
-        await self._connection.execute(sa.delete(tables.routes).where(tables.routes.c.id == route_id))
+        await self._delete(tables.routes, tables.routes.c.id == route_id)
+
+    def _route_of(self, row: sa.Row[Any]) -> values.Route:
+        document = configs.opened(row.options, self._keys, f"routes|{row.id}|options")
+        pairs = {name: tuple((one, two) for one, two in document.get(name, ())) for name in PAIRS}
+        options = values.RouteOptions(**{**document, **pairs})
+        return values.Route(**{**row._mapping, "options": options})  # noqa: SLF001 - the public name of a row's mapping
+
+    def _row_of_route(self, route: values.Route) -> dict[str, Any]:
+        document = configs.sealed(dataclasses.asdict(route.options), HIDDEN, self._keys, f"routes|{route.id}|options")
+        return {**{name: getattr(route, name) for name in route.__slots__}, "options": document}

@@ -1,14 +1,14 @@
-"""Rows of services."""
+"""Rows of services, and of what was changed in their environment."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from control_plane.domain import values
 from control_plane.store import tables
-from control_plane.store.queries import Queries, page, where_given
+from control_plane.store.queries import Queries, page, where_given, where_in
 
 
 def service_of(row: sa.Row[Any]) -> values.Service:
@@ -58,15 +58,20 @@ def document_of(observed: values.Observed) -> dict[str, Any]:
 
 
 class ServiceQueries(Queries):
+    """The part of ports.DeploymentRows that is about services."""
+
     async def find_service(self, id_or_name: str) -> values.Service | None:
         row = await self._named(tables.services, id_or_name)
         return service_of(row) if row else None
 
+    async def named_services(self, id_or_name: str) -> Sequence[values.Service]:
+        return [service_of(row) for row in await self._all_named(tables.services, id_or_name)]
+
     async def list_services(
-        self, project_id: str | None, name: str | None, after: str | None, limit: int
+        self, projects: Collection[str] | None, name: str | None, after: str | None, limit: int
     ) -> Sequence[values.Service]:
         table = tables.services
-        query = where_given(sa.select(table), project=(table.c.project_id, project_id), name=(table.c.name, name))
+        query = where_given(where_in(sa.select(table), table.c.project_id, projects), name=(table.c.name, name))
         return [service_of(row) for row in await self._all(page(query, table, after, limit))]
 
     async def list_services_of_instance(self, instance_id: str) -> Sequence[values.Service]:
@@ -88,3 +93,15 @@ class ServiceQueries(Queries):
 
     async def update_service(self, service: values.Service) -> None:
         await self._replace(tables.services, row_of_service(service))
+
+    async def append_env_change(self, change: values.EnvChange) -> None:
+        row = {name: getattr(change, name) for name in change.__slots__ if name != "sequence"}
+        await self._connection.execute(sa.insert(tables.env_changes).values(row))
+
+    async def list_env_changes(self, service_id: str, before: int | None, limit: int) -> Sequence[values.EnvChange]:
+        table = tables.env_changes
+        query = sa.select(table).where(table.c.service_id == service_id)
+        if before is not None:
+            query = query.where(table.c.sequence < before)
+        rows = await self._all(query.order_by(table.c.sequence.desc()).limit(limit))
+        return [values.EnvChange(**row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping

@@ -13,23 +13,33 @@ from control_plane.api import (
     context,
     contract,
     deployments,
+    env,
     errors,
+    history,
+    hooks,
     instances,
     limits,
     login,
+    projects,
     requests,
     routes,
     services,
     shapes,
     system,
     telemetry,
+    tokens,
+    users,
+    webhooks,
 )
 from control_plane.api.context import AppServices, HttpSettings, Readiness
 from control_plane.dashboard import pages
 
 __all__ = ["AppServices", "HttpSettings", "Readiness", "create_app"]
 
-BLUEPRINTS = (login, deployments, services, instances, routes, system)
+BLUEPRINTS = (
+    *(login, users, tokens, projects, deployments, services, env, instances, routes),
+    *(webhooks, hooks, history, system),
+)
 PROBLEMS = {
     "database": "The database does not answer.",
     "operator": "There is no operator account yet.",

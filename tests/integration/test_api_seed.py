@@ -47,7 +47,7 @@ def test_login_gives_tokens_that_work(client):
     signed_in = api_fixtures.Client(client.port, answer.json["access_token"])
     me = signed_in.get("/v1/auth/me").json
     assert me["email"] == api_fixtures.EMAIL
-    assert "deployment:write" in me["permissions"]
+    assert me["operator"]
     renewed = client.post("/v1/auth/refresh", {"refresh_token": answer.json["refresh_token"]}).json
     assert api_fixtures.Client(client.port, renewed["access_token"]).get("/v1/deployments").status == 200
 

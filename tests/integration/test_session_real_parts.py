@@ -36,7 +36,7 @@ async def world(tmp_path):
         DesiredState(context),
         Status(context),
         Instances(context),
-        parts.StoredAudit(opened, system),
+        Instances(context),
         context.notifier,
     )
     await hub.start()

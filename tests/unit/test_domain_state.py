@@ -96,16 +96,42 @@ def test_a_limit_out_of_bounds_is_refused(limit):
     assert caught.value.details["field"] == "limit"
 
 
-def test_a_permission_is_had_or_missed():
+def a_member(role, **changes):
+    return values.Principal("usr_member", "member@example.com", roles={"prj_1": role}, **changes)
+
+
+def test_operators_may_all_and_strangers_nothing_of_a_project():
     for permission in permissions.ALL:
-        permissions.demand(builders.OPERATOR, permission)
+        permissions.demand(builders.OPERATOR, permission, "prj_1")
+    for permission in permissions.OWNER:
         with pytest.raises(errors.ForbiddenError):
-            permissions.demand(builders.NOBODY, permission)
+            permissions.demand(builders.NOBODY, permission, "prj_1")
     with pytest.raises(ValueError, match="no such permission"):
         permissions.demand(builders.OPERATOR, "deployment:eat")
 
 
-def test_a_disabled_operator_may_do_nothing():
-    assert permissions.of_user(builders.a_user()) == permissions.ALL
-    assert permissions.of_user(builders.a_user(disabled=True)) == frozenset()
-    assert permissions.of_user(builders.a_user(operator=False)) == frozenset()
+def test_each_role_may_what_the_one_below_may_and_more():
+    roles = list(permissions.ROLES.values())
+    assert all(low < high for low, high in itertools.pairwise(roles))
+    for role, held in permissions.ROLES.items():
+        assert {one for one in permissions.OWNER if permissions.may(a_member(role), one, "prj_1")} == held
+        assert not any(permissions.may(a_member(role), one, "prj_2") for one in permissions.OWNER)
+        assert not any(permissions.may(a_member(role), one) for one in permissions.INSTALLATION)
+
+
+def test_a_token_narrows_and_never_widens():
+    scoped = a_member("viewer", scopes=frozenset({"deployment:read", "deployment:write"}))
+    assert [one for one in sorted(permissions.ALL) if permissions.may(scoped, one, "prj_1")] == ["deployment:read"]
+    elsewhere = dataclasses.replace(builders.OPERATOR, only="prj_2")
+    assert not permissions.can_see(elsewhere, "prj_1")
+    assert permissions.may(elsewhere, "deployment:write", "prj_2")
+    assert not any(permissions.may(elsewhere, one) for one in permissions.INSTALLATION)
+
+
+def test_lists_show_what_may_be_read():
+    assert permissions.visible(builders.OPERATOR, "deployment:read") is None
+    assert permissions.visible(builders.NOBODY, "deployment:read") == frozenset()
+    assert permissions.visible(a_member("viewer"), "deployment:read") == {"prj_1"}
+    assert permissions.visible(a_member("developer"), "audit:read") == frozenset()
+    with pytest.raises(errors.ForbiddenError):
+        permissions.visible(a_member("owner", scopes=frozenset({"route:read"})), "deployment:read")

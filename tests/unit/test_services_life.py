@@ -113,14 +113,14 @@ async def test_a_new_deployment_is_pending_with_release_one_and_a_wish(plane):
     assert (wish.service_id, wish.generation, wish.run) == (view.deployment.service_id, 1, values.Run.RUNNING)
     assert wish.release.number == 1
     assert wish.release.config == view.deployment.config
-    assert plane.notifier.told == [plane.instance.id]
+    assert plane.notifier.told[-1] == plane.instance.id
     assert "deployment.created" in await plane.actions()
 
 
 async def test_defaults_are_made_once(plane):
     await ensure_defaults(plane.context)
     async with plane.store.read() as tx:
-        assert [project.name for project in await tx.list_projects()] == ["default"]
+        assert [project.name for project in await tx.list_projects(None, None, None, 9)] == ["default"]
 
 
 async def test_without_any_instance_a_deployment_is_unavailable_and_nothing_is_left():
@@ -167,32 +167,50 @@ async def test_an_unknown_project_is_a_bad_field(plane):
     assert caught.value.details["field"] == "project"
 
 
-async def test_every_use_case_demands_its_permission(plane, app):
+def calls_on(plane, principal):
+    return {
+        "read": [
+            plane.deployments.get(principal, "app"),
+            plane.deployments.releases(principal, "app"),
+            plane.deployments.release(principal, "app", 1),
+            plane.services.get(principal, "app"),
+        ],
+        "write": [
+            plane.deployments.update(principal, "app", DeploymentChanges(version="22")),
+            plane.deployments.delete(principal, "app"),
+            plane.deployments.redeploy(principal, "app"),
+            plane.services.start(principal, "app"),
+            plane.services.stop(principal, "app"),
+            plane.services.restart(principal, "app"),
+        ],
+        "installation": [plane.instances.metrics(principal, "host-1"), plane.instances.mint_join_token(principal)],
+    }
+
+
+async def test_what_belongs_to_another_project_does_not_exist(plane, app):
     nobody = builders.NOBODY
-    calls = [
-        plane.deployments.create(nobody, builders.some_fields()),
-        plane.deployments.list(nobody),
-        plane.deployments.get(nobody, "app"),
-        plane.deployments.update(nobody, "app", DeploymentChanges()),
-        plane.deployments.delete(nobody, "app"),
-        plane.deployments.releases(nobody, "app"),
-        plane.deployments.release(nobody, "app", 1),
-        plane.services.list(nobody),
-        plane.services.get(nobody, "app"),
-        plane.services.start(nobody, "app"),
-        plane.services.stop(nobody, "app"),
-        plane.services.restart(nobody, "app"),
-        plane.routes.list(nobody),
-        plane.routes.get(nobody, "x"),
-        plane.routes.create(nobody, "a.example.com", "app"),
-        plane.routes.delete(nobody, "x"),
-        plane.instances.list(nobody),
-        plane.instances.get(nobody, "host-1"),
-        plane.instances.metrics(nobody, "host-1"),
-        plane.instances.mint_join_token(nobody),
-    ]
-    for refused in await asyncio.gather(*calls, return_exceptions=True):
+    calls = calls_on(plane, nobody)
+    for refused in await asyncio.gather(*calls["read"], *calls["write"], return_exceptions=True):
+        assert isinstance(refused, errors.NotFoundError)
+    for refused in await asyncio.gather(*calls["installation"], return_exceptions=True):
         assert isinstance(refused, errors.ForbiddenError)
+    for shown in await asyncio.gather(
+        plane.deployments.list(nobody), plane.services.list(nobody), plane.routes.list(nobody)
+    ):
+        assert shown.items == ()
+    with pytest.raises(errors.InvalidError):
+        await plane.deployments.create(nobody, builders.some_fields(name="other"))
+
+
+async def test_a_viewer_reads_and_changes_nothing(plane, app):
+    viewer = values.Principal("usr_v", "v@example.com", roles={app.deployment.project_id: "viewer"})
+    calls = calls_on(plane, viewer)
+    await asyncio.gather(*calls["read"])
+    for refused in await asyncio.gather(*calls["write"], *calls["installation"], return_exceptions=True):
+        assert isinstance(refused, errors.ForbiddenError)
+    with pytest.raises(errors.ForbiddenError):
+        await plane.deployments.create(viewer, builders.some_fields(name="other"))
+    assert [row.action for row in plane.store.audit].count("deployment.updated") == 0
 
 
 async def test_what_does_not_exist_is_not_found(plane):

@@ -1,0 +1,90 @@
+"""From a view that changes something to the unit that makes the change: headers in, answer out.
+
+`Idempotency-Key`, `If-Match` and `?dry_run=true` count where the view's mark (mutations.py) says so, and are refused or
+ignored nowhere else: a header that would be ignored is refused, so that nobody relies on it.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import flask
+
+from control_plane import errors
+from control_plane.api import answers, context, limits, mutations
+from control_plane.services import unit
+
+T = TypeVar("T")
+KEY = re.compile(r"[\x21-\x7e]{1,255}")
+TAG = re.compile(r'"([0-9]{1,18})"')
+FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def run(work: Coroutine[Any, Any, T], shape: Callable[[T], unit.Answer]) -> flask.Response:
+    """Run `work` (a call of one use case) as one change, and answer with what `shape` makes of its result.
+
+    `shape` is called on the core loop and must not touch Flask.
+    """
+    api = context.current()
+    try:
+        request = _request()
+    except errors.DployrError:
+        work.close()
+        raise
+    answer, replayed = api.call(api.services.changes.run(request, work, shape))
+    return answers.of_answer(answer, {"Idempotency-Replayed": "true"} if replayed else {})
+
+
+def _request() -> unit.Request:
+    marks = (
+        mutations.declared(flask.current_app.view_functions.get(flask.request.endpoint or "")) or mutations.Mutation()
+    )
+    return unit.Request(
+        principal=limits.caller(),
+        route=f"{flask.request.method} {flask.request.url_rule}",
+        fingerprint=_fingerprint(),
+        key=_key() if marks.idempotent else "",
+        if_match=_if_match(marks),
+        dry_run=_dry_run(marks),
+    )
+
+
+def _fingerprint() -> str:
+    """What makes two requests the same: method, path, query and body."""
+    request = flask.request
+    said = (request.method.encode(), request.path.encode(), request.query_string, request.get_data(cache=True))
+    return hashlib.sha256(b"\0".join(said)).hexdigest()
+
+
+def _key() -> str:
+    key = flask.request.headers.get("Idempotency-Key")
+    if key is not None and not KEY.fullmatch(key):
+        issue = "must be 1 to 255 printable ASCII characters without spaces"
+        raise errors.InvalidError.field("cannot use the idempotency key", "Idempotency-Key", issue)
+    return key or ""
+
+
+def _if_match(marks: mutations.Mutation) -> frozenset[int] | None:
+    header = flask.request.headers.get("If-Match")
+    if header is None:
+        return None
+    if not marks.if_match:
+        raise errors.InvalidError.field("cannot take If-Match here", "If-Match", "not supported here; leave it out")
+    if header.strip() == "*":
+        return unit.ANY
+    tags = [TAG.fullmatch(tag.strip()) for tag in header.split(",")]
+    if not all(tags):
+        raise errors.InvalidError.field("cannot read If-Match", "If-Match", 'must be the ETag of the object, as "3"')
+    return frozenset(int(tag[1]) for tag in tags if tag)
+
+
+def _dry_run(marks: mutations.Mutation) -> bool:
+    text = flask.request.args.get("dry_run")
+    if text is None:
+        return False
+    if not marks.dry_run:
+        raise errors.InvalidError.field("cannot try this without doing it", "dry_run", "not supported here")
+    if text not in FLAGS:
+        raise errors.InvalidError.field("cannot read dry_run", "dry_run", "must be true or false")
+    return FLAGS[text]

@@ -1,0 +1,42 @@
+"""What differs between two configurations, field by field, for plans, the audit and people. Secrets differ in silence. Pure."""
+
+import dataclasses
+from typing import Any
+
+from control_plane.domain import values
+
+SILENT = frozenset({"git_token"})
+HIDDEN = "********"
+
+
+def of_configs(old: values.Config, new: values.Config) -> list[dict[str, Any]]:
+    """One `{"field", "from", "to"}` for each field that differs, variables as `env.KEY`; None is "not there"."""
+    found = [
+        {"field": field.name, "from": _shown(field.name, before), "to": _shown(field.name, after)}
+        for field in dataclasses.fields(values.Config)
+        if field.name != "env" and (before := getattr(old, field.name)) != (after := getattr(new, field.name))
+    ]
+    return found + _of_env(old.env, new.env)
+
+
+def _of_env(old: tuple[values.Variable, ...], new: tuple[values.Variable, ...]) -> list[dict[str, Any]]:
+    before, after = {one.key: one for one in old}, {one.key: one for one in new}
+    return [
+        {"field": f"env.{key}", "from": _value(before.get(key)), "to": _value(after.get(key))}
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _value(variable: values.Variable | None) -> str | None:
+    if variable is None:
+        return None
+    return HIDDEN if variable.secret else variable.value
+
+
+def _shown(field: str, value: Any) -> Any:
+    if field in SILENT:
+        return HIDDEN if value else None
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return dict(value) if isinstance(value, tuple) else value

@@ -1,0 +1,38 @@
+"""What happens, by name, and which of it a receiver wants. Pure."""
+
+from collections.abc import Sequence
+
+from control_plane import errors
+
+TYPES = (
+    *(f"deployment.{word}" for word in ("created", "building", "succeeded", "failed", "cancelled", "rolled_back")),
+    *("deployment.updated", "deployment.deleted"),
+    *(f"service.{word}" for word in ("started", "stopped", "restarted", "crashed", "unhealthy", "recovered")),
+    *(f"instance.{word}" for word in ("joined", "online", "offline", "drained", "removed")),
+    *(f"route.{word}" for word in ("created", "active", "failed", "deleted")),
+    *(f"certificate.{word}" for word in ("issued", "expiring", "failed")),
+    "webhook.test",
+)
+PATTERNS = ("*", *sorted({f"{name.partition('.')[0]}.*" for name in TYPES}))
+
+
+def checked_patterns(patterns: Sequence[str]) -> tuple[str, ...]:
+    """What a webhook may ask for: names of events, `deployment.*` and the like, or `*`. InvalidError names the field."""
+    for index, pattern in enumerate(patterns):
+        if pattern not in TYPES and pattern not in PATTERNS:
+            raise errors.InvalidError.field(
+                f"cannot subscribe to {pattern[:100]!r}: no such event",
+                f"events.{index}",
+                "unknown event",
+                supported=[*PATTERNS, *TYPES],
+            )
+    if not patterns:
+        raise errors.InvalidError.field("cannot subscribe to nothing: name events, or *", "events", "is required")
+    return tuple(dict.fromkeys(patterns))
+
+
+def is_wanted(patterns: Sequence[str], name: str) -> bool:
+    """Whether one of `patterns` covers the event `name`. A test is for everybody."""
+    return name == "webhook.test" or any(
+        pattern in {"*", name} or (pattern.endswith(".*") and name.startswith(pattern[:-1])) for pattern in patterns
+    )

@@ -1,0 +1,67 @@
+"""Everything sealed, brought under the newest key: after a rotation, and after the upgrade that began to seal.
+
+Each kind of sealed column is listed here once. What is open still (from before there were seals) is sealed on the way.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from control_plane.store import configs, routes, tables
+from control_plane.store.accounts import place_of_setting
+from control_plane.store.history import place_of_answer
+from control_plane.store.sealing import FORMAT, Keyring
+
+Row = sa.Row[Any]
+# table, column, fields to hide (none: the column is the secret itself), and the place of a row's seal
+COLUMNS: tuple[tuple[sa.Table, str, tuple[str, ...], Callable[[Row], str]], ...] = (
+    (tables.deployments, "config", configs.HIDDEN, lambda row: f"deployments|{row.id}|config"),
+    (tables.releases, "config", configs.HIDDEN, lambda row: f"releases|{row.id}|config"),
+    (tables.routes, "options", routes.HIDDEN, lambda row: f"routes|{row.id}|options"),
+    (tables.deployments, "hook_secret", (), lambda row: f"deployments|{row.id}|hook_secret"),
+    (tables.webhooks, "secret", (), lambda row: f"webhooks|{row.id}|secret"),
+    (tables.settings, "value", (), lambda row: place_of_setting(row.key)),
+    (tables.answers, "body", (), lambda row: place_of_answer(row.principal, row.route, row.key)),
+)
+
+
+async def seal_what_is_open(connection: AsyncConnection, keys: Keyring) -> int:
+    """Seal rows that are not; how many."""
+    return await _each(connection, keys, lambda _: None)
+
+
+async def rewrap_all(connection: AsyncConnection, keys: Keyring) -> int:
+    """Bring every seal under the newest key; how many were changed."""
+    return await _each(connection, keys, keys.rewrap)
+
+
+async def _each(connection: AsyncConnection, keys: Keyring, change: Callable[[str], str | None]) -> int:
+    changed = 0
+    for table, name, hidden, place in COLUMNS:
+        for row in (await connection.execute(sa.select(table))).all():
+            new = _changed(getattr(row, name), hidden, keys, place(row), change)
+            if new is not None:
+                same = [column == getattr(row, column.name) for column in table.primary_key.columns]
+                await connection.execute(sa.update(table).where(*same).values({name: new}))
+                changed += 1
+    return changed
+
+
+def _changed(
+    value: Any, hidden: tuple[str, ...], keys: Keyring, place: str, change: Callable[[str], str | None]
+) -> Any:
+    """The new value of a column, None when it stays."""
+    if hidden:
+        if configs.SEALED not in value:
+            return configs.sealed(value, hidden, keys, place)
+        new = change(value[configs.SEALED])
+        return None if new in {None, value[configs.SEALED]} else {**value, configs.SEALED: new}
+    if not value:
+        return None
+    if not value.startswith(f"{FORMAT}."):
+        return keys.seal(value if isinstance(value, str) else json.dumps(value), place)
+    new = change(value)
+    return None if new == value else new

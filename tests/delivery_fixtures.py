@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import AsyncIterator
 
+from control_plane import config
 from control_plane.delivery import lanes
 from control_plane.delivery.client import Client
 from control_plane.delivery.guard import Guard
@@ -16,7 +17,8 @@ from control_plane.fakes.deliveries import MemoryDeliveries
 from tests.waiting import wait_until_async
 
 START = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-ALLOW = outgoing.networks("127.0.0.0/8")
+networks = config.PARSERS["webhook_allow"]
+ALLOW = networks("127.0.0.0/8")
 SECRET = "webhook-secret"
 
 
@@ -107,9 +109,10 @@ async def a_sender(
     attempt_s: float = 10.0,
     limits: lanes.Limits | None = None,
     allow: outgoing.Allow = ALLOW,
+    start: datetime.datetime = START,
 ) -> AsyncIterator[World]:
     queue = deliveries or MemoryDeliveries()
-    clock = ManualClock()
+    clock = ManualClock(start)
     for target in targets:
         queue.put_target(target)
     client = Client(Guard(Names(["127.0.0.1"]), allow), clock, attempt_s=attempt_s)
@@ -118,6 +121,7 @@ async def a_sender(
     try:
         yield World(queue, clock)
     finally:
-        assert not running.done(), running
+        ended = running.done()
         running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        (outcome,) = await asyncio.gather(running, return_exceptions=True)
+        assert not ended, outcome

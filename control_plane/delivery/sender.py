@@ -148,7 +148,7 @@ class Sender:
             "webhook.attempted",
             outcome=verdict.outcome.value,
             webhook=delivery.webhook_id,
-            event=delivery.event_id,
+            event_id=delivery.event_id,
             attempt=attempt.number,
             status=attempt.status,
         )

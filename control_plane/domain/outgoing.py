@@ -57,15 +57,6 @@ class Url:
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-def networks(text: str) -> Allow:
-    """The operator's allow-list from "10.1.0.0/16, fd00::/8". Raises ValueError, as a parser of config.py does."""
-    items = [item.strip() for item in text.replace(",", " ").split()]
-    try:
-        return tuple(ipaddress.ip_network(item) for item in items)
-    except ValueError as error:
-        raise ValueError(f"must be networks such as 10.1.0.0/16, separated by commas: {error}") from None
-
-
 def check_url(text: str, allow: Allow = ()) -> Url:
     """`text` taken apart, when it can be called as far as it shows without resolving; else InvalidError on "url"."""
     url = parse_url(text)

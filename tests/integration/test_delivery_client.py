@@ -11,8 +11,7 @@ from control_plane.clock import SystemClock
 from control_plane.delivery.client import Client
 from control_plane.delivery.guard import Guard
 from control_plane.delivery.resolver import SystemResolver
-from control_plane.domain import outgoing
-from tests.delivery_fixtures import ALLOW, Names
+from tests.delivery_fixtures import ALLOW, Names, networks
 from tests.receiver import LOOPBACK, a_receiver
 from tests.waiting import wait_until_async
 
@@ -59,7 +58,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed():
 
 
 async def test_a_name_that_is_rebound_is_refused_at_the_next_call():
-    client, names = a_client(["127.0.0.2"], [LOOPBACK], allow=outgoing.networks("127.0.0.2/32"))
+    client, names = a_client(["127.0.0.2"], [LOOPBACK], allow=networks("127.0.0.2/32"))
     async with a_receiver(host="127.0.0.2") as public, a_receiver(port=public.port) as inner:
         url = public.url(host="hooks.example")
         assert (await client.post(url, {}, b"{}")).status == 200
@@ -70,7 +69,7 @@ async def test_a_name_that_is_rebound_is_refused_at_the_next_call():
 
 
 async def test_a_name_with_one_forbidden_address_among_others_is_not_called_at_all():
-    client, _names = a_client(["127.0.0.2", LOOPBACK], allow=outgoing.networks("127.0.0.2/32"))
+    client, _names = a_client(["127.0.0.2", LOOPBACK], allow=networks("127.0.0.2/32"))
     async with a_receiver(host="127.0.0.2") as receiver:
         with pytest.raises(errors.InvalidError):
             await client.post(receiver.url(host="hooks.example"), {}, b"{}")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from control_plane import errors
 from control_plane.delivery.guard import Guard, is_own
 from control_plane.domain import outgoing
-from tests.delivery_fixtures import Names
+from tests.delivery_fixtures import Names, networks
 
 HOSTILE = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "100.127.255.255",
@@ -66,7 +66,7 @@ def test_every_spelling_of_a_local_address_is_refused_by_its_address(scheme, tex
 
 @pytest.mark.parametrize("text", [text for text in TEXTS if text.startswith(("127", "0x7f", "21307", "①", "\uff11"))])
 def test_the_same_spelling_is_permitted_where_the_operator_permits_the_address(text):
-    url = outgoing.check_url(f"http://{text}:8080/hook", outgoing.networks("127.0.0.0/8"))
+    url = outgoing.check_url(f"http://{text}:8080/hook", networks("127.0.0.0/8"))
     assert (url.host, url.port, url.literal) == ("127.0.0.1", 8080, ipaddress.ip_address("127.0.0.1"))
 
 
@@ -116,11 +116,11 @@ def test_a_public_address_is_taken_apart(text, expected):
 
 
 def test_with_an_allow_list_a_name_may_have_any_port_until_it_is_resolved():
-    assert outgoing.check_url("http://hooks.example:8080/", outgoing.networks("10.0.0.0/8")).port == 8080
+    assert outgoing.check_url("http://hooks.example:8080/", networks("10.0.0.0/8")).port == 8080
 
 
 def test_an_allow_list_opens_what_it_names_and_nothing_else():
-    allow = outgoing.networks("10.1.0.0/16, fd00::/8")
+    allow = networks("10.1.0.0/16, fd00::/8")
     assert outgoing.address_issue(ipaddress.ip_address("10.1.2.3"), 8080, allow) == ""
     assert outgoing.address_issue(ipaddress.ip_address("::ffff:10.1.2.3"), 8080, allow) == ""
     assert outgoing.address_issue(ipaddress.ip_address("fd00::5"), 1, allow) == ""
@@ -129,12 +129,12 @@ def test_an_allow_list_opens_what_it_names_and_nothing_else():
 
 
 def test_the_setting_is_a_list_of_networks():
-    assert outgoing.networks("") == ()
-    assert [str(network) for network in outgoing.networks("10.0.0.0/8,::1")] == ["10.0.0.0/8", "::1/128"]
+    assert networks("") == ()
+    assert [str(network) for network in networks("10.0.0.0/8,::1")] == ["10.0.0.0/8", "::1/128"]
     with pytest.raises(ValueError, match="must be networks"):
-        outgoing.networks("10.0.0.1/8")
+        networks("10.0.0.1/8")
     with pytest.raises(ValueError, match="must be networks"):
-        outgoing.networks("example.com")
+        networks("example.com")
 
 
 @given(st.text(max_size=60) | st.from_regex(r"https?://[0-9a-fx.\[\]:@]{1,30}(:[0-9]{1,5})?/?", fullmatch=True))
@@ -190,12 +190,12 @@ async def test_a_public_address_of_this_machine_is_refused_unless_it_is_allowed(
 
     with pytest.raises(errors.InvalidError, match="this machine"):
         await Guard(names, is_own=ours).check_target("https://hooks.example/")
-    allow = outgoing.networks("93.184.216.34")
+    allow = networks("93.184.216.34")
     assert await Guard(names, allow, ours).check_target("http://hooks.example:8080/")
 
 
 async def test_an_odd_port_needs_every_address_on_the_allow_list():
-    allow = outgoing.networks("10.0.0.0/8")
+    allow = networks("10.0.0.0/8")
     guard = Guard(Names(["10.0.0.1"], ["10.0.0.1", "93.184.216.34"]), allow)
     assert await guard.check_target("http://hooks.example:8080/")
     with pytest.raises(errors.InvalidError, match="port 8080"):

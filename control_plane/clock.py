@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import random
 import time
 from typing import Protocol
 
@@ -49,6 +50,11 @@ class SystemIds:
 
     def secret(self, octets: int = 32) -> str:
         return os.urandom(octets).hex()
+
+
+def system_chance() -> random.Random:
+    """The source of jitter in production; tests pass a seeded one."""
+    return random.SystemRandom()
 
 
 def rfc3339(moment: datetime.datetime) -> str:

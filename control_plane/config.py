@@ -4,6 +4,7 @@ Every value arrives as text, whatever its source, and is typed here; an error na
 """
 
 import dataclasses
+import ipaddress
 import pathlib
 import re
 import urllib.parse
@@ -16,6 +17,8 @@ PREFIX = "DPLOYR_"
 MAX_FILE = 64 * 1024
 HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
 
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
+
 
 class ConfigError(Exception):
     """A setting cannot be used. The message names the key, the source and what would be right."""
@@ -27,6 +30,7 @@ class Settings:
 
     With `local_instance` the control plane is ready only while an instance is online.
     `public_hub_address` (host or host:port) is what agents on other machines dial; empty means `hub_host`.
+    Webhooks go to public addresses on ports 443 and 80, and to `webhook_allow` on any port.
     """
 
     data_dir: pathlib.Path
@@ -45,6 +49,7 @@ class Settings:
     rate_limit_user: int = 1000
     rate_limit_anonymous: int = 60
     local_instance: bool = False
+    webhook_allow: Networks = ()
 
     @property
     def database(self) -> pathlib.Path:
@@ -121,6 +126,8 @@ def _settings(found: Mapping[str, tuple[str, str]]) -> Settings:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -169,6 +176,13 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _networks(text: str) -> Networks:
+    try:
+        return tuple(ipaddress.ip_network(item) for item in text.replace(",", " ").split())
+    except ValueError as error:
+        raise ValueError(f"must be networks such as 10.1.0.0/16, separated by commas: {error}") from None
+
+
 PARSERS: dict[str, Callable[[str], Any]] = {
     "data_dir": _path,
     "api_host": _host,
@@ -186,4 +200,5 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "rate_limit_user": _whole(1, 999_999_999),
     "rate_limit_anonymous": _whole(1, 999_999_999),
     "local_instance": _flag,
+    "webhook_allow": _networks,
 }

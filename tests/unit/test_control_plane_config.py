@@ -93,6 +93,8 @@ def test_a_missing_directory_is_refused():
         ("proxy_url", "http://u@x"),
         ("allow_file_remotes", "maybe"),
         ("trusted_hops", "11"),
+        ("webhook_allow", "10.0.0.1/8"),
+        ("webhook_allow", "example.com"),
         ("rate_limit_user", "0"),
         ("data_dir", "a\0"),
         ("data_dir", ""),

@@ -46,6 +46,8 @@ def install(app: OpenAPI) -> None:
     document["tags"] = [_tag(tag["name"]) for tag in document.get("tags", [])]
     document["components"] |= vocabulary.components()
     _add_plan(document["components"]["schemas"])
+    for schema in document["components"]["schemas"].values():
+        _untitle(schema)
     marks = _complete_all(app, document)
     for path in document["paths"]:
         _complete_etags(document["paths"], path, marks)
@@ -73,6 +75,18 @@ def _add_plan(schemas: Json) -> None:
     schema = plans.Plan.model_json_schema(mode="serialization", ref_template="#/components/schemas/{model}")
     schemas |= schema.pop("$defs")
     schemas["Plan"] = schema
+
+
+def _untitle(schema: Any) -> None:
+    """Takes away the titles that the library makes of names: generators make them into classes that collide."""
+    if isinstance(schema, list):
+        for option in schema:
+            _untitle(option)
+    elif isinstance(schema, dict):
+        schema.pop("title", None)
+        for key, value in schema.items():
+            for inner in value.values() if key in {"properties", "$defs"} else [value]:
+                _untitle(inner)
 
 
 def _complete_all(app: OpenAPI, document: Json) -> dict[tuple[str, str], mutations.Mutation]:
@@ -114,6 +128,8 @@ def _describe(operation: Json, view: Callable[..., Any], permission: str, mark: 
 def _parametrise(operation: Json, mark: mutations.Mutation) -> None:
     """The parameters that a mark or nothing at all stands for. One that the view reads itself stays its own."""
     parameters = operation.setdefault("parameters", [])
+    for parameter in parameters:
+        _untitle(parameter.get("schema"))
     own = {parameter["name"].lower() for parameter in parameters}
     wanted = {"dry_run": mark.dry_run, "Idempotency-Key": mark.idempotent, "If-Match": mark.if_match}
     names = [name for name, is_wanted in wanted.items() if is_wanted]

@@ -5,7 +5,7 @@ BIN := .venv/bin
 TEST ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check format wire bench bench-deploy clean
+.PHONY: help install demo test test-all check format wire reference bench bench-deploy bench-api clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -35,10 +35,16 @@ format: install  ## repair what ruff can repair
 wire: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m protos.build_grpc
 
-bench: bench-deploy  ## all benchmarks
+reference: install  ## write docs/reference/api.md and errors.md from the contract
+	@$(BIN)/python -m tools.reference
+
+bench: bench-deploy bench-api  ## all benchmarks
 
 bench-deploy: install  ## how long a deployment takes: POST to first 200, cold and warm
 	@$(BIN)/python -m benchmarks.deploy
+
+bench-api: install  ## requests a second and their latency, beside a bare Flask and sqlite3 app
+	@$(BIN)/python -m benchmarks.api
 
 clean:  ## remove what was made here, .venv included; end a demo first
 	rm -rf .venv .cache .demo build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

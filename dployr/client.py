@@ -75,6 +75,10 @@ class Client:
         self.token, self.refresh_token = str(answer["access_token"]), str(answer["refresh_token"])
         return answer
 
+    def refresh(self) -> bool:
+        """Get a new access token; False without a refresh token that is still good."""
+        return self._renew()
+
     def me(self) -> Json:
         """Who the token speaks for."""
         return self.call("GET", "/v1/auth/me")
@@ -89,6 +93,17 @@ class Client:
 
     def version(self) -> Json:
         return self.call("GET", "/v1/version")
+
+    def openapi(self) -> Json:
+        """The contract of the server."""
+        return self.call("GET", "/v1/openapi.json")
+
+    def metrics(self) -> str:
+        """The control plane's own metrics, as Prometheus reads them."""
+        response = self._send("GET", "/metrics")
+        if not response.is_success:
+            raise _api_error(response)
+        return response.text
 
     def call(self, method: str, path: str, *, query: Json | None = None, body: Json | None = None) -> Json:
         """One request; the object that was answered, {} for an empty answer."""
@@ -292,6 +307,9 @@ class Routes:
     def create(self, domain: str, service_id: str, port: int) -> Json:
         body = {"domain": domain, "service_id": service_id, "port": port}
         return self._client.call("POST", "/v1/proxy/routes", body=body)
+
+    def get(self, route_id: str) -> Json:
+        return self._client.call("GET", _path("/v1/proxy/routes", route_id))
 
     def delete(self, route_id: str) -> Json:
         return self._client.call("DELETE", _path("/v1/proxy/routes", route_id))

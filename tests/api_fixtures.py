@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jwt
@@ -16,6 +17,7 @@ from control_plane.domain import values
 from control_plane.fakes import store as fake_store
 from control_plane.services import context as service_context
 from control_plane.web import app, core, server
+from tests import contract_checker
 
 
 class Loop:
@@ -55,6 +57,10 @@ def loop_thread() -> Iterator[Loop]:
         running.close()
 
 
+# By port: what holds the answers of the apps that are served now against their contract.
+CHECKERS: dict[int, contract_checker.Checker] = {}
+
+
 @contextlib.contextmanager
 def serving(loop: Loop, app: Any) -> Iterator[int]:
     """Serves `app` on a free loopback port; gives the port. Ends the server at the end of the block."""
@@ -65,9 +71,13 @@ def serving(loop: Loop, app: Any) -> Iterator[int]:
         return stop, task, await port
 
     stop, task, port = loop.run(start())
+    checker = contract_checker.of_app(app)
+    if checker is not None:
+        CHECKERS[port] = checker
     try:
         yield port
     finally:
+        CHECKERS.pop(port, None)
         loop.loop.call_soon_threadsafe(stop.set)
         loop.run(_joined(task))
 
@@ -93,8 +103,40 @@ class Answer:
         return self.body.decode()
 
 
+class Response(http.client.HTTPResponse):
+    """An answer whose lines are judged as they are read, when it is a stream of JSON."""
+
+    judge: Callable[[bytes], None] | None = None
+
+    def readline(self, limit: int = -1) -> bytes:
+        line = super().readline(limit)
+        if self.judge is not None and line.strip():
+            self.judge(line)
+        return line
+
+
+class Connection(http.client.HTTPConnection):
+    """One request, whose answer is held against the contract: its head, and its lines when it is a stream."""
+
+    response_class = Response
+
+    def request(self, method: str, url: str, *args: Any, **more: Any) -> None:
+        self._asked = (method, url)
+        super().request(method, url, *args, **more)
+
+    def getresponse(self) -> Response:
+        response = super().getresponse()
+        checker = CHECKERS.get(self.port)
+        if checker is not None:
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            checker.check(*self._asked, response.status, headers, None)
+            if headers.get("content-type") == "application/x-ndjson":
+                response.judge = functools.partial(checker.check_line, self._asked[1])
+        return response
+
+
 class Client:
-    """One request per connection, over real sockets."""
+    """One request per connection, over real sockets. Every answer is held against the contract of the app."""
 
     def __init__(self, port: int, token: str = "") -> None:
         self.port = port
@@ -103,11 +145,14 @@ class Client:
     def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         with contextlib.closing(self.open(method, path, body, headers)) as connection:
             response = connection.getresponse()
-            return Answer(response, response.read())
+            answer = Answer(response, response.read())
+        if self.port in CHECKERS:
+            CHECKERS[self.port].check(method, path, answer.status, answer.headers, answer.body)
+        return answer
 
     def open(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None):
         """The connection with the request sent, for reading a stream; the caller closes it."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = Connection("127.0.0.1", self.port, timeout=20)
         sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         if body is not None and not isinstance(body, bytes):
             body, sent["Content-Type"] = json.dumps(body).encode(), "application/json"

@@ -1,0 +1,252 @@
+"""Examples of every body that goes in or out, by the name of its schema, and of every id in a path.
+
+The contract shows them, the reference is made with them, and a test holds them against their schemas. The example of a
+list is made of the example of its objects.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+Json = dict[str, Any]
+
+JSON = "application/json"
+COMPONENT = "#/components/schemas/"
+TIME = "2026-11-24T09:30:00.000Z"
+LATER = "2026-11-24T09:30:12.500Z"
+DEPLOYMENT = "dep_01JD4Y2M6T3Q8W5R7X9ZABCDEF"
+SERVICE = "svc_01JD4Y2M6T3Q8W5R7X9ZABCDEF"
+INSTANCE = "ins_01JD4Y2M6T3Q8W5R7X9ZABCDEF"
+ROUTE = "rte_01JD4Y2M6T3Q8W5R7X9ZABCDEF"
+
+# What stands in a path behind the segment of that name.
+PATH: dict[str, Any] = {
+    "deployments": "my-app",
+    "releases": 2,
+    "diff": 3,
+    "services": "my-app",
+    "env": "NODE_ENV",
+    "instances": "host-1",
+    "routes": ROUTE,
+    "projects": "my-project",
+    "members": "usr_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+    "users": "usr_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+    "tokens": "tok_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+    "webhooks": "whk_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+    "deliveries": "dlv_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+}
+
+FLAT = {
+    "name": "my-app",
+    "source": "remote",
+    "runtime": "nodejs",
+    "version": "20",
+    "remote": "https://github.com/user/repo",
+    "branch": "main",
+    "build_cmd": "npm install",
+    "run_cmd": "npm start",
+    "port": 3000,
+}
+BLUEPRINT = {
+    "name": "my-app",
+    "runtime": {"type": "nodejs", "version": "20"},
+    "remote": {"url": "https://github.com/user/repo", "branch": "main"},
+    "run_cmd": "npm start",
+    "port": 3000,
+    "env_vars": {"NODE_ENV": "production"},
+    "health_check": {"path": "/health", "interval": "5s"},
+}
+CREDENTIALS = {"email": "ada@example.com", "password": "correct horse battery"}
+
+# Requests: schema → name → body.
+REQUESTS: dict[str, dict[str, Json]] = {
+    "LoginInput": {"login": CREDENTIALS},
+    "RefreshInput": {"refresh": {"refresh_token": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"}},
+    "DeploymentCreate": {"flat": FLAT, "blueprint": BLUEPRINT},
+    "DeploymentUpdate": {"merge": {"version": "22", "env": {"NODE_ENV": "production", "OLD": None}}},
+    "RouteInput": {"route": {"domain": "example.com", "service_id": SERVICE, "port": 3000}},
+}
+
+CHECK = {"kind": "tcp", "path": "/", "interval": 2.0, "timeout": 3.0, "retries": 3, "start_period": 30.0}
+LINE = {"seq": 41, "ts": TIME, "stream": "stdout", "process": "web.1", "release": 2, "line": "listening on 3000"}
+
+# Answers: schema → body.
+ANSWERS: dict[str, Any] = {
+    "Tokens": {
+        "access_token": "eyJhbGciOiJIUzI1NiJ9.e30.YWNjZXNz",
+        "refresh_token": "eyJhbGciOiJIUzI1NiJ9.e30.cmVmcmVzaA",
+        "expires_in": 3600,
+        "token_type": "Bearer",
+    },
+    "Me": {
+        "id": "usr_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+        "email": "ada@example.com",
+        "permissions": ["deployment:read", "deployment:write", "log:read"],
+    },
+    "DeploymentShape": {
+        "id": DEPLOYMENT,
+        "name": "my-app",
+        "project": "default",
+        "status": "running",
+        "status_reason": "",
+        "service_id": SERVICE,
+        "release": 2,
+        "live_release": 2,
+        "commit": "9fceb02d0ae598e95dc970b74767f19372d61af8",
+        "urls": ["https://example.com/"],
+        "source": "remote",
+        "remote": "https://github.com/user/repo",
+        "branch": "main",
+        "runtime": "nodejs",
+        "version": "20",
+        "build_cmd": "npm install",
+        "run_cmd": "npm start",
+        "working_dir": "",
+        "static_dir": "",
+        "port": 3000,
+        "env": {"NODE_ENV": "production"},
+        "health_check": CHECK,
+        "description": "",
+        "created_at": TIME,
+        "updated_at": LATER,
+    },
+    "ReleaseShape": {
+        "id": "rel_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+        "deployment_id": DEPLOYMENT,
+        "number": 2,
+        "state": "live",
+        "reason": "",
+        "message": "",
+        "commit": "9fceb02d0ae598e95dc970b74767f19372d61af8",
+        "runtime": "nodejs",
+        "version": "20",
+        "created_at": TIME,
+        "changed_at": LATER,
+    },
+    "ServiceShape": {
+        "id": SERVICE,
+        "name": "my-app",
+        "deployment_id": DEPLOYMENT,
+        "instance_id": INSTANCE,
+        "desired": "running",
+        "status": "running",
+        "health": "healthy",
+        "live_release": 2,
+        "generation": 3,
+        "observed_generation": 3,
+        "message": "",
+        "processes": [
+            {
+                "name": "web.1",
+                "release": 2,
+                "state": "running",
+                "pid": 4711,
+                "port": 20001,
+                "started_at": LATER,
+                "restarts": 0,
+                "last_exit": "",
+            }
+        ],
+        "created_at": TIME,
+        "updated_at": LATER,
+    },
+    "RouteShape": {
+        "id": ROUTE,
+        "domain": "example.com",
+        "path": "/",
+        "service_id": SERVICE,
+        "port": 3000,
+        "status": "active",
+        "message": "",
+        "created_at": TIME,
+    },
+    "InstanceShape": {
+        "id": INSTANCE,
+        "name": "host-1",
+        "status": "online",
+        "last_seen": LATER,
+        "agent_version": "0.1.0",
+        "facts": {"os": "Debian GNU/Linux 12", "cpus": 2},
+        "created_at": TIME,
+    },
+    "Metrics": {
+        "instance_id": INSTANCE,
+        "latest": {"time": LATER, "families": {"load1": 0.42}},
+        "series": [],
+    },
+    "LogPage": {"data": [LINE, {"gap": {"from": 42, "to": 57}}], "next_cursor": None},
+    "Version": {"name": "dployr", "version": "0.1.0"},
+    "Health": {"status": "ok"},
+    "Ready": {"status": "ready", "database": True, "operator": True, "hub": True, "instances_online": 1},
+    "Plan": {
+        "dry_run": True,
+        "changes": [
+            {
+                "action": "create",
+                "object": "release",
+                "id": None,
+                "summary": "release 3 of my-app is built and replaces release 2",
+                "before": {"version": "20"},
+                "after": {"version": "22"},
+            }
+        ],
+    },
+}
+
+
+def of_answer(name: str, schemas: Json) -> Any:
+    """The example of the schema `name`; None when there is none."""
+    if name in ANSWERS:
+        return ANSWERS[name]
+    properties = schemas.get(name, {}).get("properties", {})
+    if "data" not in properties:
+        return None
+    item = of_answer(_name_of(properties["data"].get("items", {})), schemas)
+    whole = {"data": [item], "next_cursor": None}
+    return None if item is None else {key: whole[key] for key in properties if key in whole}
+
+
+def add(operation: Json, path: str, schemas: Json) -> None:
+    """Puts the examples of its ids, of its body and of its answers into `operation`."""
+    for parameter in operation.get("parameters", []):
+        before = path.partition(f"/{{{parameter.get('name')}}}")[0].rpartition("/")[2]
+        if parameter.get("in") == "path" and before in PATH:
+            parameter["example"] = PATH[before]
+    content = operation.get("requestBody", {}).get("content", {}).get(JSON, {})
+    if named := REQUESTS.get(_name_of(content.get("schema", {}))):
+        content["examples"] = {name: {"value": body} for name, body in named.items()}
+    for answer in operation["responses"].values():
+        content = answer.get("content", {}).get(JSON, {})
+        found = {name: of_answer(name, schemas) for name in _names_of(content.get("schema", {}))}
+        if named := {name: {"value": value} for name, value in found.items() if value is not None}:
+            content["examples"] = named
+
+
+def missing(document: Json) -> list[str]:
+    """What has no example: paths' ids, requests and answers, in words."""
+    found = []
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            found += [f"{path}: {{{name}}}" for name in _ids_without(operation)]
+            contents = {"request": operation.get("requestBody", {}), **operation["responses"]}
+            for where, holder in contents.items():
+                content = holder.get("content", {}).get(JSON)
+                if content is not None and _names_of(content["schema"]) and "examples" not in content:
+                    found.append(f"{operation['operationId']}, {where}: {content['schema']}")
+    return found
+
+
+def _ids_without(operation: Json) -> Iterator[str]:
+    for parameter in operation["parameters"]:
+        if parameter.get("in") == "path" and "example" not in parameter:
+            yield parameter["name"]
+
+
+def _names_of(schema: Json) -> list[str]:
+    """The components that a schema names: its own, or those that it chooses between."""
+    names = [_name_of(option) for option in schema.get("anyOf", [schema])]
+    return [name for name in names if name]
+
+
+def _name_of(schema: Json) -> str:
+    reference = str(schema.get("$ref", ""))
+    return reference.removeprefix(COMPONENT) if reference.startswith(COMPONENT) else ""

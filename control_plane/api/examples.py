@@ -80,7 +80,8 @@ ANSWERS: dict[str, Any] = {
     "Me": {
         "id": "usr_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
         "email": "ada@example.com",
-        "permissions": ["deployment:read", "deployment:write", "log:read"],
+        "operator": False,
+        "permissions": {"prj_01JD4Y2M6T3Q8W5R7X9ZABCDEF": ["deployment:read", "log:read"], "": ["instance:read"]},
     },
     "DeploymentShape": {
         "id": DEPLOYMENT,

@@ -5,7 +5,7 @@ for a bad field `field` and `issue`, and what else helps.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 
@@ -42,6 +42,15 @@ class InvalidError(DployrError):
     @classmethod
     def field(cls, message: str, field: str, issue: str, **more: Any) -> "InvalidError":
         return cls(message, {"field": field, "issue": issue, **more})
+
+    @classmethod
+    def several(cls, message: str, problems: Sequence[Mapping[str, Any]]) -> "InvalidError":
+        """One error for all `problems` (each with field and issue): the first in front, several also in `errors`."""
+        listed = "; ".join(f"{problem['field']}: {problem['issue']}" for problem in problems)
+        details = (
+            dict(problems[0]) if len(problems) == 1 else {**problems[0], "errors": [dict(one) for one in problems]}
+        )
+        return cls(f"{message}: {listed}", details)
 
 
 class UnauthenticatedError(DployrError):

@@ -8,14 +8,20 @@ import contextlib
 import os
 import pathlib
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 import structlog
 
 from control_plane import clock as clocks
 from control_plane import errors, ports
+from control_plane.api import system
 from control_plane.certificates.authority import Authority
 from control_plane.config import Settings
+from control_plane.delivery.client import Client
+from control_plane.delivery.guard import Guard
+from control_plane.delivery.resolver import SystemResolver
+from control_plane.delivery.sender import Sender
 from control_plane.domain import instance
 from control_plane.hub import parts
 from control_plane.hub.relay import Relay
@@ -24,6 +30,7 @@ from control_plane.hub.settings import HubSettings
 from control_plane.notifier import LocalNotifier
 from control_plane.services.accounts import Accounts
 from control_plane.services.context import Context, ensure_defaults
+from control_plane.services.deliveries import Deliveries
 from control_plane.services.desired import DesiredState
 from control_plane.services.instances import Instances
 from control_plane.services.status import Status
@@ -42,13 +49,13 @@ async def run(settings: Settings) -> None:
     stop = _stop_event()
     clock, ids = clocks.SystemClock(), clocks.SystemIds()
     async with _store(settings, clock) as store:
-        context = Context(store, LocalNotifier(), clock, ids, settings.proxy_url, settings.allow_file_remotes)
+        context = _context(settings, store, clock, ids)
         await ensure_defaults(context)
         accounts = Accounts(context)
         await _first_operator(settings, accounts)
         authority = Authority.load_or_create(settings.data_dir / "ca", clock)
         relay = Relay(ids)
-        async with _hub(settings, context, authority, relay):
+        async with _hub(settings, context, authority, relay), _beside(_sender(context).run()):
             await _join_token(settings, context, authority)
             app = create_app(_use_cases(context, relay), Core(asyncio.get_running_loop()).call, _http(settings))
             await server.serve(
@@ -59,6 +66,33 @@ async def run(settings: Settings) -> None:
                 lambda port: log.info("api.listening", host=settings.api_host, port=port),
             )
     log.info("control_plane.stopped")
+
+
+def _context(settings: Settings, store: ports.Store, clock: clocks.Clock, ids: clocks.Ids) -> Context:
+    return Context(
+        store=store,
+        notifier=LocalNotifier(),
+        clock=clock,
+        ids=ids,
+        proxy_url=settings.proxy_url,
+        allow_file_remotes=settings.allow_file_remotes,
+        webhook_allow=settings.webhook_allow,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _beside(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Jobs that run as long as the block. One that fails ends the block, and with it the daemon."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(job) for job in jobs]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+def _sender(context: Context) -> Sender:
+    client = Client(Guard(SystemResolver(), context.webhook_allow), context.clock)
+    return Sender(Deliveries(context), client, context.clock, clocks.system_chance(), system.product_version())
 
 
 def _stop_event() -> asyncio.Event:

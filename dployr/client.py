@@ -14,7 +14,7 @@ import json
 import re
 import socket
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from dployr.errors import ApiError, Unreachable
@@ -59,6 +59,7 @@ class Client:
         self.services = Services(self)
         self.instances = Instances(self)
         self.routes = Routes(self)
+        self.webhooks = Webhooks(self)
 
     def __enter__(self) -> Self:
         return self
@@ -313,6 +314,39 @@ class Routes:
 
     def delete(self, route_id: str) -> Json:
         return self._client.call("DELETE", _path("/v1/proxy/routes", route_id))
+
+
+class Webhooks:
+    """Addresses that events are sent to."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self, project: str | None = None) -> Iterator[Json]:
+        return self._client.items("/v1/webhooks", {"project": project})
+
+    def create(self, url: str, events: Sequence[str], **fields: Any) -> Json:
+        """Without `secret` one is made; it is in this answer alone."""
+        return self._client.call("POST", "/v1/webhooks", body={"url": url, "events": [*events], **fields})
+
+    def get(self, webhook_id: str) -> Json:
+        return self._client.call("GET", _path("/v1/webhooks", webhook_id))
+
+    def update(self, webhook_id: str, **changes: Any) -> Json:
+        return self._client.call("PATCH", _path("/v1/webhooks", webhook_id), body=changes)
+
+    def delete(self, webhook_id: str) -> Json:
+        return self._client.call("DELETE", _path("/v1/webhooks", webhook_id))
+
+    def test(self, webhook_id: str) -> Json:
+        return self._client.call("POST", _path("/v1/webhooks", webhook_id, "test"))
+
+    def deliveries(self, webhook_id: str) -> Iterator[Json]:
+        """What was sent and what waits, newest first."""
+        return self._client.items(_path("/v1/webhooks", webhook_id, "deliveries"))
+
+    def redeliver(self, webhook_id: str, delivery_id: str) -> Json:
+        return self._client.call("POST", _path("/v1/webhooks", webhook_id, "deliveries", delivery_id, "redeliver"))
 
 
 @contextlib.contextmanager

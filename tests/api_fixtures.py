@@ -227,13 +227,13 @@ def a_line(seq: int, text: str | bytes = "hello", **more: Any) -> values.LogLine
 class ControlPlane:
     """The whole HTTP side over the in-memory store, with one instance online and one operator."""
 
-    def __init__(self, loop: Loop, settings: app.HttpSettings) -> None:
+    def __init__(self, loop: Loop, settings: app.HttpSettings, **context: Any) -> None:
         self.loop = loop
         self.store = fake_store.MemoryStore()
         self.relay = ScriptedRelay()
         self.readiness = app.Readiness(database=True, operator=True, hub=True, instances_online=1)
         system, ids = clock.SystemClock(), clock.SystemIds()
-        self.context = service_context.Context(self.store, notifier.LocalNotifier(), system, ids)
+        self.context = service_context.Context(self.store, notifier.LocalNotifier(), system, ids, **context)
         self.services = app.AppServices.over(self.context, self.relay, self._ready)
         self.instance = loop.run(self._seed())
         self.app = app.create_app(self.services, loop.core.call, settings)
@@ -274,9 +274,9 @@ class ControlPlane:
 
 
 @contextlib.contextmanager
-def control_plane(**settings: Any) -> Iterator[tuple[ControlPlane, Client]]:
+def control_plane(context: dict[str, Any] | None = None, **settings: Any) -> Iterator[tuple[ControlPlane, Client]]:
     """A running control plane's HTTP side, and a client that is signed in as the operator."""
     with loop_thread() as loop:
-        plane = ControlPlane(loop, app.HttpSettings(**settings))
+        plane = ControlPlane(loop, app.HttpSettings(**settings), **(context or {}))
         with serving(loop, plane.app) as port:
             yield plane, Client(port, plane.token())

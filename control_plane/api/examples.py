@@ -63,14 +63,49 @@ REQUESTS: dict[str, dict[str, Json]] = {
     "RefreshInput": {"refresh": {"refresh_token": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"}},
     "DeploymentCreate": {"flat": FLAT, "blueprint": BLUEPRINT},
     "DeploymentUpdate": {"merge": {"version": "22", "env": {"NODE_ENV": "production", "OLD": None}}},
+    "WebhookInput": {
+        "webhook": {
+            "url": "https://example.com/webhook",
+            "events": ["deployment.created", "deployment.failed"],
+            "secret": "webhook-secret",
+        }
+    },
+    "WebhookPatch": {"enable": {"enabled": True}},
     "RouteInput": {"route": {"domain": "example.com", "service_id": SERVICE, "port": 3000}},
 }
 
 CHECK = {"kind": "tcp", "path": "/", "interval": 2.0, "timeout": 3.0, "retries": 3, "start_period": 30.0}
 LINE = {"seq": 41, "ts": TIME, "stream": "stdout", "process": "web.1", "release": 2, "line": "listening on 3000"}
 
+WEBHOOK = "whk_01JD4Y2M6T3Q8W5R7X9ZABCDEF"
+
 # Answers: schema → body.
 ANSWERS: dict[str, Any] = {
+    "WebhookShape": {
+        "id": WEBHOOK,
+        "project_id": "prj_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+        "url": "https://example.com/webhook",
+        "events": ["deployment.created", "deployment.failed"],
+        "secret": None,
+        "description": "",
+        "enabled": True,
+        "disabled_reason": "",
+        "generation": 1,
+        "created_at": TIME,
+        "updated_at": TIME,
+    },
+    "DeliveryShape": {
+        "id": "dlv_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+        "webhook_id": WEBHOOK,
+        "event_id": "evt_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+        "event": "deployment.created",
+        "subject": DEPLOYMENT,
+        "status": "delivered",
+        "attempts": [{"number": 1, "at": TIME, "status": 200, "error": "", "response": "thanks", "duration_ms": 84}],
+        "next_attempt_at": None,
+        "created_at": TIME,
+        "changed_at": LATER,
+    },
     "Tokens": {
         "access_token": "eyJhbGciOiJIUzI1NiJ9.e30.YWNjZXNz",
         "refresh_token": "eyJhbGciOiJIUzI1NiJ9.e30.cmVmcmVzaA",

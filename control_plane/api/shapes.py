@@ -156,7 +156,7 @@ class ProcessShape(Shape):
             state=process.state,
             pid=process.pid,
             port=process.port,
-            started_at=_time(process.started_at),
+            started_at=moment(process.started_at),
             restarts=process.restarts,
             last_exit=process.last_exit,
         )
@@ -274,7 +274,7 @@ class Metrics(Shape):
 
     @classmethod
     def of(cls, sample: values.Sample) -> "Metrics":
-        latest = SampleShape(time=_time(sample.time), families=sample.families)
+        latest = SampleShape(time=moment(sample.time), families=sample.families)
         return cls(instance_id=sample.instance_id, latest=latest)
 
 
@@ -290,7 +290,7 @@ class LogLineShape(Shape):
     def of(cls, line: values.LogLine) -> "LogLineShape":
         return cls(
             seq=line.seq,
-            ts=_time(line.time),
+            ts=moment(line.time),
             stream=line.stream,
             process=line.process,
             release=line.release,
@@ -367,7 +367,7 @@ def _config(config: values.Config) -> dict[str, Any]:
     }
 
 
-def _time(seconds: float) -> str | None:
+def moment(seconds: float) -> str | None:
     """Seconds since 1970 as RFC 3339; None for 0, which is "not known", and for what no calendar holds."""
     if not seconds:
         return None

@@ -90,6 +90,18 @@ def judge(status: int, number: int, began_at: float, ended_at: float, chance: fl
     return Verdict(Outcome.FAILED) if next_at is None else Verdict(Outcome.RETRY, next_at)
 
 
+def after(delivery: Delivery, attempt: Attempt, verdict: Verdict) -> Delivery:
+    """`delivery` as it stands once `attempt` was made."""
+    moved = dataclasses.replace(delivery, attempts=attempt.number, changed_at=attempt.at)
+    match verdict.outcome:
+        case Outcome.DELIVERED:
+            return dataclasses.replace(moved, state=DELIVERED)
+        case Outcome.RETRY:
+            return dataclasses.replace(moved, next_at=verdict.next_at)
+        case Outcome.FAILED | Outcome.DISABLED:
+            return dataclasses.replace(moved, state=FAILED)
+
+
 def failure(status: int) -> str:
     """Words for an answer that is no success; empty for one that is."""
     if 200 <= status < 300:

@@ -45,7 +45,7 @@ class MemoryDeliveries:
         if stored is None or stored.state != webhook.WAITING or stored.attempts >= attempt.number:
             return
         self.attempts.append(attempt)
-        self.deliveries[stored.id] = _after(stored, attempt, verdict)
+        self.deliveries[stored.id] = webhook.after(stored, attempt, verdict)
         if verdict.outcome is webhook.Outcome.DISABLED:
             self._disable(delivery.webhook_id, attempt)
 
@@ -84,14 +84,3 @@ class MemoryDeliveries:
         if self._busy:
             self._busy -= 1
             raise errors.UnavailableError("cannot use the queue: the database is busy; try again")
-
-
-def _after(delivery: webhook.Delivery, attempt: webhook.Attempt, verdict: webhook.Verdict) -> webhook.Delivery:
-    moved = dataclasses.replace(delivery, attempts=attempt.number, changed_at=attempt.at)
-    match verdict.outcome:
-        case webhook.Outcome.DELIVERED:
-            return dataclasses.replace(moved, state=webhook.DELIVERED)
-        case webhook.Outcome.RETRY:
-            return dataclasses.replace(moved, next_at=verdict.next_at)
-        case webhook.Outcome.FAILED | webhook.Outcome.DISABLED:
-            return dataclasses.replace(moved, state=webhook.FAILED)

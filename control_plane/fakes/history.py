@@ -90,7 +90,7 @@ class HistoryRows(tables.Rows):
 
     async def list_deliveries(self, webhook_id: str, after: str | None, limit: int) -> Sequence[webhook.Delivery]:
         rows = (row for row in self._tables.deliveries.values() if row.webhook_id == webhook_id)
-        return tables.page(rows, after, limit)
+        return tables.newest(rows, after, limit)
 
     async def fail_deliveries(self, webhook_id: str, at: values.Time) -> None:
         for row in tuple(self._tables.deliveries.values()):
@@ -98,12 +98,12 @@ class HistoryRows(tables.Rows):
                 failed = dataclasses.replace(row, state=webhook.FAILED, changed_at=at)
                 self._tables.deliveries[row.id] = failed
 
-    async def due_deliveries(self, now: float, limit: int) -> Sequence[webhook.Delivery]:
-        due = [row for row in self._first_waiting() if row.next_at <= now]
-        return sorted(due, key=lambda row: row.next_at)[:limit]
+    async def due_deliveries(self, now: float, limit: int, without: Collection[str] = ()) -> Sequence[webhook.Delivery]:
+        due = [row for row in self._first_waiting() if row.next_at <= now and row.webhook_id not in without]
+        return sorted(due, key=lambda row: (row.next_at, row.sequence))[:limit]
 
-    async def next_delivery_at(self) -> float | None:
-        return min((row.next_at for row in self._first_waiting()), default=None)
+    async def next_delivery_at(self, after: float) -> float | None:
+        return min((row.next_at for row in self._first_waiting() if row.next_at > after), default=None)
 
     async def insert_attempt(self, attempt: webhook.Attempt) -> None:
         self._tables.attempts[attempt.delivery_id, attempt.number] = attempt
@@ -118,7 +118,8 @@ class HistoryRows(tables.Rows):
     def _first_waiting(self) -> list[webhook.Delivery]:
         first: dict[tuple[str, str], webhook.Delivery] = {}
         for row in sorted(self._tables.deliveries.values(), key=lambda row: (row.sequence, row.id)):
-            if row.state == webhook.WAITING:
+            hook = self._tables.webhooks.get(row.webhook_id)
+            if row.state == webhook.WAITING and hook is not None and not hook.disabled_reason:
                 first.setdefault((row.webhook_id, row.subject), row)
         return list(first.values())
 

@@ -78,6 +78,12 @@ def page(rows: Iterable[R], after: str | None, limit: int) -> list[R]:
     return [row for row in ordered(rows) if start is None or (row.created_at, row.id) > start][:limit]
 
 
+def newest(rows: Iterable[R], after: str | None, limit: int) -> list[R]:
+    """A page in the reverse order."""
+    start = paging.split(after) if after is not None else None
+    return [row for row in reversed(ordered(rows)) if start is None or (row.created_at, row.id) < start][:limit]
+
+
 def named(rows: Mapping[str, N], id_or_name: str) -> list[N]:
     """The row of that id first, then those of that name, oldest first."""
     same_id = [rows[id_or_name]] if id_or_name in rows else []

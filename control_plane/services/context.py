@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from control_plane import errors, ports
 from control_plane.clock import Clock, Ids
-from control_plane.domain import permissions, values
+from control_plane.domain import outgoing, permissions, values
 from control_plane.services import unit
 
 
@@ -26,7 +26,7 @@ class Context:
     proxy_url: str = "http://127.0.0.1:8081"
     allow_file_remotes: bool = False
     base_url: str = "http://127.0.0.1:8080"
-    webhook_allow: tuple[str, ...] = ()
+    webhook_allow: outgoing.Allow = ()
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[ports.Transaction]:

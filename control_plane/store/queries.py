@@ -55,14 +55,17 @@ class Queries:
         return (await self._connection.execute(sa.delete(table).where(*conditions))).rowcount
 
 
-def page(query: sa.Select[Any], table: sa.Table, after: str | None, limit: int) -> sa.Select[Any]:
-    """`query` in the order of creation, behind the position `after`."""
+def page(
+    query: sa.Select[Any], table: sa.Table, after: str | None, limit: int, *, newest_first: bool = False
+) -> sa.Select[Any]:
+    """`query` in the order of creation, or the reverse, behind the position `after`."""
     if after is not None:
         created_at, object_id = paging.split(after)
         here = sa.tuple_(table.c.created_at, table.c.id)
         there = sa.tuple_(sa.bindparam(None, created_at, table.c.created_at.type), sa.literal(object_id))
-        query = query.where(here > there)
-    return query.order_by(table.c.created_at, table.c.id).limit(limit)
+        query = query.where(here < there if newest_first else here > there)
+    order = (table.c.created_at, table.c.id)
+    return query.order_by(*(column.desc() if newest_first else column for column in order)).limit(limit)
 
 
 def where_given(query: sa.Select[Any], **wanted: tuple[sa.ColumnElement[Any], str | None]) -> sa.Select[Any]:

@@ -55,7 +55,7 @@ class WebhookQueries(Queries):
     async def list_deliveries(self, webhook_id: str, after: str | None, limit: int) -> Sequence[webhook.Delivery]:
         table = tables.deliveries
         query = sa.select(table).where(table.c.webhook_id == webhook_id)
-        return [delivery_of(row) for row in await self._all(page(query, table, after, limit))]
+        return [delivery_of(row) for row in await self._all(page(query, table, after, limit, newest_first=True))]
 
     async def fail_deliveries(self, webhook_id: str, at: values.Time) -> None:
         table = tables.deliveries
@@ -63,17 +63,20 @@ class WebhookQueries(Queries):
         changed = sa.update(table).where(*waiting).values(state=webhook.FAILED, changed_at=at)
         await self._connection.execute(changed)
 
-    async def due_deliveries(self, now: float, limit: int) -> Sequence[webhook.Delivery]:
+    async def due_deliveries(self, now: float, limit: int, without: Collection[str] = ()) -> Sequence[webhook.Delivery]:
         """The first that waits of each (webhook, subject): a later event of an object never overtakes an earlier one."""
         table = tables.deliveries
         first = _first_waiting()
         query = sa.select(table).join(first, table.c.id == first.c.id).where(table.c.next_at <= now)
-        return [delivery_of(row) for row in await self._all(query.order_by(table.c.next_at).limit(limit))]
+        query = query.where(table.c.webhook_id.not_in(sorted(without))) if without else query
+        rows = await self._all(query.order_by(table.c.next_at, table.c.sequence).limit(limit))
+        return [delivery_of(row) for row in rows]
 
-    async def next_delivery_at(self) -> float | None:
+    async def next_delivery_at(self, after: float) -> float | None:
         table = tables.deliveries
         first = _first_waiting()
-        row = await self._first(sa.select(sa.func.min(table.c.next_at)).join(first, table.c.id == first.c.id))
+        earliest = sa.select(sa.func.min(table.c.next_at)).join(first, table.c.id == first.c.id)
+        row = await self._first(earliest.where(table.c.next_at > after))
         return row[0] if row else None
 
     async def insert_attempt(self, attempt: webhook.Attempt) -> None:
@@ -101,7 +104,9 @@ def _first_waiting() -> sa.Subquery:
     place = sa.func.row_number().over(
         partition_by=(table.c.webhook_id, table.c.subject), order_by=(table.c.sequence, table.c.id)
     )
-    waiting = sa.select(table.c.id, place.label("place")).where(table.c.state == webhook.WAITING).subquery()
+    enabled = sa.select(tables.webhooks.c.id).where(tables.webhooks.c.disabled_reason == "")
+    waits = (table.c.state == webhook.WAITING, table.c.webhook_id.in_(enabled))
+    waiting = sa.select(table.c.id, place.label("place")).where(*waits).subquery()
     return sa.select(waiting.c.id).where(waiting.c.place == 1).subquery()
 
 

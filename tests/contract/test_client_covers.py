@@ -17,7 +17,17 @@ from tests import api_fixtures, contract_checker
 
 OF_THE_CLIENT = frozenset({"auth", "system"})
 RENAMED = {"deployments_release_logs": "release_log"}
-VALUES = {"str": "x", "int": 1, "float": 1.0, "bool": True, "bytes": b"x", "Json": {}, "dict": {}, "list": []}
+VALUES = {
+    "str": "x",
+    "int": 1,
+    "float": 1.0,
+    "bool": True,
+    "bytes": b"x",
+    "Json": {},
+    "dict": {},
+    "list": [],
+    "Sequence": ["x"],
+}
 ANSWER = {"data": [], "next_cursor": None, "access_token": "a", "refresh_token": "r"}
 
 

@@ -7,10 +7,16 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from control_plane import ports, store
 from control_plane.delivery.parts import Deliveries
-from control_plane.domain import webhook
+from control_plane.domain import values, webhook
 from control_plane.fakes.deliveries import MemoryDeliveries
-from tests.delivery_fixtures import START, a_delivery, a_target
+from control_plane.fakes.store import MemoryStore
+from control_plane.notifier import LocalNotifier
+from control_plane.services import deliveries as stored_deliveries
+from control_plane.services.context import Context
+from tests.builders import CountingIds
+from tests.delivery_fixtures import START, ManualClock, a_delivery, a_target
 
 NOW = START.timestamp()
 RETRY = webhook.Verdict(webhook.Outcome.RETRY, NOW + 5)
@@ -60,7 +66,60 @@ async def in_memory(tmp_path):
     yield World(memory, add_target, queue, remove, get, target, attempts)
 
 
-@pytest.fixture(params=[in_memory], ids=["memory"])
+@contextlib.asynccontextmanager
+async def over(store):
+    """The queue of the control plane over a store."""
+    context = Context(store, LocalNotifier(), ManualClock(), CountingIds())
+
+    async def add_target(target):
+        reason = "disabled" if target.disabled else ""
+        hook = values.Webhook(target.webhook_id, "prj_1", target.url, ("*",), target.secret, "", reason, START, START)
+        async with store.write() as tx:
+            known = await tx.get_webhook(hook.id)
+            await (tx.update_webhook(hook) if known else tx.insert_webhook(hook))
+
+    async def queue(*deliveries):
+        async with store.write() as tx:
+            for delivery in deliveries:
+                await tx.insert_delivery(delivery)
+        context.notifier.instance_changed(ports.EVENTS)
+
+    async def remove(delivery_id):
+        async with store.write() as tx:
+            await tx.delete_webhook((await tx.get_delivery(delivery_id)).webhook_id)
+
+    async def get(delivery_id):
+        async with store.read() as tx:
+            return await tx.get_delivery(delivery_id)
+
+    async def target(webhook_id):
+        async with store.read() as tx:
+            hook = await tx.get_webhook(webhook_id)
+        return webhook.Target(hook.id, hook.url, hook.secret, disabled=bool(hook.disabled_reason))
+
+    async def attempts(delivery_id):
+        async with store.read() as tx:
+            return list((await tx.attempts_of([delivery_id])).get(delivery_id, ()))
+
+    try:
+        yield World(stored_deliveries.Deliveries(context), add_target, queue, remove, get, target, attempts)
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def over_memory(tmp_path):
+    async with over(MemoryStore()) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def over_sqlite(tmp_path):
+    async with over(await store.open(tmp_path / "data" / "control-plane.db", ManualClock())) as made:
+        yield made
+
+
+@pytest.fixture(params=[in_memory, over_memory, over_sqlite], ids=["memory", "store", "sqlite"])
 async def world(request, tmp_path):
     async with request.param(tmp_path) as made:
         await made.add_target(a_target("https://example.com/1"))

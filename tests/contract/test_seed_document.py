@@ -64,7 +64,6 @@ DEPLOYMENT = ONE | {"name", "status", "runtime", "version", "remote", "branch", 
 SERVICE = ONE | {"name", "status", "health", "deployment_id", "processes"}
 LATER_PROJECTS = pytest.mark.xfail(strict=True, reason="comes with projects")
 LATER_ENV = pytest.mark.xfail(strict=True, reason="comes with environment variables")
-LATER_WEBHOOKS = pytest.mark.xfail(strict=True, reason="comes with webhooks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,9 +134,8 @@ STEPS = [
     pytest.param(
         Step("Create Webhook", "POST /v1/webhooks", CREATED, ONE | {"url", "events"}, WEBHOOK,
              {"url": "https://example.com/webhook", "events": ["deployment.created", "deployment.failed"]}),
-        marks=LATER_WEBHOOKS,
     ),
-    pytest.param(Step("List Webhooks", "GET /v1/webhooks", OK, LIST), marks=LATER_WEBHOOKS),
+    pytest.param(Step("List Webhooks", "GET /v1/webhooks", OK, LIST)),
 ]  # fmt: skip
 
 

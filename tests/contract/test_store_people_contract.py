@@ -216,16 +216,18 @@ async def test_webhooks_of_a_project_and_of_the_installation_get_its_events(open
 async def test_of_each_object_the_first_delivery_that_waits_is_due(opened):
     async with opened.write() as tx:
         await tx.insert_webhook(a_webhook())
-        assert await tx.next_delivery_at() is None
+        assert await tx.next_delivery_at(0.0) is None
         await tx.insert_delivery(a_delivery(2))
         await tx.insert_delivery(a_delivery(1, next_at=5.0))
         await tx.insert_delivery(a_delivery(3, subject="dep_2"))
-        assert await tx.next_delivery_at() == 3.0
+        assert await tx.next_delivery_at(0.0) == 3.0
+        assert await tx.next_delivery_at(3.0) == 5.0
         assert [one.sequence for one in await tx.due_deliveries(4.0, 9)] == [3]
         assert [one.sequence for one in await tx.due_deliveries(5.0, 9)] == [3, 1]
         await tx.update_delivery(a_delivery(1, state=webhook.DELIVERED))
         assert [one.sequence for one in await tx.due_deliveries(5.0, 9)] == [2, 3]
-        assert [one.sequence for one in await tx.list_deliveries(a_webhook().id, None, 9)] == [1, 2, 3]
+        assert [one.sequence for one in await tx.list_deliveries(a_webhook().id, None, 9)] == [3, 2, 1]
+        assert await tx.due_deliveries(9.0, 9, without=[a_webhook().id]) == []
         await tx.fail_deliveries(a_webhook().id, after(9))
         assert await tx.due_deliveries(9.0, 9) == []
         assert (await tx.get_delivery(a_delivery(1).id)).state == webhook.DELIVERED

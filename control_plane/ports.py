@@ -135,6 +135,10 @@ class RouteRows(Protocol):
         """All routes of each service; a service without any is left out."""
         ...
 
+    async def routes_below(self, domain: str) -> Sequence[values.Route]:
+        """Those whose domain ends with `.domain`, wildcards included, and those of `*.` what is above `domain`."""
+        ...
+
     async def insert_route(self, route: values.Route) -> bool:
         """False when (domain, path) is taken anywhere in the installation."""
         ...

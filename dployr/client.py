@@ -302,12 +302,16 @@ class Routes:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def list(self) -> Iterator[Json]:
-        return self._client.items("/v1/proxy/routes")
+    def list(self, project: str | None = None, service: str | None = None, domain: str | None = None) -> Iterator[Json]:
+        return self._client.items("/v1/proxy/routes", {"project": project, "service": service, "domain": domain})
 
-    def create(self, domain: str, service_id: str, port: int) -> Json:
-        body = {"domain": domain, "service_id": service_id, "port": port}
+    def create(self, domain: str, service_id: str, port: int | None = None, **options: Any) -> Json:
+        """`port` is the one that the deployment declares; without it that one is meant."""
+        body = {"domain": domain, "service_id": service_id, **({} if port is None else {"port": port}), **options}
         return self._client.call("POST", "/v1/proxy/routes", body=body)
+
+    def update(self, route_id: str, **changes: Any) -> Json:
+        return self._client.call("PATCH", _path("/v1/proxy/routes", route_id), body=changes)
 
     def get(self, route_id: str) -> Json:
         return self._client.call("GET", _path("/v1/proxy/routes", route_id))

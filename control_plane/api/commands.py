@@ -5,6 +5,7 @@ ignored nowhere else: a header that would be ignored is refused, so that nobody 
 """
 
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -28,11 +29,10 @@ def run(work: Coroutine[Any, Any, T], shape: Callable[[T], unit.Answer]) -> flas
     """
     api = context.current()
     try:
-        request = _request()
-    except errors.DployrError:
-        work.close()
-        raise
-    answer, replayed = api.call(api.services.changes.run(request, work, shape))
+        answer, replayed = api.call(api.services.changes.run(_request(), work, shape))
+    finally:
+        if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:  # refused before it began
+            work.close()
     return answers.of_answer(answer, {"Idempotency-Replayed": "true"} if replayed else {})
 
 

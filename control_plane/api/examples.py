@@ -72,6 +72,7 @@ REQUESTS: dict[str, dict[str, Json]] = {
     },
     "WebhookPatch": {"enable": {"enabled": True}},
     "RouteInput": {"route": {"domain": "example.com", "service_id": SERVICE, "port": 3000}},
+    "RoutePatch": {"maintenance": {"maintenance": True}, "body": {"max_body": "100M"}},
 }
 
 CHECK = {"kind": "tcp", "path": "/", "interval": 2.0, "timeout": 3.0, "retries": 3, "start_period": 30.0}
@@ -186,6 +187,17 @@ ANSWERS: dict[str, Any] = {
         "updated_at": LATER,
     },
     "RouteShape": {
+        "tls": "off",
+        "redirect_to": "",
+        "force_https": False,
+        "basic_auth": [],
+        "headers": {"X-Frame-Options": "DENY"},
+        "max_body": 26214400,
+        "websocket": True,
+        "maintenance": False,
+        "weights": {},
+        "generation": 1,
+        "updated_at": TIME,
         "id": ROUTE,
         "domain": "example.com",
         "path": "/",
@@ -217,14 +229,14 @@ ANSWERS: dict[str, Any] = {
         "dry_run": True,
         "changes": [
             {
-                "action": "create",
-                "object": "release",
-                "id": None,
-                "summary": "release 3 of my-app is built and replaces release 2",
-                "before": {"version": "20"},
-                "after": {"version": "22"},
+                "action": "deployment.updated",
+                "target": DEPLOYMENT,
+                "summary": "change version of my-app: release 3",
+                "data": {"release": 3, "changes": [{"field": "version", "from": "20", "to": "22"}]},
             }
         ],
+        "status": 200,
+        "result": {"id": DEPLOYMENT, "name": "my-app", "status": "pending"},
     },
 }
 

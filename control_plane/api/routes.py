@@ -3,42 +3,49 @@
 import flask
 from flask_openapi.blueprint import APIBlueprint
 
-from control_plane.api import access, answers, commands, context, mutations, schemas, shapes
+from control_plane.api import access, answers, commands, context, mutations, schemas
+from control_plane.api import models_routes as models
 from control_plane.domain import values
 from control_plane.services import unit
 
 blueprint = APIBlueprint("routes", __name__, url_prefix="/v1/proxy/routes", abp_tags=[{"name": "routes"}])
 
 
-@blueprint.get("", responses={200: shapes.RouteList})
+@blueprint.get("", responses={200: models.RouteList})
 @access.permission("route:read")
-def index(query: schemas.RoutesQuery) -> flask.Response:
+def index(query: models.RoutesQuery) -> flask.Response:
     """List routes, oldest first."""
     api = context.current()
-    page = api.call(
-        api.services.routes.list(context.principal(), query.project, query.service, query.cursor, query.limit)
-    )
-    data = [shapes.RouteShape.of(route) for route in page.items]
-    return answers.of(shapes.RouteList(data=data, next_cursor=page.next_cursor))
+    page = api.call(api.services.routes.list(context.principal(), query.wanted(), query.cursor, query.limit))
+    data = [models.RouteShape.of(route) for route in page.items]
+    return answers.of(models.RouteList(data=data, next_cursor=page.next_cursor))
 
 
-@blueprint.post("", responses={201: shapes.RouteShape})
+@blueprint.post("", responses={201: models.RouteShape})
 @access.permission("route:write")
 @mutations.mutation(dry_run=True)
-def create(body: schemas.RouteInput) -> flask.Response:
+def create(body: models.RouteInput) -> flask.Response:
     """Send a domain (and path) to a service; `port` is the one that its deployment declares."""
-    api = context.current()
-    work = api.services.routes.create(context.principal(), body.domain, body.service_id, body.port, body.path)
+    work = context.current().services.routes.create(context.principal(), body.fields())
     return commands.run(work, _created)
 
 
-@blueprint.get("/<id>", responses={200: shapes.RouteShape})
+@blueprint.get("/<id>", responses={200: models.RouteShape})
 @access.permission("route:read")
 def get(path: schemas.ById) -> flask.Response:
     """Get a route: whether it is active, and what the proxy says."""
     api = context.current()
     found = api.call(api.services.routes.get(context.principal(), path.id))
-    return answers.of(shapes.RouteShape.of(found), headers=answers.etag(found.generation))
+    return answers.of(models.RouteShape.of(found), headers=answers.etag(found.generation))
+
+
+@blueprint.patch("/<id>", responses={200: models.RouteShape})
+@access.permission("route:write")
+@mutations.mutation(if_match=True, dry_run=True)
+def update(path: schemas.ById, body: models.RoutePatch) -> flask.Response:
+    """Change where a route leads, or how it is served."""
+    work = context.current().services.routes.update(context.principal(), path.id, body.changes())
+    return commands.run(work, lambda route: answers.change(models.RouteShape.of(route), 200, route.generation))
 
 
 @blueprint.delete("/<id>", responses={204: None})
@@ -51,4 +58,4 @@ def delete(path: schemas.ById) -> flask.Response:
 
 
 def _created(route: values.Route) -> unit.Answer:
-    return answers.change(shapes.RouteShape.of(route), 201, route.generation, f"/v1/proxy/routes/{route.id}")
+    return answers.change(models.RouteShape.of(route), 201, route.generation, f"/v1/proxy/routes/{route.id}")

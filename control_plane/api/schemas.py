@@ -92,11 +92,6 @@ class ServicesQuery(Page):
     name: str | None = None
 
 
-class RoutesQuery(Page):
-    project: str | None = None
-    service: str | None = pydantic.Field(None, description="Id or name of a service")
-
-
 class LogsQuery(Query):
     tail: int = pydantic.Field(100, ge=0, le=5000)
     follow: bool = False
@@ -110,13 +105,6 @@ class LoginInput(Input):
 
 class RefreshInput(Input):
     refresh_token: str = pydantic.Field(max_length=4096)
-
-
-class RouteInput(Input):
-    domain: str
-    service_id: str
-    port: int
-    path: str = "/"
 
 
 def _optional() -> Any:

@@ -204,35 +204,6 @@ class ServiceList(Shape):
     next_cursor: str | None
 
 
-class RouteShape(Shape):
-    id: str
-    domain: str
-    path: str
-    service_id: str
-    port: int
-    status: str
-    message: str
-    created_at: str
-
-    @classmethod
-    def of(cls, route: values.Route) -> "RouteShape":
-        return cls(
-            id=route.id,
-            domain=route.domain,
-            path=route.path,
-            service_id=route.service_id,
-            port=route.port,
-            status=route.status,
-            message=route.message,
-            created_at=clock.rfc3339(route.created_at),
-        )
-
-
-class RouteList(Shape):
-    data: list[RouteShape]
-    next_cursor: str | None
-
-
 class InstanceShape(Shape):
     id: str
     name: str

@@ -46,3 +46,11 @@ def _refused(domain: str, issue: str) -> errors.InvalidError:
     return errors.InvalidError.field(
         f"cannot route the domain {domain[:300]!r}: {issue}; use a name such as app.example.com", "domain", issue
     )
+
+
+def overlap(domain: str, other: str) -> bool:
+    """Whether two domains (as stored) can be asked for by one name. A wildcard stands for exactly one label."""
+    if domain == other:
+        return True
+    wide, narrow = (domain, other) if domain.startswith("*.") else (other, domain)
+    return wide.startswith("*.") and narrow.partition(".")[2] == wide[2:]

@@ -129,6 +129,11 @@ class MemoryTransaction(PeopleRows, HistoryRows):
                 found.setdefault(row.service_id, []).append(row)
         return found
 
+    async def routes_below(self, domain: str) -> Sequence[values.Route]:
+        above = "*." + domain.partition(".")[2]
+        rows = self._tables.routes.values()
+        return tables.ordered(row for row in rows if row.domain.endswith(f".{domain}") or row.domain == above)
+
     async def insert_route(self, route: values.Route) -> bool:
         if any((row.domain, row.path) == (route.domain, route.path) for row in self._tables.routes.values()):
             return False

@@ -3,10 +3,46 @@
 import dataclasses
 
 from control_plane import errors, ports
-from control_plane.domain import paging, values
+from control_plane.domain import event, paging, route_options, values
 from control_plane.domain import route as rules
+from control_plane.domain.route_options import Given
 from control_plane.services import events, lists
 from control_plane.services.context import Context, chosen, service_of, shown_projects
+from control_plane.services.htpasswd import Htpasswd
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RouteFilter:
+    """None lets everything through."""
+
+    project: str | None = None
+    service: str | None = None
+    domain: str | None = None
+
+
+EVERYTHING = RouteFilter()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RouteFields:
+    """A new route. Without `port` the declared one is meant."""
+
+    domain: str
+    service: str
+    port: int | None = None
+    path: str = "/"
+    options: Given = dataclasses.field(default_factory=Given)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RouteChanges:
+    """None is "as it is"."""
+
+    domain: str | None = None
+    service: str | None = None
+    port: int | None = None
+    path: str | None = None
+    options: Given = dataclasses.field(default_factory=Given)
 
 
 class Routes:
@@ -14,20 +50,22 @@ class Routes:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._htpasswd = Htpasswd(context.ids)
 
     async def list(
         self,
         principal: values.Principal,
-        project: str | None = None,
-        service: str | None = None,
+        wanted: RouteFilter = EVERYTHING,
         cursor: str | None = None,
         limit: int = paging.DEFAULT_LIMIT,
     ) -> values.Page:
+        domain = None if wanted.domain is None else rules.checked_domain(wanted.domain)
         async with self._context.store.read() as tx:
-            projects = await shown_projects(tx, principal, "route:read", project)
-            service_id = None if service is None else (await service_of(tx, principal, service, "route:read")).id
+            projects = await shown_projects(tx, principal, "route:read", wanted.project)
+            of = wanted.service
+            service_id = None if of is None else (await service_of(tx, principal, of, "route:read")).id
             rows, following = await lists.page(
-                lambda after, count: tx.list_routes(projects, service_id, None, after, count), cursor, limit
+                lambda after, count: tx.list_routes(projects, service_id, domain, after, count), cursor, limit
             )
         return values.Page(rows, following)
 
@@ -35,45 +73,52 @@ class Routes:
         async with self._context.store.read() as tx:
             return await route_of(tx, principal, route_id, "route:read")
 
-    async def create(
-        self, principal: values.Principal, domain: str, service: str, port: int | None = None, path: str = "/"
-    ) -> values.Route:
-        """Send `domain` and `path` to `service` (id or name). Without `port` the declared one is meant.
+    async def create(self, principal: values.Principal, fields: RouteFields) -> values.Route:
+        """Send a domain and path to a service (id or name).
 
-        ConflictError when the domain is taken anywhere in the installation.
+        ConflictError when the domain is taken anywhere in the installation, InvalidError for each bad field, also for an
+        option that the proxy of the service's instance does not know.
         """
-        domain, path = rules.checked_domain(domain), rules.checked_path(path)
+        domain, path = _checked(fields.domain, fields.path, fields.options)
+        hashes = await self._hashes(fields.options)
         async with self._context.write() as tx:
-            target = await _target(tx, principal, service)
-            declared = await _declared_port(tx, target)
-            if port not in {None, declared}:
-                raise errors.InvalidError.field(
-                    f"cannot route to port {port}: service {target.name!r} declares port {declared}",
-                    "port",
-                    "must be the declared port",
-                    supported=[declared],
-                )
-            new = self._pending(target, domain, path, declared)
+            target = await _target(tx, principal, fields.service)
+            port = await _checked_port(tx, target, fields.port)
+            weights = await _weights(tx, principal, target, fields.options)
+            options = route_options.changed(values.RouteOptions(), fields.options, hashes.__getitem__, weights)
+            await _demand_ability(tx, target, options)
+            new = self._pending(target, domain, path, port, options)
+            await _demand_free(tx, new)
             if not await tx.insert_route(new):
-                raise errors.ConflictError(
-                    f"cannot route {domain}{path}: the domain is taken in this installation",
-                    {"field": "domain", "issue": "taken"},
-                )
+                raise _taken(new)
             await self._wish_again(tx, target)
-            await self._context.audit(
-                tx,
-                principal,
-                "route.created",
-                new.id,
-                project=new.project_id,
-                summary=f"send {domain}{path} to service {target.name}",
-                domain=domain,
-                service=target.id,
+            await self._tell(tx, principal, "created", new, f"send {domain}{path} to service {target.name}")
+        return new
+
+    async def update(self, principal: values.Principal, route_id: str, changes: RouteChanges) -> values.Route:
+        """Change what is given. Raises what `create` raises."""
+        hashes = await self._hashes(changes.options)
+        async with self._context.write() as tx:
+            old = await route_of(tx, principal, route_id, "route:write")
+            self._context.match(old.generation)
+            domain, path = _checked(changes.domain or old.domain, changes.path or old.path, changes.options)
+            target = await _target(tx, principal, changes.service or old.service_id)
+            _demand_same_project(old, target)
+            port = await _checked_port(tx, target, changes.port)
+            weights = await _weights(tx, principal, target, changes.options)
+            options = route_options.changed(old.options, changes.options, hashes.__getitem__, weights)
+            await _demand_ability(tx, target, options)
+            new = dataclasses.replace(old, domain=domain, path=path, service_id=target.id, port=port, options=options)
+            if new == old:
+                return old
+            new = dataclasses.replace(
+                new, status="pending", message="", generation=old.generation + 1, updated_at=self._context.clock.now()
             )
-            await events.emit(
-                self._context, tx, "route.created", subject=new.id, project=new.project_id, domain=domain, path=path
-            )
-        self._context.wake(target.instance_id)
+            await _demand_free(tx, new)
+            if not await tx.update_route(new):
+                raise _taken(new)
+            await self._wish_all(tx, {old.service_id, new.service_id})
+            await self._tell(tx, principal, "updated", new, f"change how {new.domain}{new.path} is served")
         return new
 
     async def delete(self, principal: values.Principal, route_id: str) -> None:
@@ -81,25 +126,18 @@ class Routes:
             old = await route_of(tx, principal, route_id, "route:write")
             self._context.match(old.generation)
             await tx.delete_route(old.id)
-            target = await tx.find_service(old.service_id)
-            if target is not None:
-                await self._wish_again(tx, target)
-                self._context.wake(target.instance_id)
-            await self._context.audit(
-                tx,
-                principal,
-                "route.deleted",
-                old.id,
-                project=old.project_id,
-                summary=f"no longer serve {old.domain}{old.path}",
-                domain=old.domain,
-                service=old.service_id,
-            )
-            await events.emit(
-                self._context, tx, "route.deleted", subject=old.id, project=old.project_id, domain=old.domain
-            )
+            await self._wish_all(tx, {old.service_id})
+            await self._tell(tx, principal, "deleted", old, f"no longer serve {old.domain}{old.path}")
 
-    def _pending(self, target: values.Service, domain: str, path: str, port: int) -> values.Route:
+    async def _hashes(self, given: Given) -> dict[str, str]:
+        """Before the transaction: hashing takes its time."""
+        good = given.basic_auth and not route_options.problems(Given(basic_auth=given.basic_auth))
+        return await self._htpasswd.hashes(dict(given.basic_auth or {})) if good else {}
+
+    def _pending(
+        self, target: values.Service, domain: str, path: str, port: int, options: values.RouteOptions
+    ) -> values.Route:
+        now = self._context.clock.now()
         return values.Route(
             id=self._context.ids.new("rte"),
             project_id=target.project_id,
@@ -109,12 +147,28 @@ class Routes:
             port=port,
             status="pending",
             message="",
-            created_at=self._context.clock.now(),
+            created_at=now,
+            options=options,
+            updated_at=now,
         )
 
     async def _wish_again(self, tx: ports.Transaction, target: values.Service) -> None:
         now = self._context.clock.now()
         await tx.update_service(dataclasses.replace(target, generation=target.generation + 1, updated_at=now))
+        self._context.wake(target.instance_id)
+
+    async def _wish_all(self, tx: ports.Transaction, service_ids: set[str]) -> None:
+        for service in (await tx.services_by_id(sorted(service_ids))).values():
+            await self._wish_again(tx, service)
+
+    async def _tell(
+        self, tx: ports.Transaction, principal: values.Principal, verb: str, route: values.Route, summary: str
+    ) -> None:
+        about = {"domain": route.domain, "path": route.path, "service": route.service_id}
+        action = f"route.{verb}"
+        await self._context.audit(tx, principal, action, route.id, project=route.project_id, summary=summary, **about)
+        if action in event.TYPES:
+            await events.emit(self._context, tx, action, subject=route.id, project=route.project_id, **about)
 
 
 async def route_of(tx: ports.Transaction, principal: values.Principal, route_id: str, permission: str) -> values.Route:
@@ -135,8 +189,87 @@ async def _target(tx: ports.Transaction, principal: values.Principal, service: s
     return found
 
 
-async def _declared_port(tx: ports.Transaction, target: values.Service) -> int:
-    declared = await tx.find_deployment(target.deployment_id)
-    if declared is None:
+async def _checked_port(tx: ports.Transaction, target: values.Service, port: int | None) -> int:
+    """The declared port; another one is refused."""
+    deployment = await tx.find_deployment(target.deployment_id)
+    if deployment is None:
         raise errors.ConflictError(f"cannot route to service {target.name!r}: it was just deleted")
-    return declared.config.port
+    declared = deployment.config.port
+    if port not in {None, declared}:
+        raise errors.InvalidError.field(
+            f"cannot route to port {port}: service {target.name!r} declares port {declared}",
+            "port",
+            "must be the declared port",
+            supported=[declared],
+        )
+    return declared
+
+
+def _checked(domain: str, path: str, given: Given) -> tuple[str, str]:
+    """Domain and path as they are stored; every problem of them and of the options at once."""
+    problems, checked = [], ["", ""]
+    for place, (check, text) in enumerate(((rules.checked_domain, domain), (rules.checked_path, path))):
+        try:
+            checked[place] = check(text)
+        except errors.InvalidError as error:
+            problems.append(error.details)
+    problems += route_options.problems(given)
+    if problems:
+        raise errors.InvalidError.several("cannot serve the route", problems)
+    return checked[0], checked[1]
+
+
+async def _weights(
+    tx: ports.Transaction, principal: values.Principal, target: values.Service, given: Given
+) -> tuple[tuple[str, int], ...]:
+    """By service id. All must be services of the route's project."""
+    found = []
+    for name, percent in (given.weights or {}).items():
+        try:
+            service = await service_of(tx, principal, name, "route:write")
+        except errors.NotFoundError:
+            service = None
+        if service is None or service.project_id != target.project_id:
+            field = f"weights.{name[:64]}"
+            raise errors.InvalidError.field("cannot share the traffic", field, "no such service in the project")
+        found.append((service.id, percent))
+    return tuple(sorted(found))
+
+
+async def _demand_ability(tx: ports.Transaction, target: values.Service, options: values.RouteOptions) -> None:
+    """Every option that is used must be one that the proxy there knows: nothing is taken and then ignored."""
+    host = await tx.find_instance(target.instance_id)
+    said = host.facts.get("capabilities", {}).get("route_options", "") if host else ""
+    known = {word.strip() for word in said.split(",")} - {""}
+    missing = sorted(route_options.used(options) - known)
+    if missing:
+        name = host.name if host else target.instance_id
+        problems = [
+            {"field": field, "issue": f"the proxy of instance {name} does not do this", "supported": sorted(known)}
+            for field in missing
+        ]
+        raise errors.InvalidError.several("cannot serve the route", problems)
+
+
+async def _demand_free(tx: ports.Transaction, wanted: values.Route) -> None:
+    """A name that a route of another project answers to, by a wildcard or itself, is that project's."""
+    base = wanted.domain.removeprefix("*.")
+    near = [*await tx.list_routes(None, None, wanted.domain, None, paging.MAX_LIMIT), *await tx.routes_below(base)]
+    if any(one.project_id != wanted.project_id and rules.overlap(one.domain, wanted.domain) for one in near):
+        raise _taken(wanted)
+
+
+def _demand_same_project(route: values.Route, target: values.Service) -> None:
+    if target.project_id != route.project_id:
+        raise errors.InvalidError.field(
+            f"cannot send {route.domain} to service {target.name!r}: it is in another project",
+            "service_id",
+            "must be a service of the route's project",
+        )
+
+
+def _taken(route: values.Route) -> errors.ConflictError:
+    return errors.ConflictError(
+        f"cannot route {route.domain}{route.path}: the domain is taken in this installation",
+        {"field": "domain", "issue": "taken"},
+    )

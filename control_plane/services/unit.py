@@ -191,4 +191,4 @@ def planned(plan: list[values.AuditEntry], answer: Answer) -> Answer:
         {"action": entry.action, "target": entry.target, "summary": entry.summary or entry.action, "data": entry.data}
         for entry in plan
     ]
-    return Answer(200, {"dry_run": True, "plan": steps, "status": answer.status, "result": answer.body})
+    return Answer(200, {"dry_run": True, "changes": steps, "status": answer.status, "result": answer.body})

@@ -43,6 +43,14 @@ class RouteQueries(Queries):
             found.setdefault(row.service_id, []).append(self._route_of(row))
         return found
 
+    async def routes_below(self, domain: str) -> Sequence[values.Route]:
+        table = tables.routes
+        above = "*." + domain.partition(".")[2]
+        query = sa.select(table).where(
+            sa.or_(table.c.domain.endswith(f".{domain}", autoescape=True), table.c.domain == above)
+        )
+        return [self._route_of(row) for row in await self._all(query.order_by(table.c.created_at, table.c.id))]
+
     async def insert_route(self, route: values.Route) -> bool:
         return await self._insert(tables.routes, self._row_of_route(route))
 

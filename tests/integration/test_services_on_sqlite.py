@@ -15,7 +15,7 @@ from control_plane.services.context import Context, ensure_defaults
 from control_plane.services.deployments import Deployments
 from control_plane.services.desired import DesiredState
 from control_plane.services.instances import Instances
-from control_plane.services.routes import Routes
+from control_plane.services.routes import RouteFields, Routes
 from control_plane.services.services import Services
 from control_plane.services.status import Status
 from tests import builders
@@ -42,7 +42,7 @@ async def test_one_deployment_from_declaration_to_removal(context):
     host, epoch = await joined(context)
     deployments, status, desired = Deployments(context), Status(context), DesiredState(context)
     view = await deployments.create(OPERATOR, builders.some_fields(env={"A": "1"}))
-    route = await Routes(context).create(OPERATOR, "app.example.com", "app", 3000)
+    route = await Routes(context).create(OPERATOR, RouteFields("app.example.com", "app", 3000))
     (wish,) = await desired.newer_than(host.id, {})
     assert wish.release.config == builders.a_config()
     assert wish.routes == (route,)
@@ -69,7 +69,7 @@ async def test_callers_at_once_lose_nothing(context):
     await deployments.create(OPERATOR, builders.some_fields())
     changes = [deployments.update(OPERATOR, "app", DeploymentChanges(env={f"K{n}": "1"})) for n in range(20)]
     restarts = [Services(context).restart(OPERATOR, "app") for _ in range(10)]
-    routes = [Routes(context).create(OPERATOR, f"a{n}.example.com", "app", 3000) for n in range(10)]
+    routes = [Routes(context).create(OPERATOR, RouteFields(f"a{n}.example.com", "app", 3000)) for n in range(10)]
     reads = [deployments.list(OPERATOR) for _ in range(20)]
     done = await asyncio.gather(*changes, *restarts, *routes, *reads, return_exceptions=True)
     assert not [one for one in done if isinstance(one, BaseException)]
@@ -88,7 +88,8 @@ async def test_of_many_creations_and_domains_of_one_name_one_is_accepted(context
     )
     assert sum(isinstance(one, errors.ConflictError) for one in done) == 19
     done = await asyncio.gather(
-        *(routes.create(OPERATOR, "app.example.com", "app", 3000) for _ in range(20)), return_exceptions=True
+        *(routes.create(OPERATOR, RouteFields("app.example.com", "app", 3000)) for _ in range(20)),
+        return_exceptions=True,
     )
     assert sum(isinstance(one, errors.ConflictError) for one in done) == 19
     assert (await Services(context).get(OPERATOR, "app")).generation == 2

@@ -16,7 +16,7 @@ from control_plane.services.context import Context, ensure_defaults
 from control_plane.services.deployments import Deployments
 from control_plane.services.desired import DesiredState
 from control_plane.services.instances import Instances
-from control_plane.services.routes import Routes
+from control_plane.services.routes import RouteFields, Routes
 from control_plane.services.services import Services
 from control_plane.services.status import Status
 from tests import builders
@@ -367,7 +367,7 @@ async def test_restarting_beside_a_failed_release_restarts_the_live_one(plane, a
 
 
 async def test_a_deleted_deployment_goes_when_the_agent_says_so(plane, app):
-    await plane.routes.create(OPERATOR, "app.example.com", "app")
+    await plane.routes.create(OPERATOR, RouteFields("app.example.com", "app"))
     view = await plane.deployments.delete(OPERATOR, "app")
     assert (view.status, view.urls) == ("deleting", ())
     (wish,) = await plane.desired.newer_than(plane.instance.id, {app.deployment.service_id: 2})
@@ -396,7 +396,7 @@ async def test_what_is_being_deleted_can_be_deleted_again_and_nothing_else(plane
         plane.services.stop(OPERATOR, "app"),
         plane.services.restart(OPERATOR, "app"),
         plane.deployments.update(OPERATOR, "app", DeploymentChanges(version="22")),
-        plane.routes.create(OPERATOR, "a.example.com", "app"),
+        plane.routes.create(OPERATOR, RouteFields("a.example.com", "app")),
         plane.deployments.create(OPERATOR, builders.some_fields()),
     ]
     for refused in await asyncio.gather(*calls, return_exceptions=True):
@@ -404,7 +404,7 @@ async def test_what_is_being_deleted_can_be_deleted_again_and_nothing_else(plane
 
 
 async def test_a_route_gives_the_deployment_an_address_and_the_agent_a_wish(plane, app):
-    route = await plane.routes.create(OPERATOR, "App.Example.com.", "app", 3000, "/api/")
+    route = await plane.routes.create(OPERATOR, RouteFields("App.Example.com.", "app", 3000, "/api/"))
     assert (route.domain, route.path, route.status) == ("app.example.com", "/api", "pending")
     assert (await plane.deployments.get(OPERATOR, "app")).urls == ("http://app.example.com:8081/api",)
     (wish,) = await plane.desired.newer_than(plane.instance.id, {app.deployment.service_id: 1})
@@ -417,9 +417,9 @@ async def test_a_route_gives_the_deployment_an_address_and_the_agent_a_wish(plan
 
 
 async def test_a_taken_domain_is_a_conflict_and_no_new_wish(plane, app):
-    await plane.routes.create(OPERATOR, "app.example.com", "app")
+    await plane.routes.create(OPERATOR, RouteFields("app.example.com", "app"))
     with pytest.raises(errors.ConflictError):
-        await plane.routes.create(OPERATOR, "APP.example.com", "app")
+        await plane.routes.create(OPERATOR, RouteFields("APP.example.com", "app"))
     assert (await plane.services.get(OPERATOR, "app")).generation == 2
 
 
@@ -434,13 +434,15 @@ async def test_a_taken_domain_is_a_conflict_and_no_new_wish(plane, app):
 )
 async def test_a_bad_route_names_its_field(plane, app, field, call):
     with pytest.raises(errors.InvalidError) as caught:
-        await plane.routes.create(OPERATOR, **{"domain": "a.example.com", "service": "app", "port": 3000, **call})
+        await plane.routes.create(
+            OPERATOR, RouteFields(**{"domain": "a.example.com", "service": "app", "port": 3000, **call})
+        )
     assert caught.value.details["field"] == field
     assert (await plane.routes.list(OPERATOR)).items == ()
 
 
 async def test_a_route_becomes_what_the_agent_says(plane, app):
-    route = await plane.routes.create(OPERATOR, "app.example.com", "app")
+    route = await plane.routes.create(OPERATOR, RouteFields("app.example.com", "app"))
     service = await plane.services.get(OPERATOR, "app")
     said = (values.RouteReport(route.id, "quarantined", "nginx: no"), values.RouteReport("rte_none", "active", ""))
     await plane.report(service, routes=said)
@@ -450,7 +452,7 @@ async def test_a_route_becomes_what_the_agent_says(plane, app):
 
 
 async def test_routes_follow_a_changed_port(plane, app):
-    route = await plane.routes.create(OPERATOR, "app.example.com", "app", 3000)
+    route = await plane.routes.create(OPERATOR, RouteFields("app.example.com", "app", 3000))
     await plane.deployments.update(OPERATOR, "app", DeploymentChanges(port=4000))
     assert (await plane.routes.get(OPERATOR, route.id)).port == 4000
 

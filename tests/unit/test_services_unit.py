@@ -128,7 +128,7 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing(context, cha
     answer, _ = await changes.run(a_request(dry_run=True, key="k"), write(context, "1"), shape)
     assert answer.status == 200
     step = {"action": "x.written", "target": "x", "summary": "write 1", "data": {"value": "1"}}
-    assert answer.body == {"dry_run": True, "plan": [step], "status": 201, "result": {"value": "1"}}
+    assert answer.body == {"dry_run": True, "changes": [step], "status": 201, "result": {"value": "1"}}
     assert await stored(context) is None
     assert context.store.audit == ()
     assert context.notifier.told == []

@@ -1,0 +1,129 @@
+"""Bodies of `/v1/proxy/routes`."""
+
+from typing import Annotated, Any
+
+import pydantic
+
+from control_plane import clock
+from control_plane.api import schemas, shapes
+from control_plane.domain import route_options, values
+from control_plane.services.routes import RouteChanges, RouteFields, RouteFilter
+
+TLS = {
+    "anyOf": [
+        {"enum": [*route_options.TLS_WORDS]},
+        {
+            "type": "object",
+            "properties": {"certificate": {"type": "string"}, "key": {"type": "string"}},
+            "required": ["certificate", "key"],
+            "additionalProperties": False,
+        },
+    ],
+    "description": "off, auto, or PEM of your own; the key is write-only",
+}
+SIZE = {"anyOf": [{"type": "string"}, {"type": "integer"}], "description": 'Bytes, or text such as "25M"'}
+OPTIONS = tuple(route_options.Given.__slots__)
+
+
+class _Options(schemas.Input):
+    """How the route is served. `basic_auth` is user → password, write-only; an empty object takes it away."""
+
+    tls: Annotated[Any, pydantic.WithJsonSchema(TLS)] = None
+    redirect_to: str | None = None
+    force_https: bool | None = None
+    basic_auth: dict[str, str] | None = None
+    headers: dict[str, str] | None = None
+    max_body: Annotated[str | int | None, pydantic.WithJsonSchema(SIZE)] = None
+    websocket: bool | None = None
+    maintenance: bool | None = None
+    weights: dict[str, int] | None = None
+
+    def given(self) -> route_options.Given:
+        return route_options.Given(**{name: getattr(self, name) for name in OPTIONS})
+
+
+class RouteInput(_Options):
+    """`port` is the one that the deployment declares; it may be left out."""
+
+    domain: str
+    service_id: str
+    port: int | None = None
+    path: str = "/"
+
+    def fields(self) -> RouteFields:
+        return RouteFields(self.domain, self.service_id, self.port, self.path, self.given())
+
+
+class RoutePatch(_Options):
+    """Only what is given changes."""
+
+    domain: str | None = None
+    service_id: str | None = None
+    port: int | None = None
+    path: str | None = None
+
+    def changes(self) -> RouteChanges:
+        return RouteChanges(self.domain, self.service_id, self.port, self.path, self.given())
+
+
+class RoutesQuery(schemas.Page):
+    project: str | None = None
+    service: str | None = pydantic.Field(None, description="Id or name of a service")
+    domain: str | None = None
+
+    def wanted(self) -> RouteFilter:
+        return RouteFilter(self.project, self.service, self.domain)
+
+
+class RouteShape(shapes.Shape):
+    """`basic_auth` names the users. `tls` is off, auto or own."""
+
+    id: str
+    domain: str
+    path: str
+    service_id: str
+    port: int
+    tls: str
+    redirect_to: str
+    force_https: bool
+    basic_auth: list[str]
+    headers: dict[str, str]
+    max_body: int
+    websocket: bool
+    maintenance: bool
+    weights: dict[str, int]
+    status: str
+    message: str
+    generation: int
+    created_at: str
+    updated_at: str | None
+
+    @classmethod
+    def of(cls, route: values.Route) -> "RouteShape":
+        options = route.options
+        return cls(
+            id=route.id,
+            domain=route.domain,
+            path=route.path,
+            service_id=route.service_id,
+            port=route.port,
+            tls=options.tls,
+            redirect_to=options.redirect_to,
+            force_https=options.force_https,
+            basic_auth=[user for user, _ in options.basic_auth],
+            headers=dict(options.headers),
+            max_body=options.max_body_bytes,
+            websocket=options.websocket,
+            maintenance=options.maintenance,
+            weights=dict(options.weights),
+            status=route.status,
+            message=route.message,
+            generation=route.generation,
+            created_at=clock.rfc3339(route.created_at),
+            updated_at=clock.rfc3339(route.updated_at) if route.updated_at else None,
+        )
+
+
+class RouteList(shapes.Shape):
+    data: list[RouteShape]
+    next_cursor: str | None

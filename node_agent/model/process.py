@@ -35,7 +35,7 @@ class ProcessSpec:
 
     id: ProcessId
     command: str
-    env: tuple[tuple[str, str], ...]
+    env: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
     toolchain: str
     working_dir: str
     port: int
@@ -73,7 +73,11 @@ class JobSpec:
 
     @property
     def id(self) -> str:
-        return f"{self.service_id}.r{self.release}.build"
+        return self.build_id(self.service_id, self.release)
+
+    @staticmethod
+    def build_id(service_id: str, release: int) -> str:
+        return f"{service_id}.r{release}.build"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

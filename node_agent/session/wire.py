@@ -25,7 +25,9 @@ def wish(state: pb.ServiceState) -> spec.ServiceSpec | None:
         run=run,
         restart=state.restart,
         release=release,
-        routes=tuple(spec.RouteSpec(route.id, route.domain, route.path or "/") for route in state.routes),
+        routes=tuple(_route(route) for route in state.routes),
+        cancelled=state.cancelled,
+        poll_s=state.poll_s,
     )
 
 
@@ -66,6 +68,7 @@ def report(sequence: int, said: status.ServiceReport) -> pb.AgentMessage:
         processes=[_process(process) for process in said.processes],
         routes=[pb.RouteReport(id=r.id, state=r.state, message=_text(r.message)) for r in said.routes],
         removed=said.removed,
+        branch_head=said.branch_head,
     )
     return pb.AgentMessage(report=message)
 
@@ -82,6 +85,11 @@ def log_query(request: pb.LogRequest) -> log.LogQuery:
         after_seq=request.after_seq,
         source=request.source,
         release=request.release,
+        since=request.since,
+        until=request.until,
+        grep=request.grep.encode(),
+        stream=request.stream,
+        process=request.process,
     )
 
 
@@ -111,9 +119,9 @@ def _release(release: pb.Release) -> spec.ReleaseSpec | None:
     except ValueError:
         return None
     check = release.health_check
-    if release.number == 0 or not all(
-        math.isfinite(value) and value >= 0 for value in (check.interval_s, check.timeout_s, check.start_period_s)
-    ):
+    seconds = (check.interval_s, check.timeout_s, check.start_period_s, release.strategy.interval_s)
+    numbers = (*seconds, release.resources.cpu)
+    if release.number == 0 or not all(math.isfinite(value) and value >= 0 for value in numbers):
         return None
     return spec.ReleaseSpec(
         number=release.number,
@@ -129,6 +137,46 @@ def _release(release: pb.Release) -> spec.ReleaseSpec | None:
         port=release.port,
         env=tuple(sorted(release.env.items())),
         health_check=_health_check(release),
+        secret_keys=tuple(sorted(release.secret_keys)),
+        build_of=release.build_of,
+        source=release.source or "remote",
+        archive=release.archive,
+        git_token=release.git_token,
+        replicas=release.replicas or 1,
+        resources=_resources(release.resources),
+        strategy=_strategy(release.strategy),
+        processes=tuple(sorted(release.processes.items())),
+    )
+
+
+def _resources(limits: pb.Resources) -> spec.Resources:
+    return spec.Resources(limits.memory_bytes, limits.cpu, limits.pids, limits.disk_bytes, limits.strict)
+
+
+def _strategy(strategy: pb.Strategy) -> spec.Strategy:
+    return spec.Strategy(strategy.kind or "rolling", strategy.weight, tuple(strategy.steps), strategy.interval_s)
+
+
+def _route(route: pb.Route) -> spec.RouteSpec:
+    """A control plane that knows no options sends none: then each has its default."""
+    options = route.options
+    return spec.RouteSpec(
+        route.id,
+        route.domain,
+        route.path or "/",
+        spec.RouteOptions(
+            tls=options.tls or "off",
+            certificate=options.certificate,
+            key=options.key,
+            redirect_to=options.redirect_to,
+            force_https=options.force_https,
+            basic_auth=tuple((pair.key, pair.value) for pair in options.basic_auth),
+            headers=tuple((pair.key, pair.value) for pair in options.headers),
+            max_body_bytes=options.max_body_bytes or spec.RouteOptions().max_body_bytes,
+            websocket=not options.no_websocket,
+            maintenance=options.maintenance,
+            weights=tuple(sorted(options.weights.items())),
+        ),
     )
 
 
@@ -143,6 +191,7 @@ def _health_check(release: pb.Release) -> spec.HealthCheck:
         timeout_s=check.timeout_s,
         retries=check.retries,
         start_period_s=check.start_period_s,
+        command=check.command,
     )
 
 

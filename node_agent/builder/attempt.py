@@ -76,11 +76,13 @@ class Attempt:
 
     async def _run(self) -> Manifest:
         await in_thread(trees.discard, self._tools.paths, self._tree)
+        if (former := await self._former()) is not None:
+            return former
         async with self._step("fetch"):
             commit = await self._resolve()
         toolchain = await self._toolchain()
         key = manifest.build_key(self._release, commit, toolchain)
-        former = await in_thread(self._take_over, key)
+        former = await in_thread(self._take_over, lambda found: found.key == key)
         if former is not None:
             self._progress(ReleaseState.BUILDING, commit)
             self._log.write(f"unchanged since release {former.release}: its build is used again")
@@ -90,6 +92,20 @@ class Attempt:
             self._progress(ReleaseState.BUILDING, commit)
             dependencies_key, toolchain = await self._build(toolchain)
             return await self._seal(commit, key, dependencies_key, toolchain)
+
+    async def _former(self) -> Manifest | None:
+        """The build that the release was told to use again, sealed as its own; None when it is not (or no longer) here."""
+        number = self._release.build_of
+        if not number:
+            return None
+        self._progress(ReleaseState.FETCHING, self._release.commit)
+        former = await in_thread(self._take_over, lambda found: found.release == number)
+        if former is None:
+            self._log.write(f"the build of release {number} is no longer on this host: building again")
+            return None
+        self._progress(ReleaseState.BUILDING, former.commit)
+        self._log.write(f"the build of release {number} is used again")
+        return await self._seal(former.commit, former.key, former.dependencies_key, former.toolchain)
 
     # the source
 
@@ -104,13 +120,13 @@ class Attempt:
         self._log.write(f"source {release.remote} branch {release.branch} at {commit[:12]}")
         return commit
 
-    def _take_over(self, key: str) -> Manifest | None:
+    def _take_over(self, wanted: Callable[[Manifest], bool]) -> Manifest | None:
         toolchains = self._tools.paths.toolchains
 
-        def wanted(found: Manifest) -> bool:
-            return found.key == key and (not found.toolchain or (toolchains / found.toolchain / "bin").is_dir())
+        def usable(found: Manifest) -> bool:
+            return wanted(found) and (not found.toolchain or (toolchains / found.toolchain / "bin").is_dir())
 
-        return reuse.whole(self._tools.paths, self._service_id, self._release.number, wanted)
+        return reuse.whole(self._tools.paths, self._service_id, self._release.number, usable)
 
     async def _fetch(self, commit: str) -> None:
         git, release = self._tools.git, self._release
@@ -195,7 +211,7 @@ class Attempt:
     async def _job(self, command: str, toolchain: str, deadline: float) -> None:
         release, left = self._release, deadline - self._tools.clock.monotonic()
         job = process.JobSpec(
-            self._service_id, release.number, command, release.env, toolchain, release.working_dir, max(left, 1.0)
+            self._service_id, release.number, command, release.build_env, toolchain, release.working_dir, max(left, 1.0)
         )
         try:
             result = await self._tools.supervisor.run_job(job)

@@ -75,6 +75,7 @@ class Builder(Protocol):
     ) -> Artifact:
         """Resolve, fetch, provision, build, seal. `progress(state, commit)` tells each step as it begins, the commit as
         soon as it is known (the caller journals it and passes it back in `release.commit` on another attempt).
+        A release with `build_of` gets that one's sealed tree, and runs no command, as long as it is on disk.
         Raises ReleaseFailedError; cancelling the task ends everything it started and leaves no build tree.
         """
         ...

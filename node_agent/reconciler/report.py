@@ -1,7 +1,7 @@
 """What the worker of a service tells the control plane. Pure."""
 
 from node_agent.model import process, spec, status, summary
-from node_agent.reconciler.plan import Facts
+from node_agent.reconciler.plan import Facts, is_cancelled
 
 REPORTED_RELEASES = 10
 
@@ -25,6 +25,7 @@ def service_report(
         static=artifact is not None and artifact.static_root is not None,
         states=tuple(p.state for p in serving),
         failed=newest_failed,
+        cancelled=is_cancelled(wish, facts),
     )
     return status.ServiceReport(
         service_id=wish.service_id,

@@ -185,6 +185,65 @@ async def test_a_new_agent_goes_on_with_the_journal(rig: Rig) -> None:
     await rig.live(3)
 
 
+async def test_a_cancelled_build_ends_and_the_live_release_serves_on(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    hanging = a_static(2, build_cmd="hang")
+    await rig.reconciler.accept(a_wish(2, hanging))
+    await rig.until(lambda r: states(r).get(2) is ReleaseState.BUILDING, "the build")
+    await rig.reconciler.accept(a_wish(3, hanging, cancelled=True))
+    report = await rig.until(lambda r: states(r).get(2) is ReleaseState.CANCELLED, "the cancellation")
+    assert (report.live_release, report.status, report.observed_generation) == (1, "running", 3)
+    assert rig.proxy.upstream("app.test").release == 1
+
+
+async def test_a_cancelled_start_leaves_no_process(rig: Rig) -> None:
+    release = a_release(1)  # its fake process never listens, so it stays in its check
+    release = dataclasses.replace(release, commit="c" * 40)
+    await rig.reconciler.accept(a_wish(1, release))
+    await rig.until(lambda r: states(r).get(1) is ReleaseState.CHECKING, "the check")
+    await rig.reconciler.accept(a_wish(2, release, cancelled=True))
+    report = await rig.until(lambda r: states(r).get(1) is ReleaseState.CANCELLED, "the cancellation")
+    assert (report.status, report.live_release, report.processes) == ("stopped", 0, ())
+    assert await rig.supervisor.processes() == ()
+    assert await rig.builder.sealed(SERVICE, 1) is None
+
+
+async def test_cancelling_a_live_release_changes_nothing(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    await rig.reconciler.accept(a_wish(2, cancelled=True))
+    report = await rig.until(lambda r: r.observed_generation == 2, "the answer")
+    assert (states(report), report.live_release) == ({1: ReleaseState.LIVE}, 1)
+    await rig.reconciler.accept(a_wish(3, cancelled=True, run=spec.Run.STOPPED))
+    await rig.until(lambda r: r.live_release == 0, "the stop")
+    await rig.reconciler.accept(a_wish(4, cancelled=True))
+    await rig.live(1)
+
+
+async def test_a_cancellation_outlives_the_agent(rig: Rig) -> None:
+    hanging = a_static(1, build_cmd="hang")
+    await rig.reconciler.accept(a_wish(1, hanging))
+    await rig.until(lambda r: states(r).get(1) is ReleaseState.BUILDING, "the build")
+    await rig.end()
+    rig.journal = await Journal.open(rig.path)
+    await rig.journal.put_wish(a_wish(2, hanging, cancelled=True))  # stored, and the agent was killed
+    await rig.journal.close()
+    await rig.begin()
+    report = await rig.until(lambda r: states(r).get(1) is ReleaseState.CANCELLED, "the cancellation")
+    assert report.status == "stopped"
+    assert rig.builder.built == []
+
+
+async def test_variables_change_without_a_build(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    await rig.reconciler.accept(a_wish(2, a_static(2, env=(("A", "1"),), build_of=1, build_cmd="hang")))
+    report = await rig.live(2)
+    assert rig.builder.built == [(SERVICE, 1)]
+    assert report.releases[0].commit == "c" * 40
+
+
 async def test_a_fenced_agent_takes_no_wish_and_leaves_what_runs(rig: Rig) -> None:
     await rig.reconciler.accept(a_wish())
     await rig.live(1)

@@ -115,7 +115,7 @@ class Attempt:
         self._progress(ReleaseState.FETCHING, commit)
         if not commit:
             async with self._tools.fetches:
-                commit = await self._tools.git.resolve(release.remote, release.branch)
+                commit = await self._tools.git.resolve(release.remote, release.branch, release.git_token)
             self._progress(ReleaseState.FETCHING, commit)
         self._log.write(f"source {release.remote} branch {release.branch} at {commit[:12]}")
         return commit
@@ -131,7 +131,7 @@ class Attempt:
     async def _fetch(self, commit: str) -> None:
         git, release = self._tools.git, self._release
         async with self._step("fetch"), self._tools.fetches:
-            mirror = await git.fetch(release.remote, commit, release.branch)
+            mirror = await git.fetch(release.remote, commit, release.branch, release.git_token)
             self._tree.mkdir(mode=0o700, parents=True)
             await git.checkout(mirror, commit, self._tree)
 

@@ -93,6 +93,14 @@ class Builder(Protocol):
         ...
 
 
+class Remote(Protocol):
+    """Where sources come from."""
+
+    async def resolve(self, remote: str, branch: str, token: str = "") -> str:
+        """The commit that the branch points to now. Raises ReleaseFailedError."""
+        ...
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Upstream:
     """Where the proxy sends a service's requests: a port on loopback, or a directory (service, release, root)."""

@@ -22,6 +22,7 @@ from node_agent.metrics.sample import HostSampler
 from node_agent.paths import Paths
 from node_agent.proxy.render import ProxySettings
 from node_agent.proxy.transaction import NginxProxy
+from node_agent.reconciler.branches import Branches
 from node_agent.reconciler.host import Host
 from node_agent.reconciler.reconciler import Reconciler
 from node_agent.reconciler.sites import Sites
@@ -61,11 +62,14 @@ async def _begin(
     journal: Journal,
     tasks: asyncio.TaskGroup,
 ) -> None:
-    toolchains = Toolchains(paths)
-    builder = HostBuilder(paths, supervisor, Git(paths, allow_file=settings.allow_file_remotes), toolchains, clock)
+    toolchains, git = Toolchains(paths), Git(paths, allow_file=settings.allow_file_remotes)
+    builder = HostBuilder(paths, supervisor, git, toolchains, clock)
     proxy = NginxProxy(paths, supervisor, _proxy_settings(settings), clock)
-    reconciler = Reconciler(Host(journal, supervisor, builder, Sites(proxy, journal), clock), tasks)
+    host = Host(journal, supervisor, builder, Sites(proxy, journal), clock)
+    reconciler = Reconciler(host, tasks)
     tasks.create_task(reconciler.run(), name="reconciler")
+    branches = Branches(journal, git, host.heads, clock, clocks.system_chance(), reconciler.changed)
+    tasks.create_task(branches.run(), name="branches")
     sampler = HostSampler(clock)
     known = await _identity(settings, paths)
 

@@ -11,6 +11,7 @@ from node_agent.model import actions, process, spec, status
 from node_agent.model.actions import Target
 from node_agent.model.status import ReleaseState
 from node_agent.reconciler import gate, sockets
+from node_agent.reconciler.branches import Heads
 from node_agent.reconciler.plan import Facts, ProcessFact
 from node_agent.reconciler.sites import Sites
 
@@ -32,6 +33,7 @@ class Host:
     builder: ports.Builder
     sites: Sites
     clock: Clock
+    heads: Heads = dataclasses.field(default_factory=Heads)
 
 
 @dataclasses.dataclass(slots=True)

@@ -13,6 +13,7 @@ def service_report(
     releases: tuple[status.ReleaseReport, ...],
     routes: tuple[status.RouteReport, ...],
     message: str,
+    branch_head: str = "",
 ) -> status.ServiceReport:
     """The whole truth about one service under the generation of `wish`; `releases` newest first."""
     live = facts.live
@@ -38,6 +39,7 @@ def service_report(
         processes=tuple(_process_report(p) for p in processes),
         routes=routes,
         removed=facts.forgotten,
+        branch_head=branch_head,
     )
 
 

@@ -204,6 +204,7 @@ class Worker:
             releases,
             tuple(self._route(route, facts) for route in wish.routes),
             next((why for target, why in failures.items() if target.release == newest), ""),
+            self._host.heads.head(self._id, wish.release),
         )
         if now != self._told:
             await self._host.journal.spool(now)

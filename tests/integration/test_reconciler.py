@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import random
 
 import pytest
 
@@ -14,6 +15,7 @@ from node_agent.model import spec, status
 from node_agent.model.status import ReleaseState
 from node_agent.paths import Paths
 from node_agent.proxy.render import ProxySettings
+from node_agent.reconciler.branches import Branches
 from node_agent.reconciler.host import Host
 from node_agent.reconciler.reconciler import Reconciler
 from node_agent.reconciler.sites import Sites
@@ -35,6 +37,20 @@ def a_wish(generation: int = 1, release: spec.ReleaseSpec | None = None, **chang
     return dataclasses.replace(wish, **changes)
 
 
+class Branchy:
+    """ports.Remote whose one branch a test moves; `asked` counts the looks."""
+
+    def __init__(self) -> None:
+        self.commit: str | None = "c" * 40
+        self.asked: list[tuple[str, str, str]] = []
+
+    async def resolve(self, remote: str, branch: str, token: str = "") -> str:
+        self.asked.append((remote, branch, token))
+        if self.commit is None:
+            raise errors.ReleaseFailedError("fetch_failed", "cannot read it")
+        return self.commit
+
+
 class Rig:
     """One host with fakes; `begin` and `end` are the life of an agent on the same journal."""
 
@@ -43,6 +59,7 @@ class Rig:
         self.path = paths.journal
         self.builder = FakeBuilder({(REMOTE, "main"): "c" * 40})
         self.supervisor = FakeSupervisor()
+        self.remote = Branchy()
         self.proxy = FakeProxy(paths, ProxySettings("127.0.0.1", 8081))
         self._stack = contextlib.AsyncExitStack()
 
@@ -52,9 +69,13 @@ class Rig:
         host = Host(self.journal, self.supervisor, self.builder, Sites(self.proxy, self.journal), clock.SystemClock())
         self.reconciler = Reconciler(host, self._tasks)
         self._run = self._tasks.create_task(self.reconciler.run())
+        system = clock.SystemClock()
+        branches = Branches(self.journal, self.remote, host.heads, system, random.Random(1), self.reconciler.changed)
+        self._looks = self._tasks.create_task(branches.run())
 
     async def end(self) -> None:
         self._run.cancel()
+        self._looks.cancel()
         await self.reconciler.fence()
         await self._stack.aclose()
         await self.journal.close()
@@ -242,6 +263,33 @@ async def test_variables_change_without_a_build(rig: Rig) -> None:
     report = await rig.live(2)
     assert rig.builder.built == [(SERVICE, 1)]
     assert report.releases[0].commit == "c" * 40
+
+
+async def test_a_branch_that_moves_is_reported(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish(1, a_static(git_token="t"), poll_s=1))
+    await rig.until(lambda r: r.branch_head == "c" * 40, "the first look")
+    rig.remote.commit = "d" * 40
+    await rig.until(lambda r: r.branch_head == "d" * 40, "the next look")
+    assert set(rig.remote.asked) == {(REMOTE, "main", "t")}
+
+
+async def test_a_look_that_fails_is_no_trouble_of_the_service(rig: Rig) -> None:
+    rig.remote.commit = None
+    await rig.reconciler.accept(a_wish(1, poll_s=1))
+    await wait_until_async(lambda: rig.remote.asked)
+    report = await rig.live(1)
+    assert (report.status, report.health, report.branch_head) == ("running", "healthy", "")
+
+
+async def test_nobody_looks_while_a_release_is_unfinished_or_unasked(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish(1, a_static(1, build_cmd="hang"), poll_s=1))
+    routes = (spec.RouteSpec("rte_01HZZZZZZZZZZZZZZZZZZZZZZY", "other.test"),)
+    await rig.reconciler.accept(a_wish(1, a_static(1, branch="other"), service_id=OTHER, routes=routes, poll_s=1))
+    rig.builder.branches[REMOTE, "other"] = "e" * 40
+    third = OTHER[:-1] + "X"
+    await rig.reconciler.accept(a_wish(1, a_static(1, branch="third"), service_id=third, routes=()))
+    await wait_until_async(lambda: len(rig.remote.asked) >= 2)
+    assert {branch for _, branch, _ in rig.remote.asked} == {"other"}
 
 
 async def test_a_fenced_agent_takes_no_wish_and_leaves_what_runs(rig: Rig) -> None:

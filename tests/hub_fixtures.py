@@ -224,10 +224,10 @@ class LogStore:
         self._changed = asyncio.Condition()
         self.deleted = False
 
-    async def append(self, *texts: str) -> None:
+    async def append(self, *texts: str, time: float = 1.0, stream: str = "stdout", process: str = "web.1") -> None:
         async with self._changed:
             for text in texts:
-                self.lines.append(log.LogLine(len(self.lines) + 1, 1.0, "out", "web", 1, text.encode()))
+                self.lines.append(log.LogLine(len(self.lines) + 1, time, stream, process, 1, text.encode()))
             self._changed.notify_all()
 
     async def delete(self) -> None:
@@ -241,18 +241,25 @@ class LogStore:
         try:
             if query.service_id != SERVICE:
                 raise OSError(f"cannot read the log of {query.service_id}: there is none")
-            after = query.after_seq or max(0, len(self.lines) - query.tail)
+            matching = [line for line in self.lines if line.seq > query.after_seq and _matches(line, query)]
             seen = len(self.lines)
-            yield log.LogBatch(tuple(self.lines[after:]), caught_up=True)
+            tail = matching if query.after_seq else matching[max(0, len(matching) - query.tail) :]
+            yield log.LogBatch(tuple(tail), caught_up=True)
             while query.follow and not self.deleted:
                 async with self._changed:
                     while len(self.lines) <= seen and not self.deleted:
                         await self._changed.wait()
                 for line in self.lines[seen:]:
                     seen = line.seq
-                    yield log.LogBatch((line,))
+                    if _matches(line, query):
+                        yield log.LogBatch((line,))
         finally:
             self.readers -= 1
+
+
+def _matches(line: log.LogLine, query: log.LogQuery) -> bool:
+    fits = query.wants(line.process, line.release, line.stream) and query.wants_time(line.time)
+    return fits and query.grep in line.line
 
 
 class Hub:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 from node_agent import clock, errors, ports
-from node_agent.builder import build_log, manifest, reuse, seal, trees
+from node_agent.builder import archive, build_log, manifest, reuse, seal, trees
 from node_agent.builder.git import Git
 from node_agent.builder.manifest import Manifest
 from node_agent.builder.toolchains import Toolchains
@@ -32,6 +32,7 @@ class Tools:
     paths: Paths
     supervisor: ports.Supervisor
     git: Git
+    archives: ports.Archives
     toolchains: Toolchains
     clock: clock.Clock
     fetches: asyncio.Semaphore
@@ -110,7 +111,12 @@ class Attempt:
     # the source
 
     async def _resolve(self) -> str:
-        """The commit that was journalled, or the head of the branch now."""
+        """The commit that was journalled, or the head of the branch now; of an uploaded source its digest."""
+        if self._is_uploaded:
+            digest = archive.checked(self._release)
+            self._progress(ReleaseState.FETCHING, digest)
+            self._log.write(f"source uploaded, {digest[:12]}")
+            return digest
         release, commit = self._release, self._release.commit.lower()
         self._progress(ReleaseState.FETCHING, commit)
         if not commit:
@@ -128,12 +134,31 @@ class Attempt:
 
         return reuse.whole(self._tools.paths, self._service_id, self._release.number, usable)
 
+    @property
+    def _is_uploaded(self) -> bool:
+        return self._release.source == "local"
+
     async def _fetch(self, commit: str) -> None:
+        if self._is_uploaded:
+            await self._unpack()
+            return
         git, release = self._tools.git, self._release
         async with self._step("fetch"), self._tools.fetches:
             mirror = await git.fetch(release.remote, commit, release.branch, release.git_token)
             self._tree.mkdir(mode=0o700, parents=True)
             await git.checkout(mirror, commit, self._tree)
+
+    async def _unpack(self) -> None:
+        tools, place = self._tools, self._tools.paths.archive(self._service_id, self._release.number)
+        try:
+            async with self._step("fetch"), tools.fetches:
+                await archive.fetch(tools.archives, tools.paths, self._service_id, self._release)
+                self._tree.mkdir(mode=0o700, parents=True)
+                result = await self._run_job(archive.job(self._service_id, self._release))
+        finally:
+            archive.discard(place)
+        if failure := archive.failure(result):
+            raise failure
 
     # the toolchain
 
@@ -213,15 +238,17 @@ class Attempt:
         job = process.JobSpec(
             self._service_id, release.number, command, release.build_env, toolchain, release.working_dir, max(left, 1.0)
         )
+        if failure := _failure(command, await self._run_job(job), self._tools.build_s):
+            raise failure
+
+    async def _run_job(self, job: process.JobSpec) -> process.JobResult:
         try:
-            result = await self._tools.supervisor.run_job(job)
+            return await self._tools.supervisor.run_job(job)
         except BaseException:
             # Also when the supervisor went away: its successor may still find the job.
             with contextlib.suppress(errors.AgentError):
                 await asyncio.shield(self._tools.supervisor.cancel_job(job.id))
             raise
-        if failure := _failure(command, result, self._tools.build_s):
-            raise failure
 
     # the end
 

@@ -25,8 +25,10 @@ from node_agent.proxy.transaction import NginxProxy
 from node_agent.reconciler.branches import Branches
 from node_agent.reconciler.host import Host
 from node_agent.reconciler.reconciler import Reconciler
+from node_agent.reconciler.runs import Runs
 from node_agent.reconciler.sites import Sites
 from node_agent.session import identity
+from node_agent.session.archives import HubArchives
 from node_agent.session.client import Session
 from node_agent.state.journal import Journal
 from node_agent.supervisor_client import SupervisorClient
@@ -63,13 +65,16 @@ async def _begin(
     tasks: asyncio.TaskGroup,
 ) -> None:
     toolchains, git = Toolchains(paths), Git(paths, allow_file=settings.allow_file_remotes)
-    builder = HostBuilder(paths, supervisor, git, toolchains, clock)
+    archives = HubArchives()
+    builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives)
     proxy = NginxProxy(paths, supervisor, _proxy_settings(settings), clock)
     host = Host(journal, supervisor, builder, Sites(proxy, journal), clock)
     reconciler = Reconciler(host, tasks)
     tasks.create_task(reconciler.run(), name="reconciler")
     branches = Branches(journal, git, host.heads, clock, clocks.system_chance(), reconciler.changed)
     tasks.create_task(branches.run(), name="branches")
+    runs = Runs(host, paths)
+    await asyncio.to_thread(runs.sweep)
     sampler = HostSampler(clock)
     known = await _identity(settings, paths)
 
@@ -85,6 +90,8 @@ async def _begin(
         inbox=reconciler,
         spool=journal,
         log_reader=LogReader(paths),
+        runner=runs,
+        archives=archives,
         facts=facts,
         samples=sample,
         clock=clock,

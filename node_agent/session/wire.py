@@ -3,7 +3,7 @@
 import math
 
 from node_agent import paths, ports
-from node_agent.model import log, spec, status
+from node_agent.model import log, run, spec, status
 from protos import agent_pb2 as pb
 
 MAX_TEXT = 16 * 1024
@@ -12,17 +12,17 @@ RUN = {pb.RUN_RUNNING: spec.Run.RUNNING, pb.RUN_STOPPED: spec.Run.STOPPED, pb.RU
 
 def wish(state: pb.ServiceState) -> spec.ServiceSpec | None:
     """None for a word of a newer control plane, and for an id that must not become a path."""
-    run = RUN.get(state.run)
-    if run is None or not _ids_are_ours(state) or not 0 < state.generation < 1 << 63:
+    wanted = RUN.get(state.run)
+    if wanted is None or not _ids_are_ours(state) or not 0 < state.generation < 1 << 63:
         return None
     release = _release(state.release) if state.HasField("release") else None
-    if release is None and run is not spec.Run.REMOVED:
+    if release is None and wanted is not spec.Run.REMOVED:
         return None
     return spec.ServiceSpec(
         service_id=state.service_id,
         generation=state.generation,
         name=state.name,
-        run=run,
+        run=wanted,
         restart=state.restart,
         release=release,
         routes=tuple(_route(route) for route in state.routes),
@@ -63,10 +63,10 @@ def report(sequence: int, said: status.ServiceReport) -> pb.AgentMessage:
         status=said.status,
         health=said.health,
         live_release=said.live_release,
-        message=_text(said.message),
+        message=text(said.message),
         releases=[_release_report(release) for release in said.releases],
         processes=[_process(process) for process in said.processes],
-        routes=[pb.RouteReport(id=r.id, state=r.state, message=_text(r.message)) for r in said.routes],
+        routes=[pb.RouteReport(id=r.id, state=r.state, message=text(r.message)) for r in said.routes],
         removed=said.removed,
         branch_head=said.branch_head,
     )
@@ -91,6 +91,11 @@ def log_query(request: pb.LogRequest) -> log.LogQuery:
         stream=request.stream,
         process=request.process,
     )
+
+
+def run_spec(request: pb.RunRequest) -> run.RunSpec:
+    timeout_s = request.timeout_s if math.isfinite(request.timeout_s) else 0.0
+    return run.RunSpec(request.run_id, request.service_id, request.command, timeout_s)
 
 
 def log_batch(request_id: str, batch: log.LogBatch) -> pb.LogBatch:
@@ -200,7 +205,7 @@ def _release_report(release: status.ReleaseReport) -> pb.ReleaseReport:
         number=release.number,
         state=release.state.value,
         reason=release.reason,
-        message=_text(release.message),
+        message=text(release.message),
         commit=release.commit,
         changed_at=release.changed_at,
     )
@@ -219,6 +224,6 @@ def _process(process: status.ProcessReport) -> pb.ProcessReport:
     )
 
 
-def _text(text: str) -> str:
+def text(said: str) -> str:
     """Cut: a report that is longer than a message may be would never arrive."""
-    return text[:MAX_TEXT].encode("utf-8", "replace").decode()
+    return said[:MAX_TEXT].encode("utf-8", "replace").decode()

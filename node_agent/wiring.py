@@ -20,8 +20,10 @@ from node_agent.builder.toolchains import Toolchains
 from node_agent.log_reader import LogReader
 from node_agent.metrics.sample import HostSampler
 from node_agent.paths import Paths
+from node_agent.proxy import options
 from node_agent.proxy.render import ProxySettings
 from node_agent.proxy.transaction import NginxProxy
+from node_agent.reconciler import gate
 from node_agent.reconciler.branches import Branches
 from node_agent.reconciler.host import Host
 from node_agent.reconciler.reconciler import Reconciler
@@ -34,6 +36,17 @@ from node_agent.state.journal import Journal
 from node_agent.supervisor_client import SupervisorClient
 
 log = structlog.get_logger()
+# What this agent does with a wish; the control plane refuses, or warns of, what is not here.
+CAPABILITIES = (
+    ("replicas", "1"),
+    ("strategies", "rolling"),
+    ("processes", "web"),
+    ("sources", "remote,local"),
+    ("health_checks", ",".join(gate.KINDS)),
+    ("route_options", ",".join(options.RENDERED)),
+    ("runs", "4"),
+    ("cancel", "yes"),
+)
 JOIN_RETRY_S = 0.25
 LOG_EVERY = 40
 
@@ -152,7 +165,7 @@ async def host_facts(sampler: ports.Sampler, supervisor: ports.Supervisor, toolc
         memory_bytes=memory,
         disk_bytes=disk,
         addresses=addresses,
-        capabilities=info.capabilities,
+        capabilities=(*info.capabilities, *CAPABILITIES),
         runtimes=tuple((name, ",".join(versions)) for name, versions in sorted(runtimes.items())),
     )
 

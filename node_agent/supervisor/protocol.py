@@ -198,7 +198,9 @@ def decode_process_status(frame: Mapping[str, Any]) -> ProcessStatus:
 
 
 def encode_job_spec(job: JobSpec) -> Frame:
-    return {
+    """With its verb, which says what kind of job it is."""
+    frame: Frame = {
+        "verb": job.kind.value,
         "service_id": job.service_id,
         "release": job.release,
         "command": job.command,
@@ -206,14 +208,13 @@ def encode_job_spec(job: JobSpec) -> Frame:
         "toolchain": job.toolchain,
         "working_dir": job.working_dir,
         "deadline_s": job.deadline_s,
-        "run_id": job.run_id,
-        "commit": job.commit,
     }
+    return frame | ({"run_id": job.run_id, "commit": job.commit} if job.kind is JobKind.RUN else {})
 
 
 def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
-    """The verb says which kind it is. An agent that knows of builds alone sends neither run_id nor commit."""
-    kind = JobKind(field(frame, "verb", str)) if "verb" in frame else JobKind.BUILD
+    with _explained("verb"):
+        kind = JobKind(field(frame, "verb", str))
     return JobSpec(
         service_id=service_id(frame),
         release=number(frame, "release"),

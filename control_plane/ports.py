@@ -297,6 +297,26 @@ class LogRelay(Protocol):
         ...
 
 
+class Runs(Protocol):
+    """One-off commands on the instances that hold the services."""
+
+    def run(self, instance_id: str, query: values.RunQuery) -> AsyncIterator[values.RunOutput]:
+        """What the command writes as it writes it, in order per stream; the last piece alone has the outcome.
+
+        Closing the iterator cancels the command. Raises UnavailableError with details.instance when the agent is not
+        connected or leaves meanwhile, ConflictError when the service cannot run a command now.
+        """
+        ...
+
+
+class Archives(Protocol):
+    """Uploaded sources, by the SHA-256 of the archive in hex."""
+
+    async def open(self, instance_id: str, archive: str) -> AsyncIterator[bytes]:
+        """The bytes of the archive from the beginning. NotFoundError unless a service of that instance wants it."""
+        ...
+
+
 class CertificateAuthority(Protocol):
     """The installation's own CA for agents."""
 

@@ -61,6 +61,12 @@ class SupervisorRefusedError(AgentError):
     reason = "supervisor_refused"
 
 
+class NotRunnableError(AgentError):
+    """The service has nothing live whose environment a command could have."""
+
+    reason = "not_runnable"
+
+
 class ProxyError(AgentError):
     """The new configuration did not go live and the former one is back."""
 

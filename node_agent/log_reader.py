@@ -6,8 +6,9 @@ promises and the raw file no longer holds comes as a gap, never as other bytes.
 
 import asyncio
 import contextlib
+import dataclasses
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Self
 
 from node_agent import inotify
@@ -21,11 +22,22 @@ BLOCK_ENTRIES = 512
 FALLBACK_POLL_S = 0.25  # for what the kernel does not tell: a log that begins, or is deleted
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Search:
+    """What one reader may cost: bytes at once, between two looks at whether it is still there, and bytes of the newest
+    output that a search for its tail goes through.
+    """
+
+    step_bytes: int = 4 << 20
+    tail_bytes: int = 64 << 20
+
+
 class LogReader:
     """Implements ports.LogReader. All followers share one kernel queue."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, search: Search | None = None) -> None:
         self._paths = paths
+        self._search = search or Search()
         self._wakeups = _Wakeups()
 
     async def read(self, query: LogQuery) -> AsyncIterator[LogBatch]:
@@ -37,7 +49,7 @@ class LogReader:
         try:
             until: int | None = await asyncio.to_thread(cursor.seek, query)
             while True:
-                lines = await asyncio.to_thread(cursor.next_lines, until)
+                lines = await asyncio.to_thread(cursor.next_lines, until)  # few or none when a search goes on
                 batches = _batches(lines)
                 for batch in batches[:-1]:
                     yield LogBatch(batch)
@@ -58,7 +70,9 @@ class LogReader:
         path = self._paths.log_index(query.service_id)
         while True:
             try:
-                return _Cursor(self._paths, query, os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+                return _Cursor(
+                    self._paths, query, self._search, os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+                )
             except FileNotFoundError:
                 if not query.follow:
                     return None
@@ -83,8 +97,8 @@ class LogReader:
 class _Cursor:
     """A place in one index. `expected` is the number of the next line that has not been given out or passed over."""
 
-    def __init__(self, paths: Paths, query: LogQuery, fd: int) -> None:
-        self._paths, self._query, self._fd = paths, query, fd
+    def __init__(self, paths: Paths, query: LogQuery, search: Search, fd: int) -> None:
+        self._paths, self._query, self._search, self._fd = paths, query, search, fd
         self._at = 0  # in entries
         self._expected = 0  # 0: the beginning is not known yet
         self._skip_to = 0
@@ -109,31 +123,64 @@ class _Cursor:
             self._at = self._find(query.after_seq + 1, size)
             self._expected = self._skip_to = query.after_seq + 1
             return size
-        self._at, missing = size, query.tail
-        while self._at and missing > 0:
-            start = max(0, self._at - BLOCK_ENTRIES)
-            for entry in reversed(self._entries(start, self._at)):
-                self._at -= 1
-                if entry is not None and self._matches(entry):
-                    missing -= entry.lines
-                    self._skip_to = entry.seq + max(0, -missing)
-                    if missing <= 0:
-                        break
+        self._at = size
+        with _RawFiles(self._paths, query.service_id) as files:
+            self._seek_tail(query.tail, files)
         return size
 
+    def _seek_tail(self, missing: int, files: "_RawFiles") -> None:
+        """Backwards until `missing` lines match, the log is older than asked for, or the search took long enough."""
+        searched, first = 0, self._at
+        while self._at and missing > 0 and searched < self._search.tail_bytes:
+            start = max(0, self._at - BLOCK_ENTRIES)
+            newest = 0.0
+            for entry in reversed(self._entries(start, self._at)):
+                self._at -= 1
+                newest = max(newest, entry.time if entry else newest)
+                if entry is None or not self._matches(entry):
+                    continue
+                found = self._found(entry, files)
+                searched += entry.length if self._query.grep else 0
+                if found:
+                    first, self._skip_to = self._at, found[max(0, len(found) - missing)]
+                missing -= len(found)
+                if missing <= 0 or searched >= self._search.tail_bytes:
+                    break
+            else:
+                if newest < self._query.since:  # entries are nearly in the order of time
+                    break
+        self._at = first
+
+    def _found(self, entry: Entry, files: "_RawFiles") -> Sequence[int]:
+        """The numbers of the lines of `entry` that match. What is not to be read comes as one gap: it counts as one."""
+        if not self._query.grep:
+            return range(entry.seq, entry.next_seq)
+        texts = files.read(entry)
+        if texts is None:
+            return [entry.seq]
+        return [seq for seq, text in enumerate(texts, start=entry.seq) if self._query.grep in text]
+
     def next_lines(self, until: int | None) -> list[LogLine]:
-        """The next lines, enough for a batch if there are as many; empty at the end. Blocks on the disk alone."""
+        """The next lines that match, enough for a batch if a bounded piece of the log has as many; none at its end.
+        Blocks on the disk alone.
+        """
         found: list[LogLine] = []
-        weight = 0
+        weight = searched = 0
         with _RawFiles(self._paths, self._query.service_id) as files:
             end = self._size() if until is None else until
-            while self._at < end and len(found) < BATCH_LINES and weight < BATCH_BYTES:
+            while (
+                self._at < end
+                and len(found) < BATCH_LINES
+                and weight < BATCH_BYTES
+                and searched < self._search.step_bytes
+            ):
                 for entry in self._entries(self._at, min(end, self._at + BATCH_LINES)):
                     self._at += 1
                     lines = self._lines(entry, files) if entry is not None else []
                     found += lines
                     weight += sum(len(line.line) for line in lines)
-                    if len(found) >= BATCH_LINES or weight >= BATCH_BYTES:
+                    searched += log_index.SIZE if entry is None or not self._matches(entry) else entry.length
+                    if len(found) >= BATCH_LINES or weight >= BATCH_BYTES or searched >= self._search.step_bytes:
                         break
         return found
 
@@ -153,15 +200,13 @@ class _Cursor:
         found += (
             LogLine(seq, entry.time, source.stream, source.process, source.release, text)
             for seq, text in enumerate(texts[first - entry.seq :], start=first)
+            if self._query.grep in text
         )
         return found
 
     def _matches(self, entry: Entry) -> bool:
-        wanted = self._query
-        is_build = entry.source.process == "build"
-        return (not wanted.source or (wanted.source == "build") == is_build) and (
-            not wanted.release or wanted.release == entry.source.release
-        )
+        source = entry.source
+        return self._query.wants_time(entry.time) and self._query.wants(source.process, source.release, source.stream)
 
     def _find(self, seq: int, size: int) -> int:
         """The entry that holds `seq`, or an earlier one when damage is in the way."""

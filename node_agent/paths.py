@@ -62,6 +62,24 @@ class Paths:
         """What is being deleted: renamed here first, so that a name is free at once."""
         return self.root / "trash"
 
+    @property
+    def archives(self) -> pathlib.Path:
+        return self.cache / "archives"
+
+    def archive(self, service_id: str, release: int) -> pathlib.Path:
+        """The uploaded source of a release, while it is unpacked."""
+        return self.archives / f"{checked_id(service_id)}.r{int(release)}"
+
+    @property
+    def runs(self) -> pathlib.Path:
+        """Pipes between one-off commands and the agent."""
+        return self.root / "runs"
+
+    def run_pipe(self, run_id: str, stream: str) -> pathlib.Path:
+        if stream not in {"stdout", "stderr"}:
+            raise ValueError(f"cannot name a pipe for {stream!r}")
+        return self.runs / f"{checked_id(run_id)}.{stream}"
+
     def toolchain(self, name: str) -> pathlib.Path:
         if not TOOLCHAIN.fullmatch(name):
             raise ValueError(f"cannot use {name!r} as a toolchain")

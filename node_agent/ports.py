@@ -1,10 +1,11 @@
 """How the siblings of the agent meet: each Protocol has a real implementation, and a fake that passes the same suite."""
 
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+import pathlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
-from node_agent.model import log, process, spec, status
+from node_agent.model import log, process, run, spec, status
 from node_agent.model.actions import Target
 
 
@@ -75,6 +76,7 @@ class Builder(Protocol):
     ) -> Artifact:
         """Resolve, fetch, provision, build, seal. `progress(state, commit)` tells each step as it begins, the commit as
         soon as it is known (the caller journals it and passes it back in `release.commit` on another attempt).
+        A release with `build_of` gets that one's sealed tree, and runs no command, as long as it is on disk.
         Raises ReleaseFailedError; cancelling the task ends everything it started and leaves no build tree.
         """
         ...
@@ -89,6 +91,25 @@ class Builder(Protocol):
 
     async def remove(self, service_id: str) -> None:
         """Delete all releases, build trees and the home of a service that no longer runs."""
+        ...
+
+
+class Remote(Protocol):
+    """Where sources come from."""
+
+    async def resolve(self, remote: str, branch: str, token: str = "") -> str:
+        """The commit that the branch points to now. Raises ReleaseFailedError."""
+        ...
+
+
+class Archives(Protocol):
+    """Uploaded sources, kept by the control plane."""
+
+    async def fetch(self, archive: str, target: pathlib.Path) -> None:
+        """Write the archive of that digest to `target`, verified. Waits for the control plane, within bounds.
+
+        Raises ReleaseFailedError, OSError.
+        """
         ...
 
 
@@ -218,6 +239,18 @@ class Spool(Protocol):
 
     async def wait(self, after: int) -> None:
         """Return when a report with a sequence above `after` is spooled."""
+        ...
+
+
+class Runner(Protocol):
+    """One-off commands in the environment of a live release."""
+
+    async def run(self, wanted: run.RunSpec, write: Callable[[str, bytes], Awaitable[None]]) -> run.Ending:
+        """Run to the end; `write(stream, data)` gets what it writes as it writes it, in order per stream.
+
+        Whoever is slow in `write` slows the command down. Cancelling the task ends the whole tree. Raises
+        NotRunnableError, SupervisorUnavailableError, SupervisorRefusedError, and what `write` raises.
+        """
         ...
 
 

@@ -67,7 +67,7 @@ class SupervisorClient:
         await self._call("stop", {"process_id": str(process_id), "grace_s": grace_s}, grace_s + SLACK_S)
 
     async def run_job(self, job: JobSpec) -> JobResult:
-        found = await self._call("run_job", protocol.encode_job_spec(job), job.deadline_s + 2 * SLACK_S)
+        found = await self._call(job.kind.value, protocol.encode_job_spec(job), job.deadline_s + 2 * SLACK_S)
         return _decoded(protocol.decode_job_result, found)
 
     async def cancel_job(self, job_id: str) -> None:

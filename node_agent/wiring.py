@@ -20,17 +20,33 @@ from node_agent.builder.toolchains import Toolchains
 from node_agent.log_reader import LogReader
 from node_agent.metrics.sample import HostSampler
 from node_agent.paths import Paths
+from node_agent.proxy import options
 from node_agent.proxy.render import ProxySettings
 from node_agent.proxy.transaction import NginxProxy
+from node_agent.reconciler import gate
+from node_agent.reconciler.branches import Branches
 from node_agent.reconciler.host import Host
 from node_agent.reconciler.reconciler import Reconciler
+from node_agent.reconciler.runs import Runs
 from node_agent.reconciler.sites import Sites
 from node_agent.session import identity
+from node_agent.session.archives import HubArchives
 from node_agent.session.client import Session
 from node_agent.state.journal import Journal
 from node_agent.supervisor_client import SupervisorClient
 
 log = structlog.get_logger()
+# What this agent does with a wish; the control plane refuses, or warns of, what is not here.
+CAPABILITIES = (
+    ("replicas", "1"),
+    ("strategies", "rolling"),
+    ("processes", "web"),
+    ("sources", "remote,local"),
+    ("health_checks", ",".join(gate.KINDS)),
+    ("route_options", ",".join(options.RENDERED)),
+    ("runs", "4"),
+    ("cancel", "yes"),
+)
 JOIN_RETRY_S = 0.25
 LOG_EVERY = 40
 
@@ -61,11 +77,17 @@ async def _begin(
     journal: Journal,
     tasks: asyncio.TaskGroup,
 ) -> None:
-    toolchains = Toolchains(paths)
-    builder = HostBuilder(paths, supervisor, Git(paths, allow_file=settings.allow_file_remotes), toolchains, clock)
+    toolchains, git = Toolchains(paths), Git(paths, allow_file=settings.allow_file_remotes)
+    archives = HubArchives()
+    builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives)
     proxy = NginxProxy(paths, supervisor, _proxy_settings(settings), clock)
-    reconciler = Reconciler(Host(journal, supervisor, builder, Sites(proxy, journal), clock), tasks)
+    host = Host(journal, supervisor, builder, Sites(proxy, journal), clock)
+    reconciler = Reconciler(host, tasks)
     tasks.create_task(reconciler.run(), name="reconciler")
+    branches = Branches(journal, git, host.heads, clock, clocks.system_chance(), reconciler.changed)
+    tasks.create_task(branches.run(), name="branches")
+    runs = Runs(host, paths)
+    await asyncio.to_thread(runs.sweep)
     sampler = HostSampler(clock)
     known = await _identity(settings, paths)
 
@@ -81,6 +103,8 @@ async def _begin(
         inbox=reconciler,
         spool=journal,
         log_reader=LogReader(paths),
+        runner=runs,
+        archives=archives,
         facts=facts,
         samples=sample,
         clock=clock,
@@ -141,7 +165,7 @@ async def host_facts(sampler: ports.Sampler, supervisor: ports.Supervisor, toolc
         memory_bytes=memory,
         disk_bytes=disk,
         addresses=addresses,
-        capabilities=info.capabilities,
+        capabilities=(*info.capabilities, *CAPABILITIES),
         runtimes=tuple((name, ",".join(versions)) for name, versions in sorted(runtimes.items())),
     )
 

@@ -2,20 +2,25 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import pathlib
 import signal
 import subprocess
+import sys
 import time
 
+from node_agent.builder import unpack
 from node_agent.builder.build import HostBuilder, Limits
 from node_agent.builder.git import Git
 from node_agent.builder.toolchains import Toolchains
 from node_agent.clock import SystemClock
-from node_agent.model.process import JobResult, JobSpec
+from node_agent.errors import ReleaseFailedError
+from node_agent.model.process import JobKind, JobResult, JobSpec
 from node_agent.model.spec import HealthCheck, ReleaseSpec, Runtime
 from node_agent.paths import Paths
 
+UNPACK = pathlib.Path(unpack.__file__)
 SERVICE = "svc_01J00000000000000000000001"
 GIT_ENV = {
     "PATH": "/usr/bin:/bin",
@@ -79,9 +84,12 @@ class LocalJobs:
         directory = tree / job.working_dir
         tools = [directory / ".venv/bin", *([self._paths.toolchain(job.toolchain) / "bin"] if job.toolchain else [])]
         env = {**dict(job.env), "HOME": str(home), "PATH": ":".join([*map(str, tools), "/usr/bin", "/bin"])}
+        argv = ["/bin/sh", "-c", job.command]
+        if job.kind is JobKind.UNPACK:
+            argv = [sys.executable, "-I", str(UNPACK), str(self._paths.archive(job.service_id, job.release))]
         with log.open("ab") as out:
             child = await asyncio.create_subprocess_exec(
-                "/bin/sh", "-c", job.command, cwd=directory, env=env, stdout=out, stderr=out, start_new_session=True
+                *argv, cwd=directory, env=env, stdout=out, stderr=out, start_new_session=True
             )
             self._running[job.id] = child
             try:
@@ -104,6 +112,25 @@ class LocalJobs:
             await child.wait()
 
 
+class Uploads:
+    """ports.Archives from a dictionary; `fetched` lists what was asked for."""
+
+    def __init__(self) -> None:
+        self.archives: dict[str, bytes] = {}
+        self.fetched: list[str] = []
+
+    def put(self, data: bytes) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        self.archives[digest] = data
+        return digest
+
+    async def fetch(self, archive: str, target: pathlib.Path) -> None:
+        self.fetched.append(archive)
+        if archive not in self.archives:
+            raise ReleaseFailedError("archive_gone", "cannot get the uploaded source: upload it again")
+        target.write_bytes(self.archives[archive])
+
+
 class Bench:
     """A builder on its own root, with a repository beside it."""
 
@@ -114,7 +141,10 @@ class Bench:
         self.jobs = supervisor or LocalJobs(self.paths)
         self.toolchains = Toolchains(self.paths)
         self.git = Git(self.paths, allow_file=True)
-        self.builder = HostBuilder(self.paths, self.jobs, self.git, self.toolchains, SystemClock(), limits)
+        self.uploads = Uploads()
+        self.builder = HostBuilder(
+            self.paths, self.jobs, self.git, self.toolchains, SystemClock(), limits, self.uploads
+        )
         self.steps: list[tuple[str, str]] = []
 
     async def build(self, release: ReleaseSpec):

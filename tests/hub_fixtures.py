@@ -5,21 +5,25 @@ import contextlib
 import dataclasses
 import pathlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from control_plane import clock as cp_clock
 from control_plane import errors as cp_errors
 from control_plane.certificates.authority import Authority
 from control_plane.domain import values
+from control_plane.fakes.archives import MemoryArchives
 from control_plane.hub import parts, settings
 from control_plane.hub.relay import Relay
+from control_plane.hub.runs import Runs
 from control_plane.hub.server import HubServer
 from node_agent import clock as agent_clock
-from node_agent import ports
+from node_agent import errors, ports
 from node_agent.model import log, spec, status
+from node_agent.model.run import Ending, RunSpec
 from node_agent.paths import Paths
 from node_agent.session import identity
+from node_agent.session.archives import HubArchives
 from node_agent.session.client import Session
 from node_agent.session.settings import SessionSettings
 from tests.waiting import wait_until_async
@@ -224,10 +228,10 @@ class LogStore:
         self._changed = asyncio.Condition()
         self.deleted = False
 
-    async def append(self, *texts: str) -> None:
+    async def append(self, *texts: str, time: float = 1.0, stream: str = "stdout", process: str = "web.1") -> None:
         async with self._changed:
             for text in texts:
-                self.lines.append(log.LogLine(len(self.lines) + 1, 1.0, "out", "web", 1, text.encode()))
+                self.lines.append(log.LogLine(len(self.lines) + 1, time, stream, process, 1, text.encode()))
             self._changed.notify_all()
 
     async def delete(self) -> None:
@@ -241,18 +245,62 @@ class LogStore:
         try:
             if query.service_id != SERVICE:
                 raise OSError(f"cannot read the log of {query.service_id}: there is none")
-            after = query.after_seq or max(0, len(self.lines) - query.tail)
+            matching = [line for line in self.lines if line.seq > query.after_seq and _matches(line, query)]
             seen = len(self.lines)
-            yield log.LogBatch(tuple(self.lines[after:]), caught_up=True)
+            tail = matching if query.after_seq else matching[max(0, len(matching) - query.tail) :]
+            yield log.LogBatch(tuple(tail), caught_up=True)
             while query.follow and not self.deleted:
                 async with self._changed:
                     while len(self.lines) <= seen and not self.deleted:
                         await self._changed.wait()
                 for line in self.lines[seen:]:
                     seen = line.seq
-                    yield log.LogBatch((line,))
+                    if _matches(line, query):
+                        yield log.LogBatch((line,))
         finally:
             self.readers -= 1
+
+
+class Runner:
+    """Runs `echo WORDS`, `exit N`, `flood N` and `hang`, joined by `;`, for SERVICE alone. `running` counts."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.asked: list[RunSpec] = []
+        self.written = 0
+
+    async def run(self, wanted: RunSpec, write: Callable[[str, bytes], Awaitable[None]]) -> Ending:
+        self.asked.append(wanted)
+        if wanted.service_id != SERVICE:
+            raise errors.NotRunnableError(f"cannot run a command: {wanted.service_id} has no live release")
+        self.running += 1
+        try:
+            async with asyncio.timeout(wanted.timeout_s):
+                return await self._interpret(wanted.command, write)
+        except TimeoutError:
+            return Ending("timeout", 9)
+        finally:
+            self.running -= 1
+
+    async def _interpret(self, command: str, write: Callable[[str, bytes], Awaitable[None]]) -> Ending:
+        for step in command.split(";"):
+            word, _, rest = step.strip().partition(" ")
+            if word == "echo":
+                await write("stdout", f"{rest}\n".encode())
+            elif word == "exit":
+                return Ending("exited", int(rest))
+            elif word == "flood":
+                for _ in range(int(rest)):
+                    await write("stdout", b"x" * 65536)
+                    self.written += 65536
+            else:
+                await asyncio.Event().wait()
+        return Ending("exited", 0)
+
+
+def _matches(line: log.LogLine, query: log.LogQuery) -> bool:
+    fits = query.wants(line.process, line.release, line.stream) and query.wants_time(line.time)
+    return fits and query.grep in line.line
 
 
 class Hub:
@@ -265,6 +313,8 @@ class Hub:
         self.desired, self.status, self.instances = Desired(), Status(), Instances()
         self.audit, self.notifier = Audit(), Notifier()
         self.relay = Relay(cp_clock.SystemIds(), QUICK_RELAY)
+        self.runs = Runs(settings.RunSettings(begin_s=2.0))
+        self.archives = MemoryArchives()
         self.settings = QUICK_HUB
         self.services: parts.Services | None = None  # others than the fakes
         self.secret = SECRET
@@ -283,8 +333,8 @@ class Hub:
         return f"{self.secret}.{self.authority.fingerprint()}"
 
     async def start(self) -> None:
-        own = parts.Services(self.desired, self.status, self.instances, self.audit, self.notifier)
-        self.server = HubServer(self.services or own, self.authority, self.relay, self.clock, self.settings)
+        own = parts.Services(self.desired, self.status, self.instances, self.audit, self.notifier, self.archives)
+        self.server = HubServer(self.services or own, self.authority, self.relay, self.clock, self.settings, self.runs)
         hub, enrol = await self.server.start()
         self.settings = dataclasses.replace(self.settings, hub_port=hub, enrol_port=enrol)
 
@@ -306,6 +356,7 @@ class Agent:
         self.hub = hub
         self.paths = Paths(directory)
         self.inbox, self.spool, self.logs = Inbox(), Spool(), LogStore()
+        self.runner, self.archives = Runner(), HubArchives(fetch_s=10.0, retry_s=0.05)
         self.identity: identity.Identity | None = None
         self.address = ""  # of the hub, when not its own
         self.clock: Any = agent_clock.SystemClock()
@@ -326,6 +377,8 @@ class Agent:
             inbox=self.inbox,
             spool=self.spool,
             log_reader=self.logs,
+            runner=self.runner,
+            archives=self.archives,
             facts=self.facts,
             samples=self.sample,
             clock=self.clock,

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -28,8 +29,8 @@ def an_id(prefix: str, number: int) -> str:
     return f"{prefix}_{number:026d}"
 
 
-def a_route(number: int, domain: str, path: str = "/") -> spec.RouteSpec:
-    return spec.RouteSpec(an_id("rte", number), domain, path)
+def a_route(number: int, domain: str, path: str = "/", **options: Any) -> spec.RouteSpec:
+    return spec.RouteSpec(an_id("rte", number), domain, path, spec.RouteOptions(**options))
 
 
 def a_site(number: int, port: int, *routes: spec.RouteSpec) -> ports.Site:
@@ -121,6 +122,11 @@ class Rig:
 
     async def get(self, host: str, path: str = "/", *headers: str) -> tuple[int, str]:
         """(status, body) of one request on a new connection."""
+        status, _, body = await self.ask(host, path, *headers)
+        return status, body
+
+    async def ask(self, host: str, path: str = "/", *headers: str) -> tuple[int, dict[str, str], str]:
+        """The same with the headers of the answer, their names in lower case."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.settings.port)
         try:
             lines = [f"GET {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
@@ -131,7 +137,8 @@ class Rig:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
         head, _, body = answer.partition(b"\r\n\r\n")
-        return int(head.split(b" ")[1]), body.decode()
+        fields = [line.partition(": ") for line in head.decode().split("\r\n")[1:]]
+        return int(head.split(b" ")[1]), {name.lower(): value for name, _, value in fields}, body.decode()
 
 
 @contextlib.asynccontextmanager

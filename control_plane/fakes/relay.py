@@ -51,4 +51,13 @@ class MemoryRelay:
 
 
 def _matches(line: values.LogLine, query: values.LogQuery) -> bool:
-    return line.seq > query.after_seq and query.release in {0, line.release}
+    return (
+        line.seq > query.after_seq
+        and query.release in {0, line.release}
+        and query.source in {"", "build" if line.process == "build" else "run"}
+        and query.stream in {"", line.stream}
+        and query.process in {"", line.process}
+        and line.time >= query.since
+        and not 0 < query.until < line.time
+        and query.grep.encode() in line.line
+    )

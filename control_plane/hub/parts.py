@@ -1,10 +1,10 @@
 """What the hub is given: the services that it calls, as narrow as it needs them."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
-from control_plane import ports
+from control_plane import errors, ports
 from control_plane.domain import values
 
 
@@ -31,6 +31,13 @@ class Audit(Protocol):
         ...
 
 
+class NoArchives:
+    """ports.Archives of an installation that takes no uploads."""
+
+    async def open(self, instance_id: str, archive: str) -> AsyncIterator[bytes]:
+        raise errors.NotFoundError(f"cannot send archive {archive[:64]!r} to {instance_id}: nothing was uploaded here")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Services:
     desired: Desired
@@ -38,3 +45,4 @@ class Services:
     instances: Instances
     audit: Audit
     notifier: ports.Notifier
+    archives: ports.Archives = dataclasses.field(default_factory=NoArchives)

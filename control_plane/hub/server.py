@@ -7,7 +7,7 @@ an older stream is fenced and closed.
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 import grpc
@@ -18,12 +18,15 @@ from control_plane.hub import enrol, wire
 from control_plane.hub.certificate import ServerCertificate
 from control_plane.hub.parts import Services
 from control_plane.hub.relay import Relay
+from control_plane.hub.runs import Runs
 from control_plane.hub.session import Session
 from control_plane.hub.settings import SERVER, HubSettings
 from protos import agent_pb2 as pb
 from protos import agent_pb2_grpc as rpc
 
 log = structlog.get_logger()
+
+PIECE_BYTES = 256 << 10  # of an archive on its way to an agent
 
 
 class HubServer:
@@ -36,11 +39,12 @@ class HubServer:
         relay: Relay,
         now: clock.Clock,
         settings: HubSettings,
+        runs: Runs | None = None,
     ) -> None:
         self._settings = settings
         self._authority = authority
         self._certificate = ServerCertificate(authority, settings.names, now)
-        self._hub = _Hub(services, authority, relay, now, settings)
+        self._hub = _Hub(services, authority, relay, now, settings, runs or Runs())
         self._enrolment = enrol.Enrolment(services.instances, authority)
         self._servers: list[grpc.aio.Server] = []
 
@@ -76,10 +80,12 @@ class _Hub(rpc.HubServicer):
         relay: Relay,
         now: clock.Clock,
         settings: HubSettings,
+        runs: Runs,
     ) -> None:
         self._services = services
         self._authority = authority
         self._relay = relay
+        self._runs = runs
         self._clock = now
         self._settings = settings
         self._sessions: dict[str, Session] = {}
@@ -111,6 +117,30 @@ class _Hub(rpc.HubServicer):
         async with enrol.answering(context):
             await self._relay.receive(self._caller(context), request_iterator)
         return pb.LogsDone()
+
+    async def SendRun(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[pb.RunPiece],
+        context: grpc.aio.ServicerContext[pb.RunPiece, pb.RunDone],
+    ) -> pb.RunDone:
+        async with enrol.answering(context):
+            await self._runs.receive(self._caller(context), request_iterator)
+        return pb.RunDone()
+
+    async def FetchArchive(  # type: ignore[override]  # noqa: N802
+        self,
+        request: pb.ArchiveRequest,
+        context: grpc.aio.ServicerContext[pb.ArchiveRequest, pb.ArchivePiece],
+    ) -> None:
+        async with enrol.answering(context):
+            whole = await self._services.archives.open(self._caller(context), request.archive[: wire.MAX_WORD])
+            try:
+                async for part in whole:
+                    for at in range(0, len(part), PIECE_BYTES):
+                        await context.write(pb.ArchivePiece(data=part[at : at + PIECE_BYTES]))
+            finally:
+                if isinstance(whole, AsyncGenerator):  # also when the agent went away
+                    await whole.aclose()
 
     async def SendSample(  # noqa: N802
         self, request: pb.Sample, context: grpc.aio.ServicerContext[pb.Sample, pb.SampleReply]
@@ -158,12 +188,14 @@ class _Hub(rpc.HubServicer):
             other.end(fenced="a newer session holds this identity")
         self._sessions[session.instance_id] = session
         self._relay.attach(session.instance_id, session)
+        self._runs.attach(session.instance_id, session)
         if self._stopping:
             session.end()
         log.info("hub.connected", instance=session.instance_id, epoch=session.epoch)
 
     async def _leave(self, session: Session) -> None:
         await self._relay.detach(session.instance_id, session)
+        await self._runs.detach(session.instance_id, session)
         if self._sessions.get(session.instance_id) is session:
             del self._sessions[session.instance_id]
         try:

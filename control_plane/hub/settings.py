@@ -48,3 +48,12 @@ class RelaySettings:
     resume_s: float = 30.0
     retry_s: float = 0.5
     send_s: float = 5.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunSettings:
+    """`begin_s` is how long an agent has to take a command up: one that knows of none never answers."""
+
+    max_pieces: int = 16
+    begin_s: float = 15.0
+    send_s: float = 5.0

@@ -61,7 +61,9 @@ def desired(wish: values.Desired) -> pb.HubMessage:
             run=RUN[wish.run],
             restart=wish.restart,
             release=_release(wish.release) if wish.release else None,
-            routes=[pb.Route(id=route.id, domain=route.domain, path=route.path) for route in wish.routes],
+            routes=[_route(route) for route in wish.routes],
+            cancelled=wish.cancelled,
+            poll_s=wish.poll_s if wish.release and _follows_branch(wish.release.config) else 0,
         )
     )
 
@@ -76,12 +78,33 @@ def log_request(request_id: str, query: values.LogQuery) -> pb.HubMessage:
             after_seq=query.after_seq,
             source=query.source,
             release=query.release,
+            since=query.since,
+            until=query.until,
+            grep=query.grep,
+            stream=query.stream,
+            process=query.process,
         )
     )
 
 
 def log_cancel(request_id: str) -> pb.HubMessage:
     return pb.HubMessage(logs_cancel=pb.LogCancel(request_id=request_id))
+
+
+def run_request(query: values.RunQuery) -> pb.HubMessage:
+    return pb.HubMessage(
+        run=pb.RunRequest(
+            run_id=query.run_id, service_id=query.service_id, command=query.command, timeout_s=query.timeout_s
+        )
+    )
+
+
+def run_cancel(run_id: str) -> pb.HubMessage:
+    return pb.HubMessage(run_cancel=pb.RunCancel(run_id=run_id))
+
+
+def run_output(piece: pb.RunPiece) -> values.RunOutput:
+    return values.RunOutput(_word(piece.stream), piece.data, _word(piece.outcome), piece.code)
 
 
 def log_line(line: pb.LogLine) -> values.LogLine:
@@ -125,14 +148,15 @@ def report(message: pb.StatusReport) -> values.ServiceReport:
             status=_word(message.status),
             health=_word(message.health),
             live_release=message.live_release,
-            message=_text(message.message),
+            message=text(message.message),
             processes=tuple(_process(process) for process in message.processes),
         ),
         releases=tuple(_release_report(release) for release in message.releases),
         routes=tuple(
-            values.RouteReport(_word(route.id), _word(route.state), _text(route.message)) for route in message.routes
+            values.RouteReport(_word(route.id), _word(route.state), text(route.message)) for route in message.routes
         ),
         removed=message.removed,
+        branch_head=_word(message.branch_head),
     )
 
 
@@ -154,7 +178,7 @@ def _release(release: values.Release) -> pb.Release:
         number=release.number,
         remote=config.remote,
         branch=config.branch,
-        commit=release.commit or config.commit,
+        commit=release.commit or config.commit or release.archive,
         runtime=config.runtime,
         version=config.version,
         build_cmd=config.build_cmd,
@@ -170,6 +194,54 @@ def _release(release: values.Release) -> pb.Release:
             timeout_s=check.timeout_s,
             retries=check.retries,
             start_period_s=check.start_period_s,
+            command=check.command,
+        ),
+        secret_keys=[variable.key for variable in config.env if variable.secret],
+        build_of=release.build_of,
+        source=config.source,
+        archive=release.archive,
+        git_token=config.git_token,
+        replicas=config.replicas,
+        resources=pb.Resources(
+            memory_bytes=config.resources.memory_bytes,
+            cpu=config.resources.cpu,
+            pids=config.resources.pids,
+            disk_bytes=config.resources.disk_bytes,
+            strict=config.resources.strict,
+        ),
+        strategy=pb.Strategy(
+            kind=config.strategy.kind,
+            weight=config.strategy.weight,
+            steps=config.strategy.steps,
+            interval_s=config.strategy.interval_s,
+        ),
+        processes=dict(config.processes),
+    )
+
+
+def _follows_branch(config: values.Config) -> bool:
+    """Can a push move what is deployed? Only the control plane knows whether the user pinned a commit."""
+    return config.source == "remote" and not config.commit
+
+
+def _route(route: values.Route) -> pb.Route:
+    options = route.options
+    return pb.Route(
+        id=route.id,
+        domain=route.domain,
+        path=route.path,
+        options=pb.RouteOptions(
+            tls=options.tls,
+            certificate=options.certificate,
+            key=options.key,
+            redirect_to=options.redirect_to,
+            force_https=options.force_https,
+            basic_auth=[pb.Pair(key=user, value=digest) for user, digest in options.basic_auth],
+            headers=[pb.Pair(key=name, value=value) for name, value in options.headers],
+            max_body_bytes=options.max_body_bytes,
+            no_websocket=not options.websocket,
+            maintenance=options.maintenance,
+            weights=dict(options.weights),
         ),
     )
 
@@ -192,7 +264,7 @@ def _release_report(release: pb.ReleaseReport) -> values.ReleaseReport:
         number=release.number,
         state=_word(release.state),
         reason=_word(release.reason),
-        message=_text(release.message),
+        message=text(release.message),
         commit=_word(release.commit),
         changed_at=_seconds(release.changed_at, "changed_at"),
     )
@@ -223,9 +295,10 @@ def _word(text: str) -> str:
     return text[:MAX_WORD].replace("\0", "")
 
 
-def _text(text: str) -> str:
-    return text[:MAX_TEXT].replace("\0", "")
+def text(said: str) -> str:
+    """What a stranger wrote, cut and without NULs."""
+    return said[:MAX_TEXT].replace("\0", "")
 
 
 def _words(texts: Mapping[str, str]) -> dict[str, str]:
-    return {_word(key): _text(texts[key]) for key in sorted(texts)[:MAX_ITEMS]}
+    return {_word(key): text(texts[key]) for key in sorted(texts)[:MAX_ITEMS]}

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 from node_agent import clock, errors, ports
-from node_agent.builder import build_log, manifest, reuse, seal, trees
+from node_agent.builder import archive, build_log, manifest, reuse, seal, trees
 from node_agent.builder.git import Git
 from node_agent.builder.manifest import Manifest
 from node_agent.builder.toolchains import Toolchains
@@ -32,6 +32,7 @@ class Tools:
     paths: Paths
     supervisor: ports.Supervisor
     git: Git
+    archives: ports.Archives
     toolchains: Toolchains
     clock: clock.Clock
     fetches: asyncio.Semaphore
@@ -76,11 +77,13 @@ class Attempt:
 
     async def _run(self) -> Manifest:
         await in_thread(trees.discard, self._tools.paths, self._tree)
+        if (former := await self._former()) is not None:
+            return former
         async with self._step("fetch"):
             commit = await self._resolve()
         toolchain = await self._toolchain()
         key = manifest.build_key(self._release, commit, toolchain)
-        former = await in_thread(self._take_over, key)
+        former = await in_thread(self._take_over, lambda found: found.key == key)
         if former is not None:
             self._progress(ReleaseState.BUILDING, commit)
             self._log.write(f"unchanged since release {former.release}: its build is used again")
@@ -91,33 +94,71 @@ class Attempt:
             dependencies_key, toolchain = await self._build(toolchain)
             return await self._seal(commit, key, dependencies_key, toolchain)
 
+    async def _former(self) -> Manifest | None:
+        """The build that the release was told to use again, sealed as its own; None when it is not (or no longer) here."""
+        number = self._release.build_of
+        if not number:
+            return None
+        self._progress(ReleaseState.FETCHING, self._release.commit)
+        former = await in_thread(self._take_over, lambda found: found.release == number)
+        if former is None:
+            self._log.write(f"the build of release {number} is no longer on this host: building again")
+            return None
+        self._progress(ReleaseState.BUILDING, former.commit)
+        self._log.write(f"the build of release {number} is used again")
+        return await self._seal(former.commit, former.key, former.dependencies_key, former.toolchain)
+
     # the source
 
     async def _resolve(self) -> str:
-        """The commit that was journalled, or the head of the branch now."""
+        """The commit that was journalled, or the head of the branch now; of an uploaded source its digest."""
+        if self._is_uploaded:
+            digest = archive.checked(self._release)
+            self._progress(ReleaseState.FETCHING, digest)
+            self._log.write(f"source uploaded, {digest[:12]}")
+            return digest
         release, commit = self._release, self._release.commit.lower()
         self._progress(ReleaseState.FETCHING, commit)
         if not commit:
             async with self._tools.fetches:
-                commit = await self._tools.git.resolve(release.remote, release.branch)
+                commit = await self._tools.git.resolve(release.remote, release.branch, release.git_token)
             self._progress(ReleaseState.FETCHING, commit)
         self._log.write(f"source {release.remote} branch {release.branch} at {commit[:12]}")
         return commit
 
-    def _take_over(self, key: str) -> Manifest | None:
+    def _take_over(self, wanted: Callable[[Manifest], bool]) -> Manifest | None:
         toolchains = self._tools.paths.toolchains
 
-        def wanted(found: Manifest) -> bool:
-            return found.key == key and (not found.toolchain or (toolchains / found.toolchain / "bin").is_dir())
+        def usable(found: Manifest) -> bool:
+            return wanted(found) and (not found.toolchain or (toolchains / found.toolchain / "bin").is_dir())
 
-        return reuse.whole(self._tools.paths, self._service_id, self._release.number, wanted)
+        return reuse.whole(self._tools.paths, self._service_id, self._release.number, usable)
+
+    @property
+    def _is_uploaded(self) -> bool:
+        return self._release.source == "local"
 
     async def _fetch(self, commit: str) -> None:
+        if self._is_uploaded:
+            await self._unpack()
+            return
         git, release = self._tools.git, self._release
         async with self._step("fetch"), self._tools.fetches:
-            mirror = await git.fetch(release.remote, commit, release.branch)
+            mirror = await git.fetch(release.remote, commit, release.branch, release.git_token)
             self._tree.mkdir(mode=0o700, parents=True)
             await git.checkout(mirror, commit, self._tree)
+
+    async def _unpack(self) -> None:
+        tools, place = self._tools, self._tools.paths.archive(self._service_id, self._release.number)
+        try:
+            async with self._step("fetch"), tools.fetches:
+                await archive.fetch(tools.archives, tools.paths, self._service_id, self._release)
+                self._tree.mkdir(mode=0o700, parents=True)
+                result = await self._run_job(archive.job(self._service_id, self._release))
+        finally:
+            archive.discard(place)
+        if failure := archive.failure(result):
+            raise failure
 
     # the toolchain
 
@@ -195,17 +236,19 @@ class Attempt:
     async def _job(self, command: str, toolchain: str, deadline: float) -> None:
         release, left = self._release, deadline - self._tools.clock.monotonic()
         job = process.JobSpec(
-            self._service_id, release.number, command, release.env, toolchain, release.working_dir, max(left, 1.0)
+            self._service_id, release.number, command, release.build_env, toolchain, release.working_dir, max(left, 1.0)
         )
+        if failure := _failure(command, await self._run_job(job), self._tools.build_s):
+            raise failure
+
+    async def _run_job(self, job: process.JobSpec) -> process.JobResult:
         try:
-            result = await self._tools.supervisor.run_job(job)
+            return await self._tools.supervisor.run_job(job)
         except BaseException:
             # Also when the supervisor went away: its successor may still find the job.
             with contextlib.suppress(errors.AgentError):
                 await asyncio.shield(self._tools.supervisor.cancel_job(job.id))
             raise
-        if failure := _failure(command, result, self._tools.build_s):
-            raise failure
 
     # the end
 

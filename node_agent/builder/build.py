@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Callable
 
 from node_agent import clock, ports
-from node_agent.builder import manifest, trees
+from node_agent.builder import archive, manifest, trees
 from node_agent.builder.attempt import Attempt, Tools, in_thread
 from node_agent.builder.git import Git
 from node_agent.builder.toolchains import Toolchains
@@ -40,10 +40,21 @@ class HostBuilder:
         toolchains: Toolchains,
         clock: clock.Clock,
         limits: Limits | None = None,
+        archives: ports.Archives | None = None,
     ) -> None:
         limits = limits or Limits()
         fetches, builds = asyncio.Semaphore(limits.fetches), asyncio.Semaphore(limits.builds)
-        self._tools = Tools(paths, supervisor, git, toolchains, clock, fetches, builds, limits.build_s)
+        self._tools = Tools(
+            paths=paths,
+            supervisor=supervisor,
+            git=git,
+            archives=archives or archive.NoArchives(),
+            toolchains=toolchains,
+            clock=clock,
+            fetches=fetches,
+            builds=builds,
+            build_s=limits.build_s,
+        )
         self._paths = paths
         self._building: set[tuple[str, int]] = set()
         self._swept = False
@@ -93,6 +104,7 @@ class HostBuilder:
         """Once: what a former agent had no time to delete."""
         if not self._swept:
             self._swept = True
+            await in_thread(archive.sweep, self._paths)
             for left in _children(self._paths.trash):
                 await in_thread(trees.delete, left)
 

@@ -71,8 +71,14 @@ def digest(data: bytes) -> str:
 
 
 def build_key(release: spec.ReleaseSpec, commit: str, toolchain: str) -> str:
-    """The same key is the same artifact. What counts at run time only (run_cmd, port, health check) is not in it."""
-    inputs = (release.runtime.value, release.build_cmd, release.working_dir, release.static_dir, sorted(release.env))
+    """The same key is the same artifact. What counts at run time only is not in it: run_cmd, port, secrets."""
+    inputs = (
+        release.runtime.value,
+        release.build_cmd,
+        release.working_dir,
+        release.static_dir,
+        sorted(release.build_env),
+    )
     if release.runtime is spec.Runtime.STATIC:
         toolchain = release.version  # which node builds it is known only after a look at the source
     return digest(json.dumps([FORMAT, commit, toolchain, *inputs]).encode())
@@ -80,5 +86,5 @@ def build_key(release: spec.ReleaseSpec, commit: str, toolchain: str) -> str:
 
 def dependencies_key(release: spec.ReleaseSpec, toolchain: str, command: str, locks: list[str]) -> str:
     """The same key is the same dependency directory."""
-    inputs = [FORMAT, toolchain, command, release.working_dir, sorted(release.env), locks]
+    inputs = [FORMAT, toolchain, command, release.working_dir, sorted(release.build_env), locks]
     return digest(json.dumps(inputs).encode())

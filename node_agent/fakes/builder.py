@@ -1,6 +1,7 @@
 """A builder in memory. Scripted by what a release says: `build_cmd` "fail …" fails, "hang" never ends."""
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import Callable
 
@@ -23,6 +24,9 @@ class FakeBuilder:
         if existing := await self.sealed(service_id, release.number):
             return existing
         progress(status.ReleaseState.FETCHING, release.commit)
+        if release.build_of and (former := await self.sealed(service_id, release.build_of)):
+            progress(status.ReleaseState.BUILDING, former.commit)
+            return self._keep(service_id, dataclasses.replace(former, release=release.number))
         commit = release.commit or self._resolve(release)
         if not source.is_commit(commit):
             raise ReleaseFailedError("commit_not_found", f"cannot use the commit {commit!r}: give the full id")
@@ -56,7 +60,7 @@ class FakeBuilder:
         static = release.runtime is spec.Runtime.STATIC
         if not run_cmd and not static:
             raise ReleaseFailedError("no_run_cmd", "cannot tell how to start the application: set run_cmd")
-        inputs = (commit, release.runtime, release.version, release.build_cmd, release.working_dir, release.env)
+        inputs = (commit, release.runtime, release.version, release.build_cmd, release.working_dir, release.build_env)
         artifact = ports.Artifact(
             release.number,
             commit,
@@ -66,5 +70,8 @@ class FakeBuilder:
             run_cmd=run_cmd,
         )
         self.built.append((service_id, release.number))
-        self._sealed.setdefault(service_id, {})[release.number] = artifact
+        return self._keep(service_id, artifact)
+
+    def _keep(self, service_id: str, artifact: ports.Artifact) -> ports.Artifact:
+        self._sealed.setdefault(service_id, {})[artifact.release] = artifact
         return artifact

@@ -2,7 +2,7 @@
 
 It knows the commands `exit N`, `echo WORDS` and `sleep S`, joined by `;`: an `echo` becomes a last line, an `exit` ends
 the process or job at once, a `sleep` goes on until it is stopped. Anything else goes on too. A command that exits is
-started again `retries` times and is then crash looping. What a test wants to happen to a process that goes on, it says
+started again `retries` times and is then crash looping. A one-off command writes its lines to its pipes below `paths`. What a test wants to happen to a process that goes on, it says
 with `crash`; `refuse` makes the next call of a verb fail.
 """
 
@@ -12,8 +12,9 @@ import errno
 from collections.abc import Callable
 
 from node_agent.errors import SupervisorRefusedError
-from node_agent.model.process import JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
+from node_agent.model.process import JobKind, JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
 from node_agent.model.process_state import State
+from node_agent.paths import Paths
 
 MISSING_DIR = "missing"
 FIRST_PID = 1000
@@ -22,7 +23,8 @@ FIRST_PID = 1000
 class FakeSupervisor:
     """Implements ports.Supervisor. `started` and `stopped` list what was asked for, in order."""
 
-    def __init__(self, retries: int = 5) -> None:
+    def __init__(self, retries: int = 5, paths: Paths | None = None) -> None:
+        self._paths = paths
         self.started: list[ProcessId] = []
         self.stopped: list[ProcessId] = []
         self.forgotten: list[str] = []
@@ -77,6 +79,9 @@ class FakeSupervisor:
         if job.working_dir == MISSING_DIR:
             return JobResult("start_failed", errno.ENOENT, 0.0, ("No such file or directory",))
         lines, code = _interpret(job.command)
+        if job.kind is JobKind.RUN and self._paths is not None:
+            with self._paths.run_pipe(job.run_id, "stdout").open("wb", buffering=0) as pipe:
+                pipe.write("".join(f"{line}\n" for line in lines).encode())
         if code is not None:
             return JobResult("exited", code, 0.0, lines)
         future = self._jobs[job.id] = asyncio.get_running_loop().create_future()

@@ -5,7 +5,10 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LogQuery:
-    """The last `tail` lines that match, or all after `after_seq` when that is given; then new ones when `follow`."""
+    """The last `tail` lines that match, or all after `after_seq` when that is given; then new ones when `follow`.
+
+    What is not given matches every line; `since` and `until` are seconds since the epoch, `grep` is part of the line.
+    """
 
     service_id: str
     tail: int = 100
@@ -13,6 +16,24 @@ class LogQuery:
     after_seq: int = 0
     source: str = ""
     release: int = 0
+    since: float = 0.0
+    until: float = 0.0
+    grep: bytes = b""
+    stream: str = ""
+    process: str = ""
+
+    def wants(self, process: str, release: int, stream: str) -> bool:
+        """Can what this process of this release writes there match?"""
+        is_build = process == "build"
+        return (
+            (not self.source or (self.source == "build") == is_build)
+            and self.release in {0, release}
+            and self.stream in {"", stream}
+            and self.process in {"", process}
+        )
+
+    def wants_time(self, time: float) -> bool:
+        return time >= self.since and not 0 < self.until < time
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

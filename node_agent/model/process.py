@@ -1,6 +1,7 @@
 """Processes and jobs as the supervisor's door speaks of them."""
 
 import dataclasses
+import enum
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class ProcessSpec:
 
     id: ProcessId
     command: str
-    env: tuple[tuple[str, str], ...]
+    env: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
     toolchain: str
     working_dir: str
     port: int
@@ -56,24 +57,44 @@ class ProcessStatus:
     last_lines: tuple[str, ...] = ()
 
 
+class JobKind(enum.Enum):
+    """Each is a verb of the supervisor, so that one that does not know it refuses."""
+
+    BUILD = "run_job"
+    UNPACK = "unpack"
+    RUN = "run_command"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class JobSpec:
-    """A build: `command` is the user's `build_cmd`, run by a shell in `working_dir` below the build tree.
+    """Something that runs to its end. `deadline_s` is from the start of the job.
 
-    Output goes to the service's build log of that release. `deadline_s` is from the start of the job.
+    A build: `command` is the user's `build_cmd`, run by a shell in `working_dir` below the build tree; its output goes
+    to the service's build log of that release. Unpacking fills that tree from the release's archive instead, by a
+    program of our own. A run is one-off: `command` in the sealed release tree, with the environment of its processes;
+    its output goes to the two pipes of `run_id`, which whoever asks has open, and it ends when that connection does.
     """
 
     service_id: str
     release: int
     command: str
-    env: tuple[tuple[str, str], ...]
+    env: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
     toolchain: str
     working_dir: str
     deadline_s: float
+    kind: JobKind = JobKind.BUILD
+    run_id: str = ""
+    commit: str = ""
 
     @property
     def id(self) -> str:
-        return f"{self.service_id}.r{self.release}.build"
+        if self.kind is JobKind.RUN:
+            return f"{self.service_id}.r{self.release}.{self.run_id}.run"
+        return self.build_id(self.service_id, self.release)
+
+    @staticmethod
+    def build_id(service_id: str, release: int) -> str:
+        return f"{service_id}.r{release}.build"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

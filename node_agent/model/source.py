@@ -6,6 +6,7 @@ HTTPS = re.compile(r"https://([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(:[0
 FILE = re.compile(r"file://(/[A-Za-z0-9._~%+@-]+)+/?")
 REF = re.compile(r"(?!-)(?!.*\.\.)[A-Za-z0-9._/-]{1,200}")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+TOKEN = re.compile(r"[!-~]{1,1024}")
 MAX_REMOTE = 2048
 
 

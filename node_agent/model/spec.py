@@ -28,11 +28,37 @@ class HealthCheck:
     timeout_s: float = 5.0
     retries: int = 2
     start_period_s: float = 60.0
+    command: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resources:
+    """Limits of each process; 0 is none. `strict`: rather fail than run without them."""
+
+    memory_bytes: int = 0
+    cpu: float = 0.0
+    pids: int = 0
+    disk_bytes: int = 0
+    strict: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Strategy:
+    """How a release takes over: rolling, recreate or canary."""
+
+    kind: str = "rolling"
+    weight: int = 0
+    steps: tuple[int, ...] = ()
+    interval_s: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReleaseSpec:
-    """One immutable release; `commit` is empty until the branch was resolved."""
+    """One immutable release; `commit` is empty until the branch was resolved.
+
+    `secret_keys` name the variables of `env` that only the running application gets. `build_of` is the release whose
+    build this one uses again, 0 when it has its own. A local source is the archive of that digest, a remote one is git.
+    """
 
     number: int
     remote: str
@@ -45,8 +71,39 @@ class ReleaseSpec:
     working_dir: str
     static_dir: str
     port: int
-    env: tuple[tuple[str, str], ...]
+    env: tuple[tuple[str, str], ...] = dataclasses.field(repr=False)
     health_check: HealthCheck
+    secret_keys: tuple[str, ...] = ()
+    build_of: int = 0
+    source: str = "remote"
+    archive: str = ""
+    git_token: str = dataclasses.field(default="", repr=False)
+    replicas: int = 1
+    resources: Resources = Resources()
+    strategy: Strategy = Strategy()
+    processes: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def build_env(self) -> tuple[tuple[str, str], ...]:
+        """What a build gets: no secret."""
+        return tuple((key, value) for key, value in self.env if key not in self.secret_keys)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RouteOptions:
+    """How the proxy serves a route. `basic_auth` holds (user, hash), `weights` (service id, percent)."""
+
+    tls: str = "off"
+    certificate: str = ""
+    key: str = dataclasses.field(default="", repr=False)
+    redirect_to: str = ""
+    force_https: bool = False
+    basic_auth: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
+    max_body_bytes: int = 25 << 20
+    websocket: bool = True
+    maintenance: bool = False
+    weights: tuple[tuple[str, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,11 +111,16 @@ class RouteSpec:
     id: str
     domain: str
     path: str = "/"
+    options: RouteOptions = RouteOptions()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServiceSpec:
-    """The wish for one service under its generation; a tombstone may have `release` None."""
+    """The wish for one service under its generation; a tombstone may have `release` None.
+
+    `cancelled`: the release shall not go live, unless it did already; what serves goes on. `poll_s` is how often to
+    look where the branch points to, 0 never.
+    """
 
     service_id: str
     generation: int
@@ -67,3 +129,5 @@ class ServiceSpec:
     restart: int
     release: ReleaseSpec | None
     routes: tuple[RouteSpec, ...] = ()
+    cancelled: bool = False
+    poll_s: int = 0

@@ -21,6 +21,19 @@ class ReleaseState(enum.Enum):
     SUPERSEDED = "superseded"
 
 
+SERVED = frozenset({ReleaseState.LIVE, ReleaseState.DRAINING, ReleaseState.RETIRED})
+UNFINISHED = frozenset(
+    {
+        ReleaseState.PENDING,
+        ReleaseState.FETCHING,
+        ReleaseState.BUILDING,
+        ReleaseState.STARTING,
+        ReleaseState.CHECKING,
+        ReleaseState.SWITCHING,
+    }
+)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReleaseReport:
     number: int
@@ -54,7 +67,10 @@ class RouteReport:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """Answers the wish `observed_generation`; `removed` confirms a tombstone."""
+    """Answers the wish `observed_generation`; `removed` confirms a tombstone.
+
+    `branch_head` is where the branch of the wished release pointed to at the last look, "" when nobody looked.
+    """
 
     service_id: str
     observed_generation: int
@@ -66,3 +82,4 @@ class ServiceReport:
     processes: tuple[ProcessReport, ...]
     routes: tuple[RouteReport, ...]
     removed: bool = False
+    branch_head: str = ""

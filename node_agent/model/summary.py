@@ -6,13 +6,15 @@ from node_agent.model import spec
 RUNNING = frozenset({"starting", "running"})
 
 
-def service_status(run: spec.Run, *, live: bool, static: bool, states: tuple[str, ...], failed: bool) -> str:
+def service_status(
+    run: spec.Run, *, live: bool, static: bool, states: tuple[str, ...], failed: bool, cancelled: bool = False
+) -> str:
     """One word for a service.
 
     `live`: some release has the routes; `static`: it needs no process; `states`: process states of the live release,
-    or of all when none is live; `failed`: the newest release cannot go live.
+    or of all when none is live; `failed`: the newest release cannot go live; `cancelled`: it shall not.
     """
-    if run is not spec.Run.RUNNING:
+    if run is not spec.Run.RUNNING or (cancelled and not live and not failed):
         return "stopping" if states else "stopped"
     if not live:
         return "failed" if failed else "starting"

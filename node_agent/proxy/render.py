@@ -7,12 +7,12 @@ validator (it accepts a smuggled directive), so nothing reaches it that is not k
 import dataclasses
 import ipaddress
 import re
-import unicodedata
 
 from node_agent import ports
 from node_agent.model import domain_name, spec
 from node_agent.paths import Paths, checked_id
-from node_agent.proxy import text
+from node_agent.proxy import options, text
+from node_agent.proxy.quoting import quoted
 
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 SEGMENT = re.compile(r"[A-Za-z0-9._@+~-][A-Za-z0-9._@+~ -]{0,254}")
@@ -36,6 +36,7 @@ class Location:
     route_id: str
     path: str
     site: ports.Site
+    options: spec.RouteOptions
 
 
 def render(generation: int, sites: tuple[ports.Site, ...], settings: ProxySettings, paths: Paths) -> dict[str, str]:
@@ -52,6 +53,11 @@ def render(generation: int, sites: tuple[ports.Site, ...], settings: ProxySettin
     }
     for domain, locations in _by_domain(served).items():
         files[f"routes/{min(each.route_id for each in locations)}.conf"] = _server(domain, locations, settings, paths)
+        files |= {
+            options.users_file(each.route_id): options.users(each.options)
+            for each in locations
+            if each.options.basic_auth
+        }
     files["mime.conf"] = text.MIME
     files["nginx.conf"] = _main(generation, sorted(files), settings, paths)
     return files
@@ -65,14 +71,6 @@ def status_socket(paths: Paths) -> str:
             f"cannot listen on {path}: it is longer than {MAX_SOCKET_PATH} bytes; use a shorter data directory"
         )
     return path
-
-
-def quoted(value: str) -> str:
-    """`value` as one nginx word; ValueError for what quoting cannot make harmless (control characters, variables)."""
-    if "$" in value or any(unicodedata.category(c) in {"Cc", "Cs"} for c in value):
-        raise ValueError(f"cannot write {value!r} into nginx's configuration: it has a control character or a $")
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _by_domain(sites: list[ports.Site]) -> dict[str, list[Location]]:
@@ -93,7 +91,7 @@ def _by_domain(sites: list[ports.Site]) -> dict[str, list[Location]]:
 
 
 def _checked(route: spec.RouteSpec, site: ports.Site) -> Location:
-    return Location(checked_id(route.id), domain_name.checked_path(route.path), site)
+    return Location(checked_id(route.id), domain_name.checked_path(route.path), site, route.options)
 
 
 def _upstream(site: ports.Site) -> str:
@@ -102,38 +100,52 @@ def _upstream(site: ports.Site) -> str:
 
 
 def _server(domain: str, locations: list[Location], settings: ProxySettings, paths: Paths) -> str:
-    blocks = [
-        _static(each, paths) if each.site.upstream.static_root is not None else _proxied(each) for each in locations
-    ]
+    blocks = [_location(each, paths) for each in locations]
     if locations[-1].path != "/":
         blocks.append(text.NOT_FOUND)
     head = f"server {{\n    listen {_listen(settings)};\n    server_name {quoted(domain)};\n"
     return head + "".join(blocks) + "}\n"
 
 
-def _proxied(place: Location) -> str:
+def _location(place: Location, paths: Paths) -> str:
+    if (alone := options.answer(place.options)) is not None:
+        return _places(place, alone)
+    common = options.common(place.route_id, place.options)
+    if place.site.upstream.static_root is not None:
+        return _static(place, common, paths)
+    target = f"proxy_pass http://{place.site.service_id};"
+    return _places(place, [*common, *options.proxied(place.options), target])
+
+
+def _places(place: Location, lines: list[str]) -> str:
     """The path itself and what is below it, never a longer word that begins alike. The path stays as it came."""
-    target = f"    proxy_pass http://{place.site.service_id};\n"
+    body = _indented(lines)
     if place.path == "/":
-        return f"    location / {{\n    {target}    }}\n"
+        return f"    location / {{\n{body}    }}\n"
     exact, below = quoted(place.path), quoted(place.path + "/")
-    return f"    location = {exact} {{\n    {target}    }}\n    location {below} {{\n    {target}    }}\n"
+    return f"    location = {exact} {{\n{body}    }}\n    location {below} {{\n{body}    }}\n"
 
 
-def _static(place: Location, paths: Paths) -> str:
+def _static(place: Location, lines: list[str], paths: Paths) -> str:
     """The directory stands at the path. No link is followed below the sealed tree, and no hidden file is served."""
     tree = paths.release_tree(place.site.service_id, _positive(place.site.upstream.release))
     root = "/".join([str(tree), *_segments(place.site.upstream.static_root or "")])
     below = "/" if place.path == "/" else place.path + "/"
-    block = text.STATIC.format(path=quoted(below), root=quoted(root + "/"), boundary=quoted(f"from={tree}"))
+    block = text.STATIC.format(
+        path=quoted(below), root=quoted(root + "/"), boundary=quoted(f"from={tree}"), extra=_indented(lines)
+    )
     if place.path == "/":
         return block
     return f"    location = {quoted(place.path)} {{\n        return 301 {quoted(below)};\n    }}\n" + block
 
 
+def _indented(lines: list[str]) -> str:
+    return "".join(f"        {line}\n" for line in lines)
+
+
 def _main(generation: int, files: list[str], settings: ProxySettings, paths: Paths) -> str:
     """Included by name, not by pattern: a missing file is an error, a foreign one is not read."""
-    included = [name for name in files if name != "mime.conf"]
+    included = [name for name in files if name.endswith(".conf") and name != "mime.conf"]
     return text.MAIN.format(
         user=_user(settings),
         workers=_positive(settings.workers),

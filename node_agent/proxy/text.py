@@ -7,6 +7,21 @@ TEMPORARY = ("body", "proxy", "fastcgi", "uwsgi", "scgi")
 # The client's forwarding headers are replaced, never extended. Host is the name by which nginx chose the server, with
 # the client's port. Of the upgrades only websocket passes (h2c would tunnel past the proxy).
 # A request goes to an application once: repeating it could order twice.
+HEADERS = (
+    ("Host", "$host$dployr_port"),
+    ("X-Real-IP", "$remote_addr"),
+    ("X-Forwarded-For", "$remote_addr"),
+    ("X-Forwarded-Proto", "$scheme"),
+    ("X-Forwarded-Host", "$host$dployr_port"),
+    ("X-Forwarded-Port", '""'),
+    ("X-Forwarded-Server", '""'),
+    ("Forwarded", '""'),
+    ("Proxy", '""'),
+    ("Proxy-Connection", '""'),
+    ("TE", '""'),
+    ("Upgrade", "$dployr_upgrade"),
+    ("Connection", "$dployr_connection"),
+)
 MAIN = """\
 {user}worker_processes {workers};
 daemon off;
@@ -56,20 +71,7 @@ http {{
     }}
 
     proxy_http_version 1.1;
-    proxy_set_header Host $host$dployr_port;
-    proxy_set_header X-Real-IP $remote_addr;
-    proxy_set_header X-Forwarded-For $remote_addr;
-    proxy_set_header X-Forwarded-Proto $scheme;
-    proxy_set_header X-Forwarded-Host $host$dployr_port;
-    proxy_set_header X-Forwarded-Port "";
-    proxy_set_header X-Forwarded-Server "";
-    proxy_set_header Forwarded "";
-    proxy_set_header Proxy "";
-    proxy_set_header Proxy-Connection "";
-    proxy_set_header TE "";
-    proxy_set_header Upgrade $dployr_upgrade;
-    proxy_set_header Connection $dployr_connection;
-    proxy_next_upstream off;
+@headers@    proxy_next_upstream off;
     proxy_redirect off;
     proxy_connect_timeout 5s;
     proxy_send_timeout 60s;
@@ -96,7 +98,7 @@ http {{
     }}
 
 {includes}}}
-"""
+""".replace("@headers@", "".join(f"    proxy_set_header {name} {value};\n" for name, value in HEADERS))
 
 NOT_FOUND = """\
     location / {
@@ -111,11 +113,22 @@ STATIC = """\
         disable_symlinks on {boundary};
         index index.html;
         try_files $uri $uri/ $uri.html =404;
-        location ~ "/\\.(?!well-known/)" {{
+{extra}        location ~ "/\\.(?!well-known/)" {{
             return 404;
         }}
     }}
 """
+
+# The name of the file of users is the route's id; nginx finds it beside its main file.
+MAINTENANCE = (
+    "default_type text/html;",
+    "add_header Retry-After 120 always;",
+    "add_header Cache-Control no-store always;",
+    (
+        'return 503 "<!doctype html><title>Maintenance</title><h1>Back soon</h1>'
+        '<p>This site is being worked on. Please try again in a few minutes.</p>";'
+    ),
+)
 
 MIME = (
     "types {\n"

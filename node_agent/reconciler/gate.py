@@ -12,6 +12,7 @@ from node_agent.clock import Clock
 from node_agent.model import process, spec
 from node_agent.reconciler import sockets
 
+KINDS = ("http", "tcp")
 POLL_S = 0.05
 GIVE_UP_RESTARTS = 3
 
@@ -44,6 +45,11 @@ async def wait_healthy(
 ) -> None:
     """Return when the gate is passed. Raises ReleaseFailedError when it cannot be, or not in time."""
     check = release.health_check
+    if check.kind not in KINDS:
+        raise errors.ReleaseFailedError(
+            "unsupported_check",
+            f"cannot check the app's health by {check.kind[:40]!r}: this host knows {' and '.join(KINDS)}; change health_check",
+        )
     deadline = clock.monotonic() + check.start_period_s
     good, last = 0, "it never listened"
     while good < check.retries:

@@ -11,6 +11,7 @@ from node_agent.model import actions, process, spec, status
 from node_agent.model.actions import Target
 from node_agent.model.status import ReleaseState
 from node_agent.reconciler import gate, sockets
+from node_agent.reconciler.branches import Heads
 from node_agent.reconciler.plan import Facts, ProcessFact
 from node_agent.reconciler.sites import Sites
 
@@ -19,8 +20,8 @@ GRACE_S = 10.0
 DRAIN_S = 30.0
 DRAIN_QUIET_S = 1.0  # nginx's former workers stop accepting a moment after the new ones answer
 FIRST_PORT, LAST_PORT = 20000, 29999  # below the ephemeral range, so that no outgoing connection takes one
+UNSERVED_GRACE_S = 3.0  # for a process that never had a request
 WEB = "web.1"
-SERVED = frozenset({ReleaseState.LIVE, ReleaseState.DRAINING, ReleaseState.RETIRED})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Host:
     builder: ports.Builder
     sites: Sites
     clock: Clock
+    heads: Heads = dataclasses.field(default_factory=Heads)
 
 
 @dataclasses.dataclass(slots=True)
@@ -52,6 +54,7 @@ class ServiceHost:
         journal = self.host.journal
         found = await self.processes()
         live = await journal.live(self.service_id)
+        releases = await journal.releases(self.service_id)
         return Facts(
             sealed=await self._sealed_releases(),
             processes=tuple(ProcessFact(Target(p.id.release, p.id.restart), p.state, p.port) for p in found),
@@ -60,6 +63,7 @@ class ServiceHost:
             live=live,
             site=self.host.sites.site(self.service_id),
             forgotten=forgotten,
+            served=frozenset(known.number for _, known in releases if known.state in status.SERVED),
         )
 
     async def _sealed_releases(self) -> tuple[ports.Artifact, ...]:
@@ -80,7 +84,7 @@ class ServiceHost:
 
     async def note(self, number: int, state: ReleaseState, commit: str = "", message: str = "") -> None:
         """Journal a step of a release. One that went live once only moves on to draining and retired."""
-        if state not in SERVED and await self._served(number):
+        if state not in status.SERVED and await self._served(number):
             return
         report = status.ReleaseReport(number, state, "", message, commit, self.host.clock.now())
         await self.host.journal.put_release(self.service_id, report)
@@ -96,7 +100,7 @@ class ServiceHost:
 
     async def _served(self, number: int) -> bool:
         known = {report.number: report.state for _, report in await self.host.journal.releases(self.service_id)}
-        return known.get(number) in SERVED
+        return known.get(number) in status.SERVED
 
     async def _told(self) -> None:
         """A step became visible; the builder's words about it too, unless the supervisor is away just now."""
@@ -179,20 +183,35 @@ class ServiceHost:
             await self.note(before.release, ReleaseState.DRAINING if runs else ReleaseState.RETIRED)
 
     async def drain(self, target: Target) -> None:
-        """Wait until nobody is served any more, 30 s at most, then stop the process and free its port."""
+        """Wait until nobody is served any more, 30 s at most, then stop the process and free its port.
+
+        A process of a release that never went live has served nobody: it is stopped at once.
+        """
         process_id = self._process_id(target)
-        deadline = self.host.clock.monotonic() + DRAIN_S
-        port = await self.host.journal.port_of(str(process_id))
-        await asyncio.sleep(DRAIN_QUIET_S)
-        while port and sockets.established(port) and self.host.clock.monotonic() < deadline:  # noqa: ASYNC110 - the kernel sends no event
-            await asyncio.sleep(0.1)
-        await self.host.supervisor.stop(process_id, GRACE_S)
+        served = await self._served(target.release)
+        if served:
+            await self._quiet(await self.host.journal.port_of(str(process_id)))
+        await self.host.supervisor.stop(process_id, GRACE_S if served else UNSERVED_GRACE_S)
         await self.host.journal.free_port(str(process_id), self.host.clock.now())
         self.passed.discard(target)
         live = await self.host.journal.live(self.service_id)
         known = {report.number: report.state for _, report in await self.host.journal.releases(self.service_id)}
         if known.get(target.release) is ReleaseState.DRAINING and (live is None or live.release != target.release):
             await self.note(target.release, ReleaseState.RETIRED)
+
+    async def _quiet(self, port: int | None) -> None:
+        """Until no connection to the port is left, DRAIN_S at most."""
+        deadline = self.host.clock.monotonic() + DRAIN_S
+        await asyncio.sleep(DRAIN_QUIET_S)
+        while port and sockets.established(port) and self.host.clock.monotonic() < deadline:  # noqa: ASYNC110 - the kernel sends no event
+            await asyncio.sleep(0.1)
+
+    async def end_cancelled(self, number: int) -> None:
+        """Nothing of the cancelled release runs any more: end a build that a former agent left, free its files, say so."""
+        await self.host.supervisor.cancel_job(process.JobSpec.build_id(self.service_id, number))
+        known = {report.number for _, report in await self.host.journal.releases(self.service_id)}
+        await self.prune(frozenset(known - {number}))
+        await self.note(number, ReleaseState.CANCELLED, message="cancelled before it was live")
 
     async def prune(self, keep: frozenset[int]) -> None:
         await self.host.builder.prune(self.service_id, keep)

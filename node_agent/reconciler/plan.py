@@ -27,7 +27,8 @@ class Facts:
     """What is true on this host of one service.
 
     `sealed` are the releases complete on disk, with the static root of those that need no process. `passed` are the
-    targets whose gate was passed, `failed` those that can never go live. `site` is what the proxy answers with.
+    targets whose gate was passed, `failed` those that can never go live, `served` the releases that went live once.
+    `site` is what the proxy answers with.
     """
 
     sealed: tuple[ports.Artifact, ...] = ()
@@ -37,6 +38,7 @@ class Facts:
     live: Target | None = None
     site: ports.Site | None = None
     forgotten: bool = False
+    served: frozenset[int] = frozenset()
 
     def artifact(self, release: int) -> ports.Artifact | None:
         return next((artifact for artifact in self.sealed if artifact.release == release), None)
@@ -53,15 +55,24 @@ class Facts:
         return ports.Upstream(target.release, port=process.port) if process else None
 
 
+def is_cancelled(wish: spec.ServiceSpec, facts: Facts) -> bool:
+    """Shall the wished release never go live? One that did already stays."""
+    if not wish.cancelled or wish.release is None:
+        return False
+    number = wish.release.number
+    return number not in facts.served and (facts.live is None or facts.live.release != number)
+
+
 def goal_of(wish: spec.ServiceSpec, facts: Facts) -> Target | None:
-    """What should serve in the end. A release that failed before stays failed: then the live one is restarted."""
+    """What should serve in the end. A release that failed before, or is cancelled, leaves the live one (restarted)."""
     if wish.run is not spec.Run.RUNNING or wish.release is None:
         return None
     number = wish.release.number
     failed = any(target.release == number for target in facts.failed)
-    if failed and facts.live is not None and facts.live.release != number:
-        number = facts.live.release
-    return Target(number, wish.restart)
+    cancelled = is_cancelled(wish, facts)
+    if (failed or cancelled) and facts.live is not None and facts.live.release != number:
+        return Target(facts.live.release, wish.restart)
+    return None if cancelled else Target(number, wish.restart)
 
 
 def plan(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
@@ -70,8 +81,8 @@ def plan(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
         return _take_down(wish, facts)
     goal = goal_of(wish, facts)
     if goal is None:
-        return ()
-    return (*_keep_live(wish, facts), *_advance(facts, goal), *_clean(facts, goal))
+        return _silence(facts, "the release is cancelled, and nothing serves")
+    return (*_keep_live(wish, facts), *_advance(facts, goal), *_clean(wish, facts, goal))
 
 
 def _keep_live(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
@@ -99,7 +110,7 @@ def _advance(facts: Facts, goal: Target) -> tuple[Action, ...]:
     return (actions.Switch(goal, "built, running and healthy"),)
 
 
-def _clean(facts: Facts, goal: Target) -> tuple[Action, ...]:
+def _clean(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> tuple[Action, ...]:
     wanted = {facts.live} if goal in facts.failed else {facts.live, goal}
     stops = tuple(
         actions.Drain(process.target, "no longer serves") for process in facts.processes if process.target not in wanted
@@ -108,15 +119,21 @@ def _clean(facts: Facts, goal: Target) -> tuple[Action, ...]:
         return stops
     numbers = sorted((artifact.release for artifact in facts.sealed), reverse=True)
     keep = frozenset(numbers[:KEPT_RELEASES]) | {target.release for target in wanted if target is not None}
+    keep |= {wish.release.build_of} if wish.release is not None and wish.release.build_of in numbers else set()
     return (actions.Prune(keep, "old releases"),) if set(numbers) - keep else ()
 
 
 def _take_down(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
     reason = f"wished {wish.run.value}"
-    if facts.site is not None:
-        return (actions.Unroute(reason),)
-    if facts.processes:
-        return tuple(actions.Drain(process.target, reason) for process in facts.processes)
+    if steps := _silence(facts, reason):
+        return steps
     if wish.run is spec.Run.REMOVED:
         return () if facts.forgotten else (actions.Forget(reason),)
     return (actions.Settle(reason),) if facts.live is not None or facts.failed else ()
+
+
+def _silence(facts: Facts, reason: str) -> tuple[Action, ...]:
+    """First no route, then no process."""
+    if facts.site is not None:
+        return (actions.Unroute(reason),)
+    return tuple(actions.Drain(process.target, reason) for process in facts.processes)

@@ -30,6 +30,7 @@ class Reconciler:
         if generation == wanted.generation:
             log.info("wish.accepted", service=wanted.service_id, generation=generation, run=wanted.run.value)
             self._worker(wanted.service_id).wake()
+            self._host.heads.woken.set()
         return generation
 
     async def generations(self) -> dict[str, int]:
@@ -38,7 +39,7 @@ class Reconciler:
     async def run(self) -> None:
         """Recover the proxy, begin every journalled service, then sweep for ever."""
         await self._recover()
-        self._host.supervisor.subscribe(self._changed)
+        self._host.supervisor.subscribe(self.changed)
         for wish, forgotten in await self._host.journal.wishes():
             if not forgotten:
                 self._worker(wish.service_id)
@@ -67,9 +68,10 @@ class Reconciler:
             await self._host.supervisor.proxy_ensure()
         except Exception as error:  # the next sweep tries again
             log.warning("proxy.ensure_failed", error=str(error))
-        self._changed("")
+        self.changed("")
 
-    def _changed(self, service_id: str) -> None:
+    def changed(self, service_id: str) -> None:
+        """Something about the service ("": about any) may have changed: look at it again."""
         for known, (worker, _) in self._workers.items():
             if service_id in {"", known}:
                 worker.wake()

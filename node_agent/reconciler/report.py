@@ -1,7 +1,7 @@
 """What the worker of a service tells the control plane. Pure."""
 
 from node_agent.model import process, spec, status, summary
-from node_agent.reconciler.plan import Facts
+from node_agent.reconciler.plan import Facts, is_cancelled
 
 REPORTED_RELEASES = 10
 
@@ -13,6 +13,7 @@ def service_report(
     releases: tuple[status.ReleaseReport, ...],
     routes: tuple[status.RouteReport, ...],
     message: str,
+    branch_head: str = "",
 ) -> status.ServiceReport:
     """The whole truth about one service under the generation of `wish`; `releases` newest first."""
     live = facts.live
@@ -25,6 +26,7 @@ def service_report(
         static=artifact is not None and artifact.static_root is not None,
         states=tuple(p.state for p in serving),
         failed=newest_failed,
+        cancelled=is_cancelled(wish, facts),
     )
     return status.ServiceReport(
         service_id=wish.service_id,
@@ -37,6 +39,7 @@ def service_report(
         processes=tuple(_process_report(p) for p in processes),
         routes=routes,
         removed=facts.forgotten,
+        branch_head=branch_head,
     )
 
 

@@ -66,6 +66,7 @@ class Worker:
         steps = plan.plan(wish, facts)
         await self._supersede(wish)
         await self._cancel(tuple(action for action in self._long if action not in steps))
+        await self._end_cancelled(wish, facts)
         short = [action for action in steps if not isinstance(action, actions.LONG)]
         try:
             for action in short:
@@ -90,19 +91,21 @@ class Worker:
     async def _supersede(self, wish: spec.ServiceSpec) -> None:
         """Unfinished releases older than the wished one end here."""
         newest = wish.release.number if wish.release else 0
-        unfinished = {
-            ReleaseState.PENDING,
-            ReleaseState.FETCHING,
-            ReleaseState.BUILDING,
-            ReleaseState.STARTING,
-            ReleaseState.CHECKING,
-            ReleaseState.SWITCHING,
-        }
         for _, known in await self._host.journal.releases(self._id):
-            if known.number < newest and known.state in unfinished:
+            if known.number < newest and known.state in status.UNFINISHED:
                 await self._service.note(
                     known.number, ReleaseState.SUPERSEDED, message="a newer release took its place"
                 )
+
+    async def _end_cancelled(self, wish: spec.ServiceSpec, facts: plan.Facts) -> None:
+        """The cancelled release ends when none of its processes is left; its build was ended just before."""
+        if wish.release is None or not plan.is_cancelled(wish, facts):
+            return
+        number = wish.release.number
+        states = {known.number: known.state for _, known in await self._host.journal.releases(self._id)}
+        runs = any(found.target.release == number for found in facts.processes)
+        if not runs and states.get(number) in status.UNFINISHED:
+            await self._service.end_cancelled(number)
 
     # short actions
 
@@ -201,6 +204,7 @@ class Worker:
             releases,
             tuple(self._route(route, facts) for route in wish.routes),
             next((why for target, why in failures.items() if target.release == newest), ""),
+            self._host.heads.head(self._id, wish.release),
         )
         if now != self._told:
             await self._host.journal.spool(now)

@@ -17,6 +17,7 @@ import structlog
 from node_agent import clock as clocks
 from node_agent import errors, ports
 from node_agent.session import identity, stream
+from node_agent.session.archives import HubArchives
 from node_agent.session.settings import SessionSettings
 from protos import agent_pb2_grpc as rpc
 
@@ -55,6 +56,8 @@ class Session:
         inbox: ports.Inbox,
         spool: ports.Spool,
         log_reader: ports.LogReader,
+        runner: ports.Runner,
+        archives: HubArchives,
         facts: Callable[[], Awaitable[ports.HostFacts]],
         samples: Callable[[], Awaitable[ports.HostSample]],
         clock: clocks.Clock,
@@ -69,6 +72,8 @@ class Session:
             inbox=inbox,
             spool=spool,
             log_reader=log_reader,
+            runner=runner,
+            archives=archives,
             facts=facts,
             samples=samples,
             clock=clock,

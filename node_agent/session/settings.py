@@ -31,5 +31,6 @@ class SessionSettings:
     resend_s: float = 5.0
     renew_look_s: float = 300.0
     log_calls: int = 64
+    runs: int = 4
     heartbeat_s: float = 0.0  # 0: what the control plane asks for
     sample_s: float = 0.0

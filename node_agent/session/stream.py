@@ -16,7 +16,9 @@ import structlog
 
 from node_agent import clock, errors, ports
 from node_agent.session import identity, wire
+from node_agent.session.archives import HubArchives
 from node_agent.session.logs import LogCalls
+from node_agent.session.runs import RunCalls
 from node_agent.session.settings import SessionSettings
 from node_agent.session.tasks import undisturbed, until_first
 from protos import agent_pb2 as pb
@@ -34,6 +36,8 @@ class Parts:
     inbox: ports.Inbox
     spool: ports.Spool
     log_reader: ports.LogReader
+    runner: ports.Runner
+    archives: HubArchives
     facts: Callable[[], Awaitable[ports.HostFacts]]
     samples: Callable[[], Awaitable[ports.HostSample]]
     clock: clock.Clock
@@ -60,6 +64,7 @@ class Stream:
         self._identity = who
         self._call: HubCall = stub.Connect()
         self._logs = LogCalls(stub, parts.log_reader, parts.settings.log_calls, parts.settings.call_s)
+        self._runs = RunCalls(stub, parts.runner, parts.settings.runs, parts.settings.call_s)
         self._writing = asyncio.Lock()
         self._acks: dict[str, int] = {}
         self._acked = asyncio.Event()
@@ -81,6 +86,7 @@ class Stream:
     async def run(self, welcome: pb.Welcome) -> None:
         """Returns when the hub ended the stream. Raises AioRpcError, InvalidStateError, FencedError or Renewed."""
         settings = self._parts.settings
+        self._parts.archives.attach(self._stub)
         await until_first(
             self._receive(),
             self._send_acks(),
@@ -89,9 +95,11 @@ class Stream:
             self._measure(settings.sample_s or welcome.sample_s or 15),
             self._renew(),
             self._logs.run(),
+            self._runs.run(),
         )
 
     def close(self) -> None:
+        self._parts.archives.detach()
         self._call.cancel()
 
     async def _write(self, message: pb.AgentMessage) -> None:
@@ -113,6 +121,10 @@ class Stream:
                     self._logs.start(message.logs)
                 case "logs_cancel":
                     self._logs.cancel(message.logs_cancel.request_id)
+                case "run":
+                    self._runs.start(message.run)
+                case "run_cancel":
+                    self._runs.cancel(message.run_cancel.run_id)
                 case "fenced":
                     _fenced(message.fenced)
                 case _:

@@ -3,7 +3,7 @@
 import math
 
 from node_agent import paths, ports
-from node_agent.model import log, spec, status
+from node_agent.model import log, run, spec, status
 from protos import agent_pb2 as pb
 
 MAX_TEXT = 16 * 1024
@@ -12,20 +12,22 @@ RUN = {pb.RUN_RUNNING: spec.Run.RUNNING, pb.RUN_STOPPED: spec.Run.STOPPED, pb.RU
 
 def wish(state: pb.ServiceState) -> spec.ServiceSpec | None:
     """None for a word of a newer control plane, and for an id that must not become a path."""
-    run = RUN.get(state.run)
-    if run is None or not _ids_are_ours(state) or not 0 < state.generation < 1 << 63:
+    wanted = RUN.get(state.run)
+    if wanted is None or not _ids_are_ours(state) or not 0 < state.generation < 1 << 63:
         return None
     release = _release(state.release) if state.HasField("release") else None
-    if release is None and run is not spec.Run.REMOVED:
+    if release is None and wanted is not spec.Run.REMOVED:
         return None
     return spec.ServiceSpec(
         service_id=state.service_id,
         generation=state.generation,
         name=state.name,
-        run=run,
+        run=wanted,
         restart=state.restart,
         release=release,
-        routes=tuple(spec.RouteSpec(route.id, route.domain, route.path or "/") for route in state.routes),
+        routes=tuple(_route(route) for route in state.routes),
+        cancelled=state.cancelled,
+        poll_s=state.poll_s,
     )
 
 
@@ -61,11 +63,12 @@ def report(sequence: int, said: status.ServiceReport) -> pb.AgentMessage:
         status=said.status,
         health=said.health,
         live_release=said.live_release,
-        message=_text(said.message),
+        message=text(said.message),
         releases=[_release_report(release) for release in said.releases],
         processes=[_process(process) for process in said.processes],
-        routes=[pb.RouteReport(id=r.id, state=r.state, message=_text(r.message)) for r in said.routes],
+        routes=[pb.RouteReport(id=r.id, state=r.state, message=text(r.message)) for r in said.routes],
         removed=said.removed,
+        branch_head=said.branch_head,
     )
     return pb.AgentMessage(report=message)
 
@@ -82,7 +85,17 @@ def log_query(request: pb.LogRequest) -> log.LogQuery:
         after_seq=request.after_seq,
         source=request.source,
         release=request.release,
+        since=request.since,
+        until=request.until,
+        grep=request.grep.encode(),
+        stream=request.stream,
+        process=request.process,
     )
+
+
+def run_spec(request: pb.RunRequest) -> run.RunSpec:
+    timeout_s = request.timeout_s if math.isfinite(request.timeout_s) else 0.0
+    return run.RunSpec(request.run_id, request.service_id, request.command, timeout_s)
 
 
 def log_batch(request_id: str, batch: log.LogBatch) -> pb.LogBatch:
@@ -111,9 +124,9 @@ def _release(release: pb.Release) -> spec.ReleaseSpec | None:
     except ValueError:
         return None
     check = release.health_check
-    if release.number == 0 or not all(
-        math.isfinite(value) and value >= 0 for value in (check.interval_s, check.timeout_s, check.start_period_s)
-    ):
+    seconds = (check.interval_s, check.timeout_s, check.start_period_s, release.strategy.interval_s)
+    numbers = (*seconds, release.resources.cpu)
+    if release.number == 0 or not all(math.isfinite(value) and value >= 0 for value in numbers):
         return None
     return spec.ReleaseSpec(
         number=release.number,
@@ -129,6 +142,46 @@ def _release(release: pb.Release) -> spec.ReleaseSpec | None:
         port=release.port,
         env=tuple(sorted(release.env.items())),
         health_check=_health_check(release),
+        secret_keys=tuple(sorted(release.secret_keys)),
+        build_of=release.build_of,
+        source=release.source or "remote",
+        archive=release.archive,
+        git_token=release.git_token,
+        replicas=release.replicas or 1,
+        resources=_resources(release.resources),
+        strategy=_strategy(release.strategy),
+        processes=tuple(sorted(release.processes.items())),
+    )
+
+
+def _resources(limits: pb.Resources) -> spec.Resources:
+    return spec.Resources(limits.memory_bytes, limits.cpu, limits.pids, limits.disk_bytes, limits.strict)
+
+
+def _strategy(strategy: pb.Strategy) -> spec.Strategy:
+    return spec.Strategy(strategy.kind or "rolling", strategy.weight, tuple(strategy.steps), strategy.interval_s)
+
+
+def _route(route: pb.Route) -> spec.RouteSpec:
+    """A control plane that knows no options sends none: then each has its default."""
+    options = route.options
+    return spec.RouteSpec(
+        route.id,
+        route.domain,
+        route.path or "/",
+        spec.RouteOptions(
+            tls=options.tls or "off",
+            certificate=options.certificate,
+            key=options.key,
+            redirect_to=options.redirect_to,
+            force_https=options.force_https,
+            basic_auth=tuple((pair.key, pair.value) for pair in options.basic_auth),
+            headers=tuple((pair.key, pair.value) for pair in options.headers),
+            max_body_bytes=options.max_body_bytes or spec.RouteOptions().max_body_bytes,
+            websocket=not options.no_websocket,
+            maintenance=options.maintenance,
+            weights=tuple(sorted(options.weights.items())),
+        ),
     )
 
 
@@ -143,6 +196,7 @@ def _health_check(release: pb.Release) -> spec.HealthCheck:
         timeout_s=check.timeout_s,
         retries=check.retries,
         start_period_s=check.start_period_s,
+        command=check.command,
     )
 
 
@@ -151,7 +205,7 @@ def _release_report(release: status.ReleaseReport) -> pb.ReleaseReport:
         number=release.number,
         state=release.state.value,
         reason=release.reason,
-        message=_text(release.message),
+        message=text(release.message),
         commit=release.commit,
         changed_at=release.changed_at,
     )
@@ -170,6 +224,6 @@ def _process(process: status.ProcessReport) -> pb.ProcessReport:
     )
 
 
-def _text(text: str) -> str:
+def text(said: str) -> str:
     """Cut: a report that is longer than a message may be would never arrive."""
-    return text[:MAX_TEXT].encode("utf-8", "replace").decode()
+    return said[:MAX_TEXT].encode("utf-8", "replace").decode()

@@ -18,14 +18,24 @@ def dump(value: Any) -> str:
 
 
 def _release(data: dict[str, Any]) -> spec.ReleaseSpec:
+    """What an earlier version did not write has its default."""
+    strategy = data.get("strategy", {})
     return spec.ReleaseSpec(
         **{
             **data,
             "runtime": spec.Runtime(data["runtime"]),
-            "env": tuple((key, value) for key, value in data["env"]),
+            "env": _pairs(data["env"]),
             "health_check": spec.HealthCheck(**data["health_check"]),
+            "secret_keys": tuple(data.get("secret_keys", ())),
+            "resources": spec.Resources(**data.get("resources", {})),
+            "strategy": spec.Strategy(**{**strategy, "steps": tuple(strategy.get("steps", ()))}),
+            "processes": _pairs(data.get("processes", ())),
         }
     )
+
+
+def _pairs(data: Any) -> tuple[tuple[Any, Any], ...]:
+    return tuple((key, value) for key, value in data)
 
 
 def load_release(text: str) -> spec.ReleaseSpec:
@@ -33,7 +43,12 @@ def load_release(text: str) -> spec.ReleaseSpec:
 
 
 def _routes(data: list[dict[str, Any]]) -> tuple[spec.RouteSpec, ...]:
-    return tuple(spec.RouteSpec(**route) for route in data)
+    return tuple(spec.RouteSpec(**{**route, "options": _options(route.get("options", {}))}) for route in data)
+
+
+def _options(data: dict[str, Any]) -> spec.RouteOptions:
+    pairs = {name: _pairs(data.get(name, ())) for name in ("basic_auth", "headers", "weights")}
+    return spec.RouteOptions(**{**data, **pairs})
 
 
 def load_service(text: str) -> spec.ServiceSpec:

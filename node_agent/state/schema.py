@@ -23,4 +23,7 @@ UPGRADES: tuple[tuple[str, ...], ...] = (
             " report TEXT NOT NULL) STRICT"
         ),
     ),
+    # Specifications have fields that an older program does not know (secrets, archives, route options): it must not
+    # open this journal. What an older program wrote lacks them, and they have their defaults.
+    (),
 )

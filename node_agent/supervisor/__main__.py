@@ -17,7 +17,7 @@ from node_agent.supervisor import procfs, protocol
 from node_agent.supervisor.children import Children
 from node_agent.supervisor.endings import Endings
 from node_agent.supervisor.host import Host
-from node_agent.supervisor.jobs import JOB_SUFFIX, Jobs
+from node_agent.supervisor.jobs import JOB_SUFFIXES, Jobs
 from node_agent.supervisor.logs import LogStore
 from node_agent.supervisor.loop import Loop, note
 from node_agent.supervisor.nginx import TEST, Nginx, find_nginx
@@ -108,7 +108,7 @@ def _adopt(host: Host, processes: Processes, jobs: Jobs, proxy: Nginx) -> None:
     marked = snapshot.marked()
     marked.pop("", None)
     proxy.adopt(marked.pop(procfs.PROXY, []))
-    jobs.clear([marker for marker in marked if marker.endswith(JOB_SUFFIX) or marker.startswith(TEST)])
+    jobs.clear([marker for marker in marked if marker.endswith(JOB_SUFFIXES) or marker.startswith(TEST)])
     processes.adopt(host.records.load(), marked, snapshot)
     host.logs.catch_up()
 

@@ -1,16 +1,16 @@
-"""Builds: run one to its end under a deadline, and leave nothing of it behind. Run again rather than adopted."""
+"""Builds and one-off commands: each to its end under a deadline, leaving nothing behind. Run again rather than adopted."""
 
 import dataclasses
 import os
 from collections.abc import Callable
 
-from node_agent.model.process import JobResult, JobSpec
+from node_agent.model.process import JobKind, JobResult, JobSpec
 from node_agent.supervisor import launch
 from node_agent.supervisor.host import Host
 from node_agent.supervisor.loop import Timer, note
 
 Done = Callable[[JobResult], None]
-JOB_SUFFIX = ".build"
+JOB_SUFFIXES = (".build", ".run")
 
 
 @dataclasses.dataclass(slots=True)
@@ -76,9 +76,7 @@ class Jobs:
             self.run(spec, job.done)
             return
         self._jobs[spec.id] = job
-        self._host.logs.index(spec.service_id)  # what stands before the job's own output is an entry of its own
-        self._host.logs.open(spec.service_id, "build", spec.release)
-        job.sizes = self._host.logs.sizes(spec.service_id, "build", spec.release)
+        self._open_log(job)
         job.started = self._host.clock.monotonic()
         try:
             job.pid = launch.spawn(launch.job_launch(self._host.paths, spec))
@@ -106,14 +104,13 @@ class Jobs:
         code = os.waitstatus_to_exitcode(job.status) if job.status is not None else 0
         outcome = job.cause or ("exited" if code >= 0 else "signalled")
         duration = self._host.clock.monotonic() - job.started
-        self._host.logs.close(spec.service_id, "build", spec.release)
-        lines = self._host.logs.last_lines(spec.service_id, "build", spec.release, job.sizes)
+        lines = self._close_log(job)
         self._jobs.pop(spec.id)
         self._report(job, JobResult(outcome, abs(code), duration, lines))
 
     def _finish(self, job: Job, result: JobResult) -> None:
         """It never began."""
-        self._host.logs.close(job.spec.service_id, "build", job.spec.release)
+        self._close_log(job)
         self._jobs.pop(job.spec.id)
         self._report(job, result)
 
@@ -122,3 +119,20 @@ class Jobs:
             job.deadline.cancel()
         note("job.ended", id=job.spec.id, outcome=result.outcome, code=result.code)
         job.done(result)
+
+    # the build log; what a one-off command writes is nobody's but the caller's
+
+    def _open_log(self, job: Job) -> None:
+        spec, logs = job.spec, self._host.logs
+        if spec.kind is not JobKind.RUN:
+            logs.index(spec.service_id)  # what stands before the job's own output is an entry of its own
+            logs.open(spec.service_id, "build", spec.release)
+            job.sizes = logs.sizes(spec.service_id, "build", spec.release)
+
+    def _close_log(self, job: Job) -> tuple[str, ...]:
+        """The last lines of the job."""
+        spec, logs = job.spec, self._host.logs
+        if spec.kind is JobKind.RUN:
+            return ()
+        logs.close(spec.service_id, "build", spec.release)
+        return logs.last_lines(spec.service_id, "build", spec.release, job.sizes)

@@ -10,11 +10,14 @@ import errno
 import os
 import pathlib
 import signal
+import stat
+import sys
 
-from node_agent.model.process import JobSpec, ProcessSpec
+from node_agent.model.process import JobKind, JobSpec, ProcessSpec
 from node_agent.paths import Paths
 from node_agent.supervisor import procfs
 
+UNPACK = pathlib.Path(__file__).parents[1] / "builder" / "unpack.py"  # run, never imported
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
 # How this host reaches the outside, as its operator set it for the supervisor; builds fetch packages the same way.
 HOST_NETWORK = (
@@ -35,7 +38,10 @@ class StartError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Launch:
-    """All that a spawn needs. `directory` must lie inside `tree` once every link is followed."""
+    """All that a spawn needs. `directory` must lie inside `tree` once every link is followed.
+
+    `piped`: the outputs are pipes that somebody reads already, not files.
+    """
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -43,21 +49,14 @@ class Launch:
     directory: str
     stdout: pathlib.Path
     stderr: pathlib.Path
+    piped: bool = False
 
 
 def process_launch(paths: Paths, spec: ProcessSpec) -> Launch:
     """How a process of a release is started. Raises StartError."""
     service_id, release = spec.id.service_id, spec.id.release
     tree = paths.release_tree(service_id, release)
-    own = {
-        "PORT": str(spec.port),
-        "HOME": str(paths.home(service_id)),
-        "DPLOYR_SERVICE": service_id,
-        "DPLOYR_RELEASE": str(release),
-        "DPLOYR_COMMIT": spec.commit,
-        procfs.MARKER: str(spec.id),
-        procfs.ROOT: str(paths.root),
-    }
+    own = {"PORT": str(spec.port), **_own(paths, service_id, release, str(spec.id)), "DPLOYR_COMMIT": spec.commit}
     return Launch(
         argv=("/bin/sh", "-c", spec.command),
         env=_environment(_search_path(paths, tree, spec.working_dir, spec.toolchain), spec.env, own),
@@ -69,7 +68,13 @@ def process_launch(paths: Paths, spec: ProcessSpec) -> Launch:
 
 
 def job_launch(paths: Paths, job: JobSpec) -> Launch:
-    """How a build is started. Raises StartError."""
+    """How a job is started. Raises StartError."""
+    return {JobKind.BUILD: _build_launch, JobKind.UNPACK: _unpack_launch, JobKind.RUN: _run_launch}[job.kind](
+        paths, job
+    )
+
+
+def _build_launch(paths: Paths, job: JobSpec) -> Launch:
     tree = paths.build_tree(job.service_id, job.release)
     wanted = (
         *((key, os.environ[key]) for key in HOST_NETWORK if key in os.environ),
@@ -78,13 +83,7 @@ def job_launch(paths: Paths, job: JobSpec) -> Launch:
         ("PIP_CACHE_DIR", str(paths.cache / "pip")),
         *job.env,
     )
-    own = {
-        "HOME": str(paths.home(job.service_id)),
-        "DPLOYR_SERVICE": job.service_id,
-        "DPLOYR_RELEASE": str(job.release),
-        procfs.MARKER: job.id,
-        procfs.ROOT: str(paths.root),
-    }
+    own = _own(paths, job.service_id, job.release, job.id)
     return Launch(
         argv=("/bin/sh", "-c", job.command),
         env=_environment(_search_path(paths, tree, job.working_dir, job.toolchain), wanted, own),
@@ -93,6 +92,43 @@ def job_launch(paths: Paths, job: JobSpec) -> Launch:
         stdout=paths.log_file(job.service_id, "build", job.release, "stdout"),
         stderr=paths.log_file(job.service_id, "build", job.release, "stderr"),
     )
+
+
+def _unpack_launch(paths: Paths, job: JobSpec) -> Launch:
+    archive = paths.archive(job.service_id, job.release)
+    return Launch(
+        argv=(sys.executable, "-I", str(UNPACK), str(archive)),
+        env=_environment(BASE_PATH, (), _own(paths, job.service_id, job.release, job.id)),
+        tree=paths.build_tree(job.service_id, job.release),
+        directory=".",
+        stdout=paths.log_file(job.service_id, "build", job.release, "stdout"),
+        stderr=paths.log_file(job.service_id, "build", job.release, "stderr"),
+    )
+
+
+def _run_launch(paths: Paths, job: JobSpec) -> Launch:
+    tree = paths.release_tree(job.service_id, job.release)
+    own = {**_own(paths, job.service_id, job.release, job.id), "DPLOYR_COMMIT": job.commit}
+    return Launch(
+        argv=("/bin/sh", "-c", job.command),
+        env=_environment(_search_path(paths, tree, job.working_dir, job.toolchain), job.env, own),
+        tree=tree,
+        directory=job.working_dir,
+        stdout=paths.run_pipe(job.run_id, "stdout"),
+        stderr=paths.run_pipe(job.run_id, "stderr"),
+        piped=True,
+    )
+
+
+def _own(paths: Paths, service_id: str, release: int, marker: str) -> dict[str, str]:
+    """What every program of a release is told, and by which it is found again."""
+    return {
+        "HOME": str(paths.home(service_id)),
+        "DPLOYR_SERVICE": service_id,
+        "DPLOYR_RELEASE": str(release),
+        procfs.MARKER: marker,
+        procfs.ROOT: str(paths.root),
+    }
 
 
 def program_launch(paths: Paths, argv: tuple[str, ...], marker: str, output: pathlib.Path) -> Launch:
@@ -110,7 +146,7 @@ def spawn(launch: Launch, output: int | None = None) -> int:
         directory = _open_directory(launch.tree, launch.directory)
         opened.append(directory)
         for file in (launch.stdout, launch.stderr):
-            opened.append(open_output(file) if output is None else os.dup(output))  # noqa: PERF401 - each is closed, also when the next cannot be opened
+            opened.append(_output(file, launch, output))  # noqa: PERF401 - each is closed, also when the next cannot be opened
         home = pathlib.Path(launch.env["HOME"])
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.fchdir(directory)
@@ -142,6 +178,22 @@ def open_output(file: pathlib.Path) -> int:
     """The raw log `file` for appending, made when it is not there. Raises OSError."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _output(file: pathlib.Path, launch: Launch, output: int | None) -> int:
+    if output is not None:
+        return os.dup(output)
+    return _open_pipe(file) if launch.piped else open_output(file)
+
+
+def _open_pipe(file: pathlib.Path) -> int:
+    """Never waits: a pipe that nobody reads is an error. The program itself gets one that waits for its reader."""
+    fd = os.open(file, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a pipe", str(file))
+    os.set_blocking(fd, True)
+    return fd
 
 
 def _environment(path: str, wanted: tuple[tuple[str, str], ...], own: dict[str, str]) -> dict[str, str]:

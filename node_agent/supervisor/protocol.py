@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from node_agent import paths
 from node_agent.model import log_index
-from node_agent.model.process import JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
+from node_agent.model.process import JobKind, JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
 
 FRAME_LIMIT = 4 << 20
 HEADER = 4
@@ -198,7 +198,9 @@ def decode_process_status(frame: Mapping[str, Any]) -> ProcessStatus:
 
 
 def encode_job_spec(job: JobSpec) -> Frame:
-    return {
+    """With its verb, which says what kind of job it is."""
+    frame: Frame = {
+        "verb": job.kind.value,
         "service_id": job.service_id,
         "release": job.release,
         "command": job.command,
@@ -207,9 +209,12 @@ def encode_job_spec(job: JobSpec) -> Frame:
         "working_dir": job.working_dir,
         "deadline_s": job.deadline_s,
     }
+    return frame | ({"run_id": job.run_id, "commit": job.commit} if job.kind is JobKind.RUN else {})
 
 
 def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
+    with _explained("verb"):
+        kind = JobKind(field(frame, "verb", str))
     return JobSpec(
         service_id=service_id(frame),
         release=number(frame, "release"),
@@ -218,7 +223,15 @@ def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
         toolchain=field(frame, "toolchain", str),
         working_dir=field(frame, "working_dir", str),
         deadline_s=field(frame, "deadline_s", float),
+        kind=kind,
+        run_id=_run_id(frame) if kind is JobKind.RUN else "",
+        commit=field(frame, "commit", str) if kind is JobKind.RUN else "",
     )
+
+
+def _run_id(frame: Mapping[str, Any]) -> str:
+    with _explained("run_id"):
+        return paths.checked_id(field(frame, "run_id", str))
 
 
 def encode_job_result(result: JobResult) -> Frame:

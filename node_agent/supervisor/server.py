@@ -5,7 +5,7 @@ import functools
 import os
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from node_agent.paths import Paths
@@ -72,6 +72,7 @@ class _Connection:
         self._frames = protocol.FrameBuffer()
         self._unsent = bytearray()
         self._open = True
+        self.abandoned: dict[int, Callable[[], None]] = {}
         loop.watch(peer.fileno(), self._readable)
 
     def send(self, frame: Mapping[str, Any]) -> None:
@@ -131,6 +132,8 @@ class _Connection:
             self._loop.unwatch(self._peer.fileno())
             self._peer.close()
             self._connections.discard(self)
+            for do in tuple(self.abandoned.values()):
+                self._loop.guarded(do)
 
 
 class _Answer:
@@ -140,10 +143,15 @@ class _Answer:
         self._connection, self._number = connection, number
 
     def ok(self, value: Any = None) -> None:
+        self._connection.abandoned.pop(self._number, None)
         try:
             self._connection.send({"id": self._number, "ok": value})
         except protocol.ProtocolError as error:
             self.refuse(str(error))
 
+    def if_abandoned(self, do: Callable[[], None]) -> None:
+        self._connection.abandoned[self._number] = do
+
     def refuse(self, words: str) -> None:
+        self._connection.abandoned.pop(self._number, None)
         self._connection.send({"id": self._number, "error": words})

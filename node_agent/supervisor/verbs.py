@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from node_agent.model.process import JobResult, SupervisorInfo
+from node_agent.model.process import JobKind, JobResult, SupervisorInfo
 from node_agent.supervisor import VERSION, protocol
 from node_agent.supervisor.host import Host, RefusedError
 from node_agent.supervisor.jobs import Jobs
@@ -22,6 +22,9 @@ class Answer(Protocol):
 
     def ok(self, value: Any = None) -> None: ...
     def refuse(self, words: str) -> None: ...
+    def if_abandoned(self, do: Callable[[], None]) -> None:
+        """Call `do` when whoever asked is gone before the answer."""
+        ...
 
 
 class Verbs:
@@ -36,7 +39,7 @@ class Verbs:
             "processes": self._list,
             "start": self._start,
             "stop": self._stop_process,
-            "run_job": self._run_job,
+            **{kind.value: self._run_job for kind in JobKind},
             "cancel_job": self._cancel_job,
             "index_logs": self._index_logs,
             "forget": self._forget,
@@ -90,6 +93,8 @@ class Verbs:
         def done(result: JobResult) -> None:
             answer.ok(protocol.encode_job_result(result))
 
+        if job.kind is JobKind.RUN:  # nobody else would read its pipes
+            answer.if_abandoned(lambda: self._jobs.cancel(job.id, lambda: None))
         self._jobs.run(job, done)
 
     def _cancel_job(self, body: Body, answer: Answer) -> None:

@@ -71,6 +71,28 @@ async def test_equal_inputs_have_one_digest_and_others_another(stage):
     assert first.digest == second.digest != third.digest
 
 
+async def test_a_secret_is_no_input_of_a_build(stage):
+    env = (("A", "1"), ("S", "hush"))
+    first = await stage.build(stage.release(1, env=env, secret_keys=("S",)))
+    second = await stage.build(stage.release(2, env=(("A", "1"), ("S", "other")), secret_keys=("S",)))
+    third = await stage.build(stage.release(3, env=env))
+    assert first.digest == second.digest != third.digest
+
+
+async def test_the_build_of_another_release_is_used_again_without_a_command(stage):
+    first = await stage.build(stage.release(1))
+    again = stage.release(2, env=(("A", "1"),), build_cmd=stage.failing(), build_of=1, branch="gone")
+    second = await stage.build(again)
+    assert (second.release, second.commit, second.static_root) == (2, first.commit, first.static_root)
+
+
+async def test_a_build_that_is_gone_is_made_again_from_the_commit(stage):
+    await stage.build(stage.release(1))
+    await stage.builder.prune(SERVICE, frozenset())
+    again = await stage.build(stage.release(2, build_of=1, commit=stage.commit))
+    assert (again.release, again.commit) == (2, stage.commit)
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [

@@ -17,11 +17,11 @@ async def in_memory(tmp_path):
     relay.connect(INSTANCE)
     count = 0
 
-    async def append(*texts):
+    async def append(*texts, time=1.0, stream="stdout", process="web.1"):
         nonlocal count
         for text in texts:
             count += 1
-            await relay.append(SERVICE, values.LogLine(count, 1.0, "out", "web", 1, text.encode()))
+            await relay.append(SERVICE, values.LogLine(count, time, stream, process, 1, text.encode()))
 
     yield relay, INSTANCE, append, lambda: relay.end(SERVICE)
 
@@ -53,6 +53,42 @@ async def test_after_a_number_come_all_that_follow_it(world):
     relay, instance_id, append, _ = world
     await append("a", "b", "c")
     assert await texts(relay.read(instance_id, values.LogQuery(SERVICE, tail=1, after_seq=1))) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"grep": "b"}, ["b1", "b2"]),
+        ({"grep": "b", "tail": 1}, ["b2"]),
+        ({"grep": "b", "after_seq": 2}, ["b2"]),
+        ({"grep": "ü"}, ["ü"]),
+        ({"stream": "stderr"}, ["b2"]),
+        ({"process": "worker.1"}, ["ü"]),
+        ({"source": "build"}, ["made"]),
+        ({"source": "run", "tail": 1}, ["ü"]),
+        ({"since": 2.0}, ["b2", "ü", "made"]),
+        ({"until": 1.0}, ["a", "b1"]),
+        ({"since": 2.0, "until": 3.0}, ["b2", "ü"]),
+        ({"since": 9.0}, []),
+    ],
+)
+async def test_a_query_gets_what_matches_it_alone(world, query, expected):
+    relay, instance_id, append, _ = world
+    await append("a", "b1")
+    await append("b2", time=2.0, stream="stderr")
+    await append("ü", time=3.0, process="worker.1")
+    await append("made", time=4.0, process="build")
+    assert await texts(relay.read(instance_id, values.LogQuery(SERVICE, **query))) == expected
+
+
+async def test_a_follower_gets_new_lines_that_match(world):
+    relay, instance_id, append, delete = world
+    lines = relay.read(instance_id, values.LogQuery(SERVICE, follow=True, grep="b"))
+    following = asyncio.create_task(texts(lines))
+    await append("a", "b", "c")
+    await append("bb")
+    await delete()
+    assert await following == ["b", "bb"]
 
 
 async def test_an_empty_log_has_no_lines(world):

@@ -1,23 +1,27 @@
 """One suite over the real supervisor and the in-memory one: what the agent may rely on."""
 
 import asyncio
+import contextlib
+import os
 
 import pytest
 
 from node_agent.errors import SupervisorRefusedError
 from node_agent.fakes.supervisor import FakeSupervisor
-from node_agent.model.process import ProcessId
+from node_agent.model.process import JobKind, ProcessId
+from node_agent.paths import Paths
 from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process
 from tests.waiting import wait_until_async
 
+RUN = "run_" + "0" * 26
 OTHER = ProcessId(SERVICE, 1, 1, "web.1")
 
 
 @pytest.fixture(params=["fake", "real"])
 async def supervisor(request, tmp_path):
     if request.param == "fake":
-        yield FakeSupervisor()
+        yield FakeSupervisor(paths=Paths(tmp_path))
         return
     host = SupervisorHost(tmp_path)
     host.start()
@@ -28,6 +32,26 @@ async def supervisor(request, tmp_path):
     finally:
         await client.close()
         host.close()
+
+
+def a_run(command):
+    return a_job(command, kind=JobKind.RUN, run_id=RUN)
+
+
+@contextlib.contextmanager
+def pipes(root):
+    """The two pipes of RUN, open for reading."""
+    paths = Paths(root)
+    paths.runs.mkdir()
+    opened = []
+    for stream in ("stdout", "stderr"):
+        os.mkfifo(paths.run_pipe(RUN, stream))
+        opened.append(os.open(paths.run_pipe(RUN, stream), os.O_RDONLY | os.O_NONBLOCK))
+    try:
+        yield opened
+    finally:
+        for fd in opened:
+            os.close(fd)
 
 
 async def status_of(supervisor, process_id):
@@ -166,6 +190,26 @@ async def test_other_requests_are_answered_while_a_job_runs(supervisor):
 
     await wait_until_async(cancelled)
     await running
+
+
+async def test_a_one_off_command_writes_into_the_pipe_that_the_caller_reads(supervisor, tmp_path):
+    with pipes(tmp_path) as (output, _):
+        result = await supervisor.run_job(a_run("echo hello; exit 5"))
+        assert (result.outcome, result.code) == ("exited", 5)
+        assert os.read(output, 100) == b"hello\n"
+
+
+async def test_a_one_off_command_can_be_cancelled(supervisor, tmp_path):
+    with pipes(tmp_path):
+        job = a_run("sleep 1000")
+        running = asyncio.create_task(supervisor.run_job(job))
+
+        async def cancelled():
+            await supervisor.cancel_job(job.id)
+            return running.done()
+
+        await wait_until_async(cancelled)
+        assert (await running).outcome == "cancelled"
 
 
 async def test_a_service_with_a_process_is_not_forgotten(supervisor):

@@ -1,14 +1,19 @@
 """The git wrapper against real git and hostile words."""
 
 import asyncio
+import base64
+import http.server
 import os
 import socket
+import ssl
 import subprocess
+import threading
 
 import pytest
+import trustme
 
 from node_agent.builder import children
-from node_agent.builder.git import Git
+from node_agent.builder.git import Git, credential
 from node_agent.errors import ReleaseFailedError
 from node_agent.paths import Paths
 from tests.builder_fixtures import Repository
@@ -215,3 +220,76 @@ async def test_a_configured_hook_or_filter_does_not_run(git, repository, tmp_pat
     await git.checkout(await git.fetch(repository.remote, commit), commit, tree)
     assert (tree / "a").read_text() == "1"
     assert not list(tmp_path.rglob("X"))
+
+
+class Asked(http.server.BaseHTTPRequestHandler):
+    """A server behind a password: 401 until somebody shows one."""
+
+    def do_GET(self) -> None:
+        self.server.shown.append(self.headers.get("Authorization", ""))
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="x"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def https_server(tmp_path):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked)
+    server.shown = []
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("token", "pair"), [("ghp_secret", "x-access-token:ghp_secret"), ("ann:p:w", "ann:p:w")], ids=["token", "pair"]
+)
+async def test_git_shows_the_token_to_its_remote_and_nowhere_else(https_server, paths, token, pair):
+    remote = f"https://localhost:{https_server.server_port}/team/app.git"
+    variables = credential(remote, token)
+    assert token not in " ".join([remote, *variables, *variables.values()])
+    trusting = {
+        "PATH": "/usr/bin:/bin",
+        "GIT_SSL_NO_VERIFY": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "/bin/false",
+    }
+    arguments = ("git", "-c", "credential.helper=", "ls-remote", remote)
+    ended = await children.run(arguments, {**trusting, **variables}, 30.0)
+    assert ended.code != 0
+    assert token not in ended.stdout + ended.stderr
+    assert https_server.shown[0] == "Basic " + base64.b64encode(pair.encode()).decode()
+    https_server.shown.clear()
+    elsewhere = credential("https://localhost:1/team/app.git", token)
+    await children.run(arguments, {**trusting, **elsewhere}, 30.0)
+    assert not any(https_server.shown)
+
+
+def test_a_remote_without_tls_is_shown_no_token():
+    assert credential("file:///x", "t") == {}
+    assert credential("https://a.example/x", "") == {}
+
+
+@pytest.mark.parametrize("token", ["a b", "a\nX-Evil: 1", "a\r\n", "ü", "a\0", "t" * 1025])
+async def test_a_token_that_is_none_is_refused(paths, token):
+    with pytest.raises(ReleaseFailedError, match="cannot use git_token") as caught:
+        await Git(paths, allow_file=False).resolve("https://a.example.test/x", "main", token)
+    assert caught.value.code == "bad_git_token"
+    assert token not in str(caught.value)
+
+
+async def test_what_a_token_opened_is_not_given_to_who_lacks_it(repository, paths):
+    git = Git(paths, allow_file=True)
+    commit = repository.commit(a="1")
+    opened, other, none = [await git.fetch(repository.remote, commit, token=token) for token in ("one", "two", "")]
+    assert len({opened, other, none}) == 3

@@ -57,6 +57,13 @@ async def test_a_good_answer_passes_and_a_bad_one_is_quoted() -> None:
         assert "answered nothing" in await gate.probe(port, HTTP)
 
 
+async def test_a_check_that_this_host_does_not_know_fails_the_release_at_once() -> None:
+    release = dataclasses.replace(a_release(), health_check=spec.HealthCheck(kind="command", command="./ok"))
+    with pytest.raises(errors.ReleaseFailedError, match="knows http and tcp; change health_check") as caught:
+        await gate.wait_healthy(None, process.ProcessId(SERVICE, 1, 0, "web.1"), release, clock.SystemClock())
+    assert caught.value.code == "unsupported_check"
+
+
 async def test_a_refused_connection_and_silence_are_told_apart() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

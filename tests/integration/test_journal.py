@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import json
 import sqlite3
 import stat
 
@@ -11,7 +12,7 @@ import pytest
 from node_agent import errors, ports
 from node_agent.model import spec, status
 from node_agent.model.actions import Target
-from node_agent.state import schema
+from node_agent.state import codec, schema
 from node_agent.state.journal import REST_S, Journal
 from tests.unit.test_plan import ROUTES, SERVICE, a_release, a_wish
 
@@ -29,8 +30,18 @@ def a_report(state: str = "running", service_id: str = SERVICE) -> status.Servic
 
 
 async def test_a_wish_is_kept_word_for_word_over_a_restart(journal, tmp_path) -> None:
-    release = dataclasses.replace(a_release(), env=(("A", "1"), ("B", "ü\n")))
-    wish = dataclasses.replace(a_wish(), release=release)
+    release = dataclasses.replace(
+        a_release(),
+        env=(("A", "1"), ("B", "ü\n")),
+        secret_keys=("B",),
+        build_of=1,
+        strategy=spec.Strategy("canary", 10, (20, 50), 3.0),
+        resources=spec.Resources(1, 0.5, 3, 4, strict=True),
+        processes=(("worker", "w"),),
+    )
+    options = spec.RouteOptions(basic_auth=(("a", "b"),), headers=(("X", "1"),), weights=((SERVICE, 5),))
+    routes = (dataclasses.replace(ROUTES[0], options=options),)
+    wish = dataclasses.replace(a_wish(routes=routes), release=release, cancelled=True, poll_s=60)
     assert await journal.put_wish(wish) == 7
     again = await Journal.open(tmp_path / "journal.db")
     try:
@@ -130,6 +141,53 @@ async def test_a_cancelled_caller_leaves_the_journal_usable(journal) -> None:
 
 async def test_the_file_is_private(journal, tmp_path) -> None:
     assert stat.S_IMODE((tmp_path / "journal.db").stat().st_mode) == 0o600
+
+
+NEW_FIELDS = (
+    "secret_keys",
+    "build_of",
+    "source",
+    "archive",
+    "git_token",
+    "replicas",
+    "resources",
+    "strategy",
+    "processes",
+)
+
+
+def _without(data: dict, *names: str) -> dict:
+    return {name: value for name, value in data.items() if name not in names}
+
+
+async def test_a_journal_of_the_first_version_opens_with_defaults(tmp_path) -> None:
+    path = tmp_path / "journal.db"
+    wish = json.loads(codec.dump(a_wish()))
+    release = _without(wish["release"], *NEW_FIELDS)
+    release["health_check"] = _without(release["health_check"], "command")
+    routes = [_without(route, "options") for route in wish["routes"]]
+    old = {**_without(wish, "cancelled", "poll_s"), "release": release, "routes": routes}
+    report = _without(json.loads(codec.dump(a_report())), "branch_head")
+    site = {"service_id": SERVICE, "upstream": {"release": 1, "port": 20001, "static_root": None}, "routes": routes}
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        for statement in schema.UPGRADES[0]:
+            database.execute(statement)
+        database.execute("INSERT INTO wishes VALUES (?, 7, ?, 0)", (SERVICE, json.dumps(old)))
+        database.execute(
+            "INSERT INTO releases VALUES (?, 1, ?, 'pending', '', '', '', 0, 0)", (SERVICE, json.dumps(release))
+        )
+        database.execute("INSERT INTO sites VALUES (?, ?)", (SERVICE, json.dumps(site)))
+        database.execute("INSERT INTO spool (service_id, report) VALUES (?, ?)", (SERVICE, json.dumps(report)))
+        database.execute("PRAGMA user_version = 1")
+        database.commit()
+    opened = await Journal.open(path)
+    try:
+        assert await opened.wish(SERVICE) == (a_wish(), False)
+        assert (await opened.releases(SERVICE))[0][0] == a_release()
+        assert (await opened.sites())[0].routes == ROUTES
+        assert (await opened.pending())[0][1] == a_report()
+    finally:
+        await opened.close()
 
 
 async def test_a_newer_schema_is_refused(tmp_path) -> None:

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from node_agent.log_reader import LogReader
+from node_agent.log_reader import LogReader, Search
 from node_agent.model import log_index
 from node_agent.model.log import LogQuery
 from node_agent.model.log_index import LINE_LIMIT, SIZE, Source
@@ -46,27 +46,27 @@ class WrittenLog:
         self.seq = 1
         paths.logs(SERVICE).mkdir(parents=True)
 
-    def write(self, data, process="web.1", release=1, stream="stdout"):
+    def write(self, data, process="web.1", release=1, stream="stdout", time=1.5):
         raw = self.paths.log_file(SERVICE, process, release, stream)
         offset = raw.stat().st_size if raw.exists() else 0
         with raw.open("ab") as file:
             file.write(data)
-        entry = log_index.describe(self.seq, Source(process, release, stream), offset, data, 1.5)
+        entry = log_index.describe(self.seq, Source(process, release, stream), offset, data, time)
         with self.paths.log_index(SERVICE).open("ab") as file:
             file.write(log_index.pack(entry))
         self.seq = entry.next_seq
         return raw
 
 
-async def read(paths, **query):
-    batches = [batch async for batch in LogReader(paths).read(LogQuery(SERVICE, **query))]
+async def read(paths, search=None, **query):
+    batches = [batch async for batch in LogReader(paths, search).read(LogQuery(SERVICE, **query))]
     assert [batch.caught_up for batch in batches] == [False] * (len(batches) - 1) + [True]
     assert all(len(batch.lines) <= 100 for batch in batches)
     return [line for batch in batches for line in batch.lines]
 
 
-async def texts(paths, **query):
-    return [line.line for line in await read(paths, **query)]
+async def texts(paths, search=None, **query):
+    return [line.line for line in await read(paths, search, **query)]
 
 
 def is_whole(lines):
@@ -112,6 +112,67 @@ async def test_build_and_run_are_told_apart_and_so_are_releases(log):
     assert await texts(log.paths, release=1) == [b"compiling", b"serving"]
     assert await texts(log.paths, source="build", tail=1) == [b"compiling again"]
     assert await texts(log.paths, source="build", release=2, after_seq=1) == [b"compiling again"]
+
+
+async def test_a_search_counts_the_lines_that_match(log):
+    for number in range(200):
+        log.write(f"GET /{number}\nPOST /{number}\n".encode())
+    assert await texts(log.paths, tail=2, grep=b"POST") == [b"POST /198", b"POST /199"]
+    assert await texts(log.paths, tail=5, grep=b"/199") == [b"GET /199", b"POST /199"]
+    assert await texts(log.paths, tail=5, grep=b"PUT") == []
+    assert await texts(log.paths, after_seq=390, grep=b"GET /19") == [
+        f"GET /{number}".encode() for number in range(195, 200)
+    ]
+
+
+async def test_a_tail_counts_the_lines_of_its_stream_and_process(log):
+    log.write(b"a\n", "web.1", stream="stderr")
+    log.write(b"b\n", "web.2")
+    log.write(b"c\n" * 300, "web.1")
+    assert await texts(log.paths, tail=3, stream="stderr") == [b"a"]
+    assert await texts(log.paths, tail=3, process="web.2") == [b"b"]
+    assert await texts(log.paths, tail=2, stream="stdout", process="web.1") == [b"c", b"c"]
+
+
+async def test_a_span_of_time_is_cut_out(log):
+    for second in range(1, 1200):
+        log.write(f"{second}\n".encode(), time=float(second))
+    assert await texts(log.paths, tail=100, since=1198.0) == [b"1198", b"1199"]
+    assert await texts(log.paths, tail=2, until=5.0) == [b"4", b"5"]
+    assert await texts(log.paths, tail=9, since=600.0, until=602.0) == [b"600", b"601", b"602"]
+    assert await texts(log.paths, tail=9, since=5000.0) == []
+
+
+async def test_a_search_goes_through_a_bounded_piece_of_the_newest_output(log):
+    small = Search(step_bytes=100, tail_bytes=1000)
+    log.write(b"needle\n")
+    for _ in range(300):
+        log.write(b"straw straw\n")
+    assert await texts(log.paths, small, tail=1, grep=b"needle") == []
+    assert await texts(log.paths, small, tail=2, grep=b"straw") == [b"straw straw"] * 2
+    log.write(b"needle\n")
+    assert await texts(log.paths, small, tail=5, grep=b"needle") == [b"needle"]
+    assert await texts(log.paths, tail=5, grep=b"needle") == [b"needle"] * 2
+
+
+async def test_a_follower_with_a_search_gets_what_matches_alone(log):
+    log.write(b"needle 1\n")
+    found = []
+
+    async def follow():
+        async for batch in LogReader(log.paths, Search(step_bytes=100)).read(
+            LogQuery(SERVICE, follow=True, grep=b"needle")
+        ):
+            found.extend(line.line for line in batch.lines)
+
+    following = asyncio.create_task(follow())
+    await wait_until_async(lambda: found == [b"needle 1"])
+    for _ in range(100):
+        log.write(b"straw straw\n")
+    log.write(b"needle 2\n")
+    await wait_until_async(lambda: found == [b"needle 1", b"needle 2"])
+    shutil.rmtree(log.paths.logs(SERVICE))
+    await following
 
 
 async def test_bytes_come_back_as_they_were_written(log):

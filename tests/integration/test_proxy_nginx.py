@@ -1,6 +1,10 @@
 """What a real nginx does with what we tell it: who is answered, with which headers, and with which files."""
 
 import asyncio
+import base64
+import hashlib
+import stat
+import subprocess
 
 import pytest
 
@@ -129,6 +133,91 @@ async def test_a_websocket_passes_in_both_directions(rig):
             await proxy.apply((a_site(1, port, *routes),))
         writer.close()
         await writer.wait_closed()
+
+
+async def test_a_redirect_keeps_the_request_or_goes_exactly_there(rig, upstream):
+    routes = (
+        a_route(1, "a.example.com", redirect_to="https://www.example.com"),
+        a_route(2, "a.example.com", "/old", redirect_to="http://www.example.com:8080/new?x=1"),
+    )
+    await rig.proxy().apply((a_site(1, upstream.port, *routes),))
+    status, headers, _ = await rig.ask("a.example.com", "/x?y=1")
+    assert (status, headers["location"]) == (308, "https://www.example.com/x?y=1")
+    for path in ("/old", "/old/deep?z"):
+        status, headers, _ = await rig.ask("a.example.com", path)
+        assert (status, headers["location"]) == (308, "http://www.example.com:8080/new?x=1")
+
+
+async def test_headers_of_a_route_take_the_place_of_the_apps(rig, upstream):
+    value = 'a "b" \\ c; } $'.removesuffix(" $")
+    route = a_route(1, "a.example.com", headers=(("X-A", value), ("X-Frame-Options", "DENY")))
+    await rig.proxy().apply((a_site(1, upstream.port, route),))
+    status, headers, body = await rig.ask("a.example.com")
+    assert (status, body) == (200, "app")
+    assert (headers["x-a"], headers["x-frame-options"]) == (value, "DENY")
+
+
+async def test_maintenance_answers_503_with_a_page_and_when_to_come_back(rig, upstream):
+    await rig.proxy().apply((a_site(1, upstream.port, a_route(1, "a.example.com", maintenance=True)),))
+    status, headers, body = await rig.ask("a.example.com", "/any")
+    assert (status, headers["retry-after"], headers["content-type"]) == (503, "120", "text/html; charset=utf-8")
+    assert "Back soon" in body
+
+
+def crypt_sha1(password: str, salt: bytes = b"salt1234") -> str:
+    return "{SSHA}" + base64.b64encode(hashlib.sha1(password.encode() + salt).digest() + salt).decode()
+
+
+SHA512_OF_SECRET = subprocess.run(
+    ["openssl", "passwd", "-6", "-salt", "saltsalt", "secret"], capture_output=True, text=True, check=True
+).stdout.strip()
+
+
+def basic(user: str, password: str) -> str:
+    return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+async def test_a_password_opens_a_route_and_stays_outside_of_the_app(rig, upstream):
+    users = (("ann", SHA512_OF_SECRET), ("bob", crypt_sha1("other")))
+    routes = (a_route(1, "a.example.com", basic_auth=users), a_route(2, "b.example.com"))
+    await rig.proxy().apply((a_site(1, upstream.port, *routes),))
+    status, headers, _ = await rig.ask("a.example.com")
+    assert (status, headers["www-authenticate"]) == (401, 'Basic realm="Restricted"')
+    assert (await rig.get("a.example.com", "/", basic("ann", "wrong")))[0] == 401
+    for user, password in (("ann", "secret"), ("bob", "other")):
+        status, seen = await rig.get("a.example.com", "/echo", basic(user, password), "X-Forwarded-For: 6.6.6.6")
+        assert status == 200
+        assert "Authorization" not in seen
+        assert "X-Forwarded-For: 127.0.0.1\n" in seen
+    assert (await rig.get("b.example.com"))[0] == 200
+    (file,) = (rig.paths.proxy / "current" / "users").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+async def test_a_body_over_the_limit_is_refused_and_one_below_passes(rig, upstream):
+    await rig.proxy().apply((a_site(1, upstream.port, a_route(1, "a.example.com", max_body_bytes=10)),))
+    assert (await rig.get("a.example.com", "/", "Content-Length: 11"))[0] == 413
+    await rig.proxy().apply((a_site(1, upstream.port, a_route(1, "a.example.com", max_body_bytes=100 << 20)),))
+    assert (await rig.get("a.example.com", "/"))[0] == 200
+
+
+async def test_without_websocket_no_upgrade_reaches_the_app(rig, upstream):
+    await rig.proxy().apply((a_site(1, upstream.port, a_route(1, "a.example.com", websocket=False)),))
+    _, seen = await rig.get(
+        "a.example.com", "/echo", "Upgrade: websocket", "X-Forwarded-Proto: https", "Forwarded: for=x"
+    )
+    assert "Upgrade" not in seen
+    assert "Connection: close\n" in seen
+    assert "X-Forwarded-Proto: http\n" in seen
+    assert "Forwarded: for" not in seen
+
+
+async def test_a_route_with_a_bad_option_is_left_out_and_the_others_serve(rig, upstream):
+    bad = a_route(1, "a.example.com", headers=(("X-A", "$host"),))
+    state = await rig.proxy().apply((a_site(1, upstream.port, bad, a_route(2, "b.example.com")),))
+    assert [route for route, _ in state.quarantined] == [bad.id]
+    assert (await rig.get("b.example.com"))[0] == 200
+    assert (await rig.get("a.example.com"))[0] == 404
 
 
 async def test_a_request_is_sent_to_an_app_once_even_when_it_hangs_up(rig):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import random
 
 import pytest
 
@@ -14,6 +15,7 @@ from node_agent.model import spec, status
 from node_agent.model.status import ReleaseState
 from node_agent.paths import Paths
 from node_agent.proxy.render import ProxySettings
+from node_agent.reconciler.branches import Branches
 from node_agent.reconciler.host import Host
 from node_agent.reconciler.reconciler import Reconciler
 from node_agent.reconciler.sites import Sites
@@ -35,6 +37,20 @@ def a_wish(generation: int = 1, release: spec.ReleaseSpec | None = None, **chang
     return dataclasses.replace(wish, **changes)
 
 
+class Branchy:
+    """ports.Remote whose one branch a test moves; `asked` counts the looks."""
+
+    def __init__(self) -> None:
+        self.commit: str | None = "c" * 40
+        self.asked: list[tuple[str, str, str]] = []
+
+    async def resolve(self, remote: str, branch: str, token: str = "") -> str:
+        self.asked.append((remote, branch, token))
+        if self.commit is None:
+            raise errors.ReleaseFailedError("fetch_failed", "cannot read it")
+        return self.commit
+
+
 class Rig:
     """One host with fakes; `begin` and `end` are the life of an agent on the same journal."""
 
@@ -43,6 +59,7 @@ class Rig:
         self.path = paths.journal
         self.builder = FakeBuilder({(REMOTE, "main"): "c" * 40})
         self.supervisor = FakeSupervisor()
+        self.remote = Branchy()
         self.proxy = FakeProxy(paths, ProxySettings("127.0.0.1", 8081))
         self._stack = contextlib.AsyncExitStack()
 
@@ -52,9 +69,13 @@ class Rig:
         host = Host(self.journal, self.supervisor, self.builder, Sites(self.proxy, self.journal), clock.SystemClock())
         self.reconciler = Reconciler(host, self._tasks)
         self._run = self._tasks.create_task(self.reconciler.run())
+        system = clock.SystemClock()
+        branches = Branches(self.journal, self.remote, host.heads, system, random.Random(1), self.reconciler.changed)
+        self._looks = self._tasks.create_task(branches.run())
 
     async def end(self) -> None:
         self._run.cancel()
+        self._looks.cancel()
         await self.reconciler.fence()
         await self._stack.aclose()
         await self.journal.close()
@@ -183,6 +204,92 @@ async def test_a_new_agent_goes_on_with_the_journal(rig: Rig) -> None:
     await rig.until(lambda r: states(r).get(2) is ReleaseState.BUILDING, "the build again")
     await rig.reconciler.accept(a_wish(3, a_static(3)))
     await rig.live(3)
+
+
+async def test_a_cancelled_build_ends_and_the_live_release_serves_on(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    hanging = a_static(2, build_cmd="hang")
+    await rig.reconciler.accept(a_wish(2, hanging))
+    await rig.until(lambda r: states(r).get(2) is ReleaseState.BUILDING, "the build")
+    await rig.reconciler.accept(a_wish(3, hanging, cancelled=True))
+    report = await rig.until(lambda r: states(r).get(2) is ReleaseState.CANCELLED, "the cancellation")
+    assert (report.live_release, report.status, report.observed_generation) == (1, "running", 3)
+    assert rig.proxy.upstream("app.test").release == 1
+
+
+async def test_a_cancelled_start_leaves_no_process(rig: Rig) -> None:
+    release = a_release(1)  # its fake process never listens, so it stays in its check
+    release = dataclasses.replace(release, commit="c" * 40)
+    await rig.reconciler.accept(a_wish(1, release))
+    await rig.until(lambda r: states(r).get(1) is ReleaseState.CHECKING, "the check")
+    await rig.reconciler.accept(a_wish(2, release, cancelled=True))
+    report = await rig.until(lambda r: states(r).get(1) is ReleaseState.CANCELLED, "the cancellation")
+    assert (report.status, report.live_release, report.processes) == ("stopped", 0, ())
+    assert await rig.supervisor.processes() == ()
+    assert await rig.builder.sealed(SERVICE, 1) is None
+
+
+async def test_cancelling_a_live_release_changes_nothing(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    await rig.reconciler.accept(a_wish(2, cancelled=True))
+    report = await rig.until(lambda r: r.observed_generation == 2, "the answer")
+    assert (states(report), report.live_release) == ({1: ReleaseState.LIVE}, 1)
+    await rig.reconciler.accept(a_wish(3, cancelled=True, run=spec.Run.STOPPED))
+    await rig.until(lambda r: r.live_release == 0, "the stop")
+    await rig.reconciler.accept(a_wish(4, cancelled=True))
+    await rig.live(1)
+
+
+async def test_a_cancellation_outlives_the_agent(rig: Rig) -> None:
+    hanging = a_static(1, build_cmd="hang")
+    await rig.reconciler.accept(a_wish(1, hanging))
+    await rig.until(lambda r: states(r).get(1) is ReleaseState.BUILDING, "the build")
+    await rig.end()
+    rig.journal = await Journal.open(rig.path)
+    await rig.journal.put_wish(a_wish(2, hanging, cancelled=True))  # stored, and the agent was killed
+    await rig.journal.close()
+    await rig.begin()
+    report = await rig.until(lambda r: states(r).get(1) is ReleaseState.CANCELLED, "the cancellation")
+    assert report.status == "stopped"
+    assert rig.builder.built == []
+
+
+async def test_variables_change_without_a_build(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    await rig.reconciler.accept(a_wish(2, a_static(2, env=(("A", "1"),), build_of=1, build_cmd="hang")))
+    report = await rig.live(2)
+    assert rig.builder.built == [(SERVICE, 1)]
+    assert report.releases[0].commit == "c" * 40
+
+
+async def test_a_branch_that_moves_is_reported(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish(1, a_static(git_token="t"), poll_s=1))
+    await rig.until(lambda r: r.branch_head == "c" * 40, "the first look")
+    rig.remote.commit = "d" * 40
+    await rig.until(lambda r: r.branch_head == "d" * 40, "the next look")
+    assert set(rig.remote.asked) == {(REMOTE, "main", "t")}
+
+
+async def test_a_look_that_fails_is_no_trouble_of_the_service(rig: Rig) -> None:
+    rig.remote.commit = None
+    await rig.reconciler.accept(a_wish(1, poll_s=1))
+    await wait_until_async(lambda: rig.remote.asked)
+    report = await rig.live(1)
+    assert (report.status, report.health, report.branch_head) == ("running", "healthy", "")
+
+
+async def test_nobody_looks_while_a_release_is_unfinished_or_unasked(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish(1, a_static(1, build_cmd="hang"), poll_s=1))
+    routes = (spec.RouteSpec("rte_01HZZZZZZZZZZZZZZZZZZZZZZY", "other.test"),)
+    await rig.reconciler.accept(a_wish(1, a_static(1, branch="other"), service_id=OTHER, routes=routes, poll_s=1))
+    rig.builder.branches[REMOTE, "other"] = "e" * 40
+    third = OTHER[:-1] + "X"
+    await rig.reconciler.accept(a_wish(1, a_static(1, branch="third"), service_id=third, routes=()))
+    await wait_until_async(lambda: len(rig.remote.asked) >= 2)
+    assert {branch for _, branch, _ in rig.remote.asked} == {"other"}
 
 
 async def test_a_fenced_agent_takes_no_wish_and_leaves_what_runs(rig: Rig) -> None:

@@ -114,6 +114,38 @@ def test_old_releases_are_pruned_but_never_the_live_one() -> None:
     assert prune.keep == {1, *range(10 - KEPT_RELEASES, 10)}
 
 
+def test_the_build_that_the_wished_release_uses_again_is_never_pruned() -> None:
+    sealed = tuple(an_artifact(number) for number in range(1, 10))
+    wish = a_wish(9)
+    wish = dataclasses.replace(wish, release=dataclasses.replace(wish.release, build_of=2))
+    (prune,) = plan(wish, dataclasses.replace(serving(9, 20009), sealed=sealed))
+    assert prune.keep == {2, *range(10 - KEPT_RELEASES, 10)}
+
+
+def cancelled(wish: spec.ServiceSpec) -> spec.ServiceSpec:
+    return dataclasses.replace(wish, cancelled=True)
+
+
+def test_a_cancelled_release_is_stopped_and_the_live_one_untouched() -> None:
+    new = Target(2, 0)
+    facts = dataclasses.replace(serving(), sealed=(an_artifact(1), an_artifact(2)))
+    assert plan(cancelled(a_wish(2)), facts) == ()
+    facts = dataclasses.replace(facts, processes=(*facts.processes, ProcessFact(new, "running", 20002)))
+    assert plan(cancelled(a_wish(2)), facts) == (actions.Drain(new),)
+
+
+def test_a_cancelled_release_with_nothing_live_leaves_nothing() -> None:
+    facts = Facts(sealed=(an_artifact(),), processes=(ProcessFact(Target(1, 0), "running", 20001),))
+    assert plan(cancelled(a_wish()), facts) == (actions.Drain(Target(1, 0)),)
+    assert plan(cancelled(a_wish()), Facts()) == ()
+
+
+def test_cancelling_what_went_live_changes_nothing() -> None:
+    assert plan(cancelled(a_wish()), serving()) == ()
+    stopped_meanwhile = Facts(sealed=(an_artifact(),), served=frozenset({1}))
+    assert plan(cancelled(a_wish()), stopped_meanwhile) == (actions.Start(Target(1, 0)),)
+
+
 @pytest.mark.parametrize("run", [spec.Run.STOPPED, spec.Run.REMOVED])
 def test_taking_down_goes_from_routes_to_processes(run: spec.Run) -> None:
     facts = serving()
@@ -148,6 +180,7 @@ def any_facts(draw: st.DrawFn) -> Facts:
         failed=frozenset(draw(st.lists(targets, max_size=2))) - {live},
         live=live,
         site=a_site(routed, 20000) if routed else None,
+        served=frozenset(draw(st.lists(st.integers(1, 3)))) | ({live.release} if live else set()),
     )
 
 
@@ -203,11 +236,22 @@ def apply(wish: spec.ServiceSpec, facts: Facts, action: actions.Action) -> Facts
             return Facts(forgotten=True)
 
 
-@given(any_facts(), st.integers(1, 3), st.integers(0, 1), st.sampled_from(list(spec.Run)))
+@given(any_facts(), st.integers(1, 3), st.integers(0, 1))
+def test_a_cancelled_release_is_never_built_started_or_switched_to(facts: Facts, release: int, restart: int) -> None:
+    wish = cancelled(a_wish(release, restart=restart))
+    if release in facts.served:
+        return
+    for action in plan(wish, facts):
+        assert action != actions.Build(release)
+        if isinstance(action, actions.Start | actions.Check | actions.Switch):
+            assert action.target.release != release
+
+
+@given(any_facts(), st.integers(1, 3), st.integers(0, 1), st.sampled_from(list(spec.Run)), st.booleans())
 def test_applying_plans_reaches_a_state_with_nothing_left_to_do(
-    facts: Facts, release: int, restart: int, run: spec.Run
+    facts: Facts, release: int, restart: int, run: spec.Run, cancel: bool
 ) -> None:
-    wish = a_wish(release, run, restart)
+    wish = dataclasses.replace(a_wish(release, run, restart), cancelled=cancel)
     for _ in range(40):
         steps = plan(wish, facts)
         if not steps:

@@ -9,12 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from node_agent import ports
-from node_agent.model import domain_name
+from node_agent.model import domain_name, spec
 from node_agent.paths import Paths
-from node_agent.proxy import render
+from node_agent.proxy import quoting, render
 from tests.proxy_fixtures import a_route, a_site, a_static_site, an_id
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "proxy"
+
+
+def an_optional(number: int, path: str = "/", **options: object) -> spec.RouteSpec:
+    route = a_route(number, "opt.example.com", path)
+    return dataclasses.replace(route, options=spec.RouteOptions(**options))
+
+
 PATHS = Paths(pathlib.Path("/var/lib/dployr"))
 SETTINGS = render.ProxySettings("127.0.0.1", 8081)
 TABLES = {
@@ -27,6 +34,21 @@ TABLES = {
         a_site(5, 20005),
     ),
 }
+SHA512 = "$6$saltsalt$" + "a" * 86
+TABLES["options"] = (
+    a_site(
+        1,
+        20001,
+        an_optional(11, redirect_to="https://www.example.com"),
+        an_optional(12, "/old", redirect_to="https://www.example.com/new?x=1", headers=(("X-A", "1"),)),
+        an_optional(13, "/closed", maintenance=True, redirect_to="https://www.example.com"),
+        an_optional(14, "/api", headers=(("X-Frame-Options", "DENY"), ("X-A", 'a "b" \\ c'), ("X-A", "2"))),
+        an_optional(15, "/upload", max_body_bytes=1 << 30, websocket=False),
+        an_optional(16, "/admin", basic_auth=(("ann", SHA512), ("bob", "{SSHA}" + "a" * 32))),
+        an_optional(17, "/carried", tls="auto", force_https=True, weights=((an_id("svc", 9), 10),)),
+    ),
+    a_static_site(2, "", an_optional(21, "/docs", headers=(("X-A", "1"),), basic_auth=(("ann", SHA512),))),
+)
 HOSTILE_DOMAINS = [
     "",
     "a.example.com; alias /etc/",
@@ -111,6 +133,14 @@ def test_every_file_is_included_by_name_once():
     assert sorted(included) == sorted(set(files) - {"nginx.conf"})
 
 
+def test_passwords_are_data_and_never_included():
+    files = render.render(1, TABLES["options"], SETTINGS, PATHS)
+    users = {name for name in files if name.startswith("users/")}
+    assert users == {f"users/{an_id('rte', 16)}", f"users/{an_id('rte', 21)}"}
+    assert not any(f'include "{name}"' in files["nginx.conf"] for name in users)
+    assert not any("saltsalt" in text for name, text in files.items() if name not in users)
+
+
 @pytest.mark.parametrize("domain", HOSTILE_DOMAINS)
 def test_a_hostile_domain_is_refused(domain):
     with pytest.raises(ValueError, match="cannot"):
@@ -121,6 +151,110 @@ def test_a_hostile_domain_is_refused(domain):
 def test_a_hostile_path_is_refused(path):
     with pytest.raises(ValueError, match="cannot"):
         render.render(1, (a_site(1, 20001, a_route(1, "a.example.com", path)),), SETTINGS, PATHS)
+
+
+HOSTILE_OPTIONS = [
+    *(
+        {"redirect_to": url}
+        for url in (
+            "www.example.com",
+            "javascript:alert(1)",
+            "ftp://a.example.com",
+            "//evil.example",
+            "https://",
+            "https://*.example.com",
+            "https://a.example.com:0",
+            "https://a.example.com:99999",
+            "https://user@a.example.com",
+            "https://127.0.0.1",
+            "https://A.example.com",
+            "https://a.example.com/$host",
+            'https://a.example.com/"; alias /etc/; #',
+            "https://a.example.com/a b",
+            "https://a.example.com/\r\nX-Evil: 1",
+            "https://a.example.com/\\",
+            "https://a.example.com/{",
+            "https://a.example.com/ü",
+            "https://a.example.com/" + "a" * 2048,
+        )
+    ),
+    *(
+        {"headers": (pair,)}
+        for pair in (
+            ("", "x"),
+            ("X A", "x"),
+            ("X-A:", "x"),
+            ("X_A", "x"),
+            ("X-A\n", "x"),
+            ("X-A;", "x"),
+            ("Ü", "x"),
+            ("X" * 65, "x"),
+            ("Connection", "close"),
+            ("content-length", "5"),
+            ("Transfer-Encoding", "chunked"),
+            ("Upgrade", "h2c"),
+            ("Server", "x"),
+            ("X-A", "a\nb"),
+            ("X-A", "a\rb"),
+            ("X-A", "a\0"),
+            ("X-A", "$request_uri"),
+            ("X-A", "ü"),
+            ("X-A", "x" * 4097),
+        )
+    ),
+    {"headers": (("X-A", "1"),) * 51},
+    *({"max_body_bytes": size} for size in (0, -1, 1 << 41, "25m", 1.5, True, None)),
+    *(
+        {"basic_auth": (pair,)}
+        for pair in (
+            ("", SHA512),
+            ("a:b", SHA512),
+            ("a\nroot", SHA512),
+            ("a b", SHA512),
+            ("u" * 65, SHA512),
+            ("ann", ""),
+            ("ann", "plain"),
+            ("ann", "{PLAIN}secret"),
+            ("ann", SHA512 + "\nbob:" + SHA512),
+            ("ann", "$6$rounds=999999999$salt$" + "a" * 86),
+            ("ann", "$2y$10$" + "a" * 53),
+        )
+    ),
+    {"basic_auth": (("ann", SHA512), ("ann", SHA512))},
+]
+
+
+@pytest.mark.parametrize("options", HOSTILE_OPTIONS, ids=lambda options: repr(options)[:60])
+@pytest.mark.parametrize("kind", ["application", "files"])
+def test_a_hostile_option_is_refused(options, kind):
+    route = an_optional(1, **options)
+    site = a_site(1, 20001, route) if kind == "application" else a_static_site(1, "", route)
+    if kind == "files" and "max_body_bytes" in options:
+        return  # nothing is uploaded to files
+    with pytest.raises(ValueError, match="cannot"):
+        render.render(1, (site,), SETTINGS, PATHS)
+
+
+@given(some.text(max_size=60), some.text(max_size=60))
+def test_any_header_is_refused_or_one_directive(name, value):
+    try:
+        files = render.render(1, (a_site(1, 20001, an_optional(1, headers=((name, value),))),), SETTINGS, PATHS)
+    except ValueError:
+        return
+    [server] = _parse(files[f"routes/{an_id('rte', 1)}.conf"])
+    [location] = [part for part in server[1] if part[0] == "location"]
+    assert location[2] == [
+        ["add_header", name, value, "always"],
+        ["proxy_hide_header", name],
+        ["proxy_pass", f"http://{an_id('svc', 1)}"],
+    ]
+
+
+def test_a_default_route_says_nothing_of_options():
+    plain = a_site(1, 20001, a_route(1, "a.example.com"))
+    text = render.render(1, (plain,), SETTINGS, PATHS)[f"routes/{an_id('rte', 1)}.conf"]
+    assert "add_header" not in text
+    assert "proxy_set_header" not in text
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536, "80", "80; alias /etc/", 80.0, True, None])
@@ -231,7 +365,7 @@ def test_any_text_as_a_path_is_refused_or_plain(text):
 @given(some.text(max_size=40))
 def test_any_text_is_quoted_to_one_word_or_refused(text):
     try:
-        quoted = render.quoted(text)
+        quoted = quoting.quoted(text)
     except ValueError:
         return
     assert _parse(f"directive {quoted};") == [["directive", text]]

@@ -30,9 +30,88 @@ def test_a_wish_survives_the_wire():
     read = dataclasses.asdict(wanted.release)
     for field in ("remote", "branch", "version", "build_cmd", "run_cmd", "working_dir", "static_dir", "port"):
         assert read[field] == getattr(config, field)
-    assert read["env"] == tuple((one.key, one.value) for one in config.env)
-    assert read["health_check"].items() <= dataclasses.asdict(config.health_check).items()
+    assert wanted.release.env == (("A", "1"), ("B", "2"))
+    assert read["health_check"] == dataclasses.asdict(config.health_check)
     assert wanted.routes[0] == spec.RouteSpec(wish.routes[0].id, "a.example.com", "/")
+    assert (wanted.cancelled, wanted.poll_s) == (False, 0)
+
+
+def test_all_of_a_configuration_survives_the_wire():
+    wish = a_wish()
+    config = dataclasses.replace(
+        wish.release.config,
+        source="local",
+        env=(values.Variable("A", "1"), values.Variable("B", "2", secret=True)),
+        git_token="ghp_1",
+        replicas=3,
+        resources=values.Resources(1 << 20, 0.5, 64, 1 << 30, strict=True),
+        strategy=values.Strategy("canary", 10, (20, 50), 30.0),
+        processes=(("worker", "python worker.py"),),
+        health_check=values.HealthCheck(kind="command", command="./ok"),
+    )
+    release = dataclasses.replace(wish.release, config=config, commit="", build_of=2, archive="d" * 64)
+    wanted = wire.wish(hub_wire.desired(dataclasses.replace(wish, release=release, cancelled=True)).desired)
+    read = dataclasses.asdict(wanted.release)
+    for field in ("source", "git_token", "replicas", "processes"):
+        assert read[field] == getattr(config, field)
+    for field in ("resources", "strategy", "health_check"):
+        assert read[field] == dataclasses.asdict(getattr(config, field))
+    assert (wanted.release.build_of, wanted.release.archive, wanted.release.commit) == (2, "d" * 64, "d" * 64)
+    assert wanted.release.secret_keys == ("B",)
+    assert wanted.release.build_env == (("A", "1"),)
+    assert wanted.cancelled
+
+
+def test_every_route_option_survives_the_wire():
+    options = values.RouteOptions(
+        tls="own",
+        certificate="CERT",
+        key="KEY",
+        redirect_to="https://b.example.com",
+        force_https=True,
+        basic_auth=(("ann", "$6$x$y"),),
+        headers=(("X-A", "1"), ("X-A", "2")),
+        max_body_bytes=7,
+        websocket=False,
+        maintenance=True,
+        weights=((SERVICE, 10),),
+    )
+    wish = a_wish()
+    wish = dataclasses.replace(wish, routes=(dataclasses.replace(wish.routes[0], options=options),))
+    (route,) = wire.wish(hub_wire.desired(wish).desired).routes
+    assert dataclasses.asdict(route.options) == dataclasses.asdict(options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "poll_s"),
+    [({}, 60), ({"commit": "a" * 40}, 0), ({"source": "local"}, 0)],
+    ids=["branch", "pin", "local"],
+)
+def test_only_a_branch_is_looked_at(changes, poll_s):
+    wish = a_wish()
+    release = dataclasses.replace(wish.release, config=dataclasses.replace(wish.release.config, **changes))
+    wanted = wire.wish(hub_wire.desired(dataclasses.replace(wish, release=release, poll_s=60)).desired)
+    assert wanted.poll_s == poll_s
+
+
+def test_a_control_plane_that_knows_less_leaves_the_defaults():
+    message = hub_wire.desired(a_wish()).desired
+    for field in ("secret_keys", "source", "replicas", "resources", "strategy"):
+        message.release.ClearField(field)
+    message.routes[0].ClearField("options")
+    wanted = wire.wish(message)
+    assert (wanted.release.source, wanted.release.replicas, wanted.release.strategy) == ("remote", 1, spec.Strategy())
+    assert wanted.routes[0].options == spec.RouteOptions()
+
+
+def test_no_value_of_a_variable_is_ever_printed():
+    wish = a_wish()
+    config = dataclasses.replace(
+        wish.release.config, env=(values.Variable("B", "hush-hush", secret=True),), git_token="hush-hush"
+    )
+    wish = dataclasses.replace(wish, release=dataclasses.replace(wish.release, config=config))
+    assert "hush" not in repr(wish)
+    assert "hush" not in repr(wire.wish(hub_wire.desired(wish).desired))
 
 
 @pytest.mark.parametrize("run", list(values.Run))

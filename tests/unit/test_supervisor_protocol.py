@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent import supervisor
-from node_agent.model.process import JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
+from node_agent.model.process import JobKind, JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
 from node_agent.supervisor import protocol
 
 FEW = settings(max_examples=30)
@@ -16,6 +16,7 @@ NUMBER = st.integers(0, 2**31)
 TIME = st.floats(0, 1e12)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple)
 SERVICE_IDS = st.from_regex(r"svc_[0-9A-HJKMNP-TV-Z]{26}", fullmatch=True)
+RUN_IDS = st.from_regex(r"run_[0-9A-HJKMNP-TV-Z]{26}", fullmatch=True)
 IDS = st.builds(ProcessId, SERVICE_IDS, NUMBER, NUMBER, st.from_regex(r"web\.[0-9]{1,3}", fullmatch=True))
 LINES = st.lists(TEXT, max_size=3).map(tuple)
 CODECS = [
@@ -31,6 +32,13 @@ CODECS = [
     ),
     (
         st.builds(JobSpec, SERVICE_IDS, NUMBER, TEXT, PAIRS, TEXT, TEXT, TIME),
+        protocol.encode_job_spec,
+        protocol.decode_job_spec,
+    ),
+    (
+        st.builds(
+            JobSpec, SERVICE_IDS, NUMBER, TEXT, PAIRS, TEXT, TEXT, TIME, st.just(JobKind.RUN), RUN_IDS, commit=TEXT
+        ),
         protocol.encode_job_spec,
         protocol.decode_job_spec,
     ),

@@ -1,0 +1,90 @@
+"""One-off commands that the control plane asks for: each is told on a call of its own, and ends with it."""
+
+import asyncio
+
+import grpc
+import structlog
+
+from node_agent import errors, paths, ports
+from node_agent.session import wire
+from node_agent.session.tasks import until_first
+from protos import agent_pb2 as pb
+from protos import agent_pb2_grpc as rpc
+
+log = structlog.get_logger()
+
+PIECE_BYTES = 64 << 10
+
+RunCall = grpc.aio.StreamUnaryCall[pb.RunPiece, pb.RunDone]
+
+
+class RunCalls:
+    """`run` owns the tasks: when the session ends, so do its commands."""
+
+    def __init__(self, stub: "rpc.HubAsyncStub", runner: ports.Runner, limit: int, call_s: float) -> None:
+        self._stub, self._runner = stub, runner
+        self._limit, self._call_s = limit, call_s
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as self._group:
+            await asyncio.Event().wait()
+
+    def start(self, request: pb.RunRequest) -> None:
+        """Begin `request`; one that runs already is left alone, one that cannot be meant is not begun."""
+        run_id = request.run_id
+        known = paths.ID.fullmatch(run_id) and paths.ID.fullmatch(request.service_id)
+        if self._group is None or run_id in self._tasks or not known:
+            return
+        task = self._group.create_task(self._serve(request), name=f"run {run_id}")
+        self._tasks[run_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(run_id, None))
+
+    def cancel(self, run_id: str) -> None:
+        if task := self._tasks.get(run_id):
+            task.cancel()
+
+    async def _serve(self, request: pb.RunRequest) -> None:
+        call = self._stub.SendRun()
+        names = {"service": request.service_id, "run": request.run_id}
+        try:
+            await until_first(self._send(call, request), _answered(call))
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError) as error:
+            log.info("run.broken_off", error=type(error).__name__, **names)
+        except Exception:  # one command's trouble must not end the session
+            log.exception("run.failed", **names)
+        finally:
+            call.cancel()
+
+    async def _send(self, call: RunCall, request: pb.RunRequest) -> None:
+        await call.write(pb.RunPiece(run_id=request.run_id))  # taken up
+        await call.write(await self._last_piece(call, request))
+        await call.done_writing()
+        async with asyncio.timeout(self._call_s):
+            await call.code()
+
+    async def _last_piece(self, call: RunCall, request: pb.RunRequest) -> pb.RunPiece:
+        run_id = request.run_id
+
+        async def write(stream: str, data: bytes) -> None:
+            for at in range(0, len(data), PIECE_BYTES):
+                await call.write(pb.RunPiece(run_id=run_id, stream=stream, data=data[at : at + PIECE_BYTES]))
+
+        if len(self._tasks) > self._limit:
+            words = f"cannot run the command: this host runs {self._limit} already; try again when one has ended"
+            return pb.RunPiece(run_id=run_id, error=words, error_kind="unavailable")
+        log.info("run.begun", service=request.service_id, run=run_id)
+        try:
+            ending = await self._runner.run(wire.run_spec(request), write)
+        except errors.AgentError as error:
+            kind = "conflict" if isinstance(error, errors.NotRunnableError) else "unavailable"
+            return pb.RunPiece(run_id=run_id, error=wire.text(str(error)), error_kind=kind)
+        log.info("run.ended", service=request.service_id, run=run_id, outcome=ending.outcome, code=ending.code)
+        return pb.RunPiece(run_id=run_id, outcome=ending.outcome, code=ending.code)
+
+
+async def _answered(call: RunCall) -> None:
+    """Return when the control plane ended the call: the reader is gone, or has all."""
+    await call.code()

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import time
 
 import jwt
@@ -220,7 +221,7 @@ def test_the_contract_is_openapi_31_and_complete(plane, anonymous):
     document = anonymous.get("/v1/openapi.json").json
     assert document["openapi"] == "3.1.0"
     paths = {
-        str(rule).replace("<int:n>", "{n}").replace("<id>", "{id}")
+        re.sub(r"<(?:[^:>]+:)?([^>]+)>", r"{\1}", str(rule))
         for rule in plane.app.url_map.iter_rules()
         if rule.endpoint != "dashboard.home"
     }

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -280,3 +281,13 @@ def control_plane(**settings: Any) -> Iterator[tuple[ControlPlane, Client]]:
         plane = ControlPlane(loop, app.HttpSettings(**settings))
         with serving(loop, plane.app) as port:
             yield plane, Client(port, plane.token())
+
+
+def raw_answer(port: int, data: bytes) -> Answer:
+    """The first answer to `data`, sent as it is."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        sock.sendall(data)
+        response = http.client.HTTPResponse(sock)
+        response.begin()
+        with contextlib.closing(response):
+            return Answer(response, response.read())

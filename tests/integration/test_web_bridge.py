@@ -71,7 +71,7 @@ def app(loop, source):
     app.add_url_rule("/broken", "broken", lambda: stream(source.broken()))
     app.add_url_rule("/hello", "hello", lambda: "hello")
     app.add_url_rule("/echo", "echo", lambda: flask.Response(flask.request.get_data()), methods=["POST"])
-    app.add_url_rule("/late", "late", lambda: str(flask.request.environ[bridge.LATE_BODY]), methods=["POST"])
+    app.add_url_rule("/late", "late", lambda: str(flask.request.environ.get(bridge.LATE_BODY)), methods=["POST"])
     app.add_url_rule("/raise", "raise", _raise)
     return app
 

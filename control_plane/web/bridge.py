@@ -58,19 +58,14 @@ class NoRoomError(Exception):
 class Bridge(a2wsgi.WSGIMiddleware):  # type: ignore[misc, unused-ignore]
     """The ASGI application over a WSGI one."""
 
-    def __init__(
-        self,
-        app: Any,
-        workers: int = WORKERS,
-        body_timeout_s: float = BODY_TIMEOUT_S,
-        uploads: Uploads | None = None,
-        max_bodies_bytes: int = MAX_BODIES_BYTES,
-    ) -> None:
+    body_timeout_s = BODY_TIMEOUT_S
+    max_bodies_bytes = MAX_BODIES_BYTES
+
+    def __init__(self, app: Any, workers: int = WORKERS, uploads: Uploads | None = None) -> None:
         super().__init__(app, workers=workers)
-        self._body_timeout_s = body_timeout_s
         self._uploads = uploads or Uploads()
         self._slots = Slots(self._uploads)
-        self._room = max_bodies_bytes
+        self._room = self.max_bodies_bytes
         self._ending = asyncio.Event()
 
     def end_streams(self) -> None:
@@ -106,7 +101,7 @@ class Bridge(a2wsgi.WSGIMiddleware):  # type: ignore[misc, unused-ignore]
 
     async def _read(self, reading: "_Reading", scope: Any, receive: Receive) -> _Body:
         try:
-            async with asyncio.timeout(self._body_timeout_s):
+            async with asyncio.timeout(self.body_timeout_s):
                 return _Body(await reading.whole(scope, receive))
         except TimeoutError:
             return _Body(extra={LATE_BODY: True})

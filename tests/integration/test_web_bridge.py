@@ -214,7 +214,8 @@ def test_a_body_that_does_not_arrive_takes_no_thread_and_is_marked_late(loop, ap
         sent.append(message)
 
     async def run():
-        adapter = bridge.Bridge(app, workers=1, body_timeout_s=0.05)
+        adapter = bridge.Bridge(app, workers=1)
+        adapter.body_timeout_s = 0.05
         scope = {
             "type": "http", "method": "POST", "path": "/late", "query_string": b"", "http_version": "1.1",
             "headers": [(b"content-length", b"10")],

@@ -204,8 +204,12 @@ def test_who_waits_too_long_or_behind_too_many_is_told_to_come_again(loop, bound
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         first.sendall(b"abc")
         assert answer_of(first).status == 200
-        with upload(port, "Content-Length: 3\r\n", b"abc") as third:
-            assert answer_of(third).status == 200  # the slot came back
+        wait_until(lambda: _status(port) == 200, what="the slot, which comes back")
+
+
+def _status(port: int) -> int:
+    with upload(port, "Content-Length: 3\r\n", b"abc") as sock:
+        return answer_of(sock).status
 
 
 def test_the_api_streams_the_source_of_a_deployment_and_nothing_else():

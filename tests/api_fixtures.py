@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import http.client
 import json
+import pathlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -13,10 +14,11 @@ from typing import Any
 
 import jwt
 
-from control_plane import clock, notifier
+from control_plane import clock, notifier, ports
 from control_plane.domain import values
 from control_plane.fakes import store as fake_store
 from control_plane.services import context as service_context
+from control_plane.store import open_store
 from control_plane.web import app, core, server
 from tests import contract_checker
 
@@ -226,11 +228,11 @@ def a_line(seq: int, text: str | bytes = "hello", **more: Any) -> values.LogLine
 
 
 class ControlPlane:
-    """The whole HTTP side over the in-memory store, with one instance online and one operator."""
+    """The whole HTTP side over the in-memory store or the one given, with one instance online and one operator."""
 
-    def __init__(self, loop: Loop, settings: app.HttpSettings) -> None:
+    def __init__(self, loop: Loop, settings: app.HttpSettings, store: ports.Store | None = None) -> None:
         self.loop = loop
-        self.store = fake_store.MemoryStore()
+        self.store = store or fake_store.MemoryStore()
         self.relay = ScriptedRelay()
         self.readiness = app.Readiness(database=True, operator=True, hub=True, instances_online=1)
         system, ids = clock.SystemClock(), clock.SystemIds()
@@ -275,12 +277,27 @@ class ControlPlane:
 
 
 @contextlib.contextmanager
-def control_plane(**settings: Any) -> Iterator[tuple[ControlPlane, Client]]:
-    """A running control plane's HTTP side, and a client that is signed in as the operator."""
-    with loop_thread() as loop:
-        plane = ControlPlane(loop, app.HttpSettings(**settings))
+def control_plane(database: pathlib.Path | None = None, **settings: Any) -> Iterator[tuple[ControlPlane, Client]]:
+    """A running control plane's HTTP side, and a client that is signed in as the operator.
+
+    With `database` its store is the real one, on SQLite.
+    """
+    with loop_thread() as loop, _store(loop, database) as store:
+        plane = ControlPlane(loop, app.HttpSettings(**settings), store)
         with serving(loop, plane.app) as port:
             yield plane, Client(port, plane.token())
+
+
+@contextlib.contextmanager
+def _store(loop: Loop, database: pathlib.Path | None) -> Iterator[ports.Store | None]:
+    if database is None:
+        yield None
+        return
+    store = loop.run(open_store(database, clock.SystemClock()))
+    try:
+        yield store
+    finally:
+        loop.run(store.close())
 
 
 def raw_answer(port: int, data: bytes) -> Answer:

@@ -11,7 +11,7 @@ from control_plane.web import app
 from tests import api_fixtures, contract_checker
 
 HEADERS = {
-    "etag": "\"1\"",
+    "etag": '"1"',
     "x-ratelimit-limit": "1000",
     "x-ratelimit-remaining": "999",
     "x-ratelimit-reset": "1640000000",

@@ -180,16 +180,16 @@ ANSWERS: dict[str, Any] = {
     "Ready": {"status": "ready", "database": True, "operator": True, "hub": True, "instances_online": 1},
     "Plan": {
         "dry_run": True,
-        "changes": [
+        "plan": [
             {
-                "action": "create",
-                "object": "release",
-                "id": None,
-                "summary": "release 3 of my-app is built and replaces release 2",
-                "before": {"version": "20"},
-                "after": {"version": "22"},
+                "action": "deployment.updated",
+                "target": DEPLOYMENT,
+                "summary": "change version of my-app: release 3",
+                "data": {"release": 3},
             }
         ],
+        "status": 200,
+        "result": None,
     },
 }
 

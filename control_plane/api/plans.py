@@ -6,18 +6,18 @@ from control_plane.api import shapes
 
 
 class PlannedChange(shapes.Shape):
-    """One change: `summary` says it in words; `before` and `after` hold the fields that differ."""
+    """One change of the object `target`: `summary` says it in words, `data` holds what a program wants to know."""
 
-    action: Literal["create", "update", "delete"]
-    object: str
-    id: str | None
+    action: str
+    target: str
     summary: str
-    before: dict[str, Any]
-    after: dict[str, Any]
+    data: dict[str, Any]
 
 
 class Plan(shapes.Shape):
-    """No changes mean that the call would do nothing."""
+    """No changes mean that the call would do nothing. `status` and `result` are what the call itself would answer."""
 
     dry_run: Literal[True] = True
-    changes: list[PlannedChange]
+    plan: list[PlannedChange]
+    status: int
+    result: Any

@@ -5,7 +5,7 @@ BIN := .venv/bin
 TEST ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all check format wire reference bench bench-deploy bench-api clean
+.PHONY: help install install-tests demo test test-all check format wire reference bench bench-deploy bench-api clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -13,13 +13,16 @@ help:  ## this list
 install:  ## set everything up in .venv: packages, locked dependencies, wire code
 	@$(PYTHON) tools/install.py
 
+install-tests:
+	@$(PYTHON) tools/install.py --for-tests
+
 demo: install  ## run the product here and deploy the examples; DEMO_EXIT=1 ends after the proof
 	@$(BIN)/python -m tools.demo
 
-test: install  ## the tests, under 10 minutes on two cores; TEST=path for some of them
+test: install-tests  ## the tests, under 10 minutes on two cores; TEST=path for some of them
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -q $(TEST)
 
-test-all: install  ## the tests, with twenty times the examples of every property
+test-all: install-tests  ## the tests, with twenty times the examples of every property
 	TEST_ALL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(TEST)
 
 check: install wire  ## format, lint, types, import contracts

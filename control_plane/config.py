@@ -16,6 +16,8 @@ import yaml
 PREFIX = "DPLOYR_"
 MAX_FILE = 64 * 1024
 HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
+STORAGES = ("redis", "rediss", "valkey", "valkeys")
+SECRET = frozenset({"rate_limit_storage"})  # settings whose value is never printed
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
@@ -31,6 +33,7 @@ class Settings:
     With `local_instance` the control plane is ready only while an instance is online.
     `public_hub_address` (host or host:port) is what agents on other machines dial; empty means `hub_host`.
     Webhooks go to public addresses on ports 443 and 80, and to `webhook_allow` on any port.
+    `rate_limit_storage` may hold a password: it is never shown. `max_source_bytes` bounds an uploaded source.
     """
 
     data_dir: pathlib.Path
@@ -48,6 +51,8 @@ class Settings:
     trusted_hops: int = 0
     rate_limit_user: int = 1000
     rate_limit_anonymous: int = 60
+    rate_limit_storage: str = dataclasses.field(default="memory://", repr=False)
+    max_source_bytes: int = 512 << 20
     local_instance: bool = False
     webhook_allow: Networks = ()
 
@@ -119,7 +124,8 @@ def _settings(found: Mapping[str, tuple[str, str]]) -> Settings:
         try:
             typed[key] = PARSERS[key](text)
         except ValueError as error:
-            raise ConfigError(f"cannot use {key} = {text!r} {source}: {error}") from None
+            shown = "***" if key in SECRET else repr(text)
+            raise ConfigError(f"cannot use {key} = {shown} {source}: {error}") from None
     if "data_dir" not in typed:
         raise ConfigError(f"cannot start: data_dir is missing; set it in the file, as {PREFIX}DATA_DIR or --data-dir")
     return Settings(**typed)
@@ -153,7 +159,7 @@ def _optional_host(text: str) -> str:
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not low <= int(text) <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")
         return int(text)
 
@@ -183,6 +189,22 @@ def _networks(text: str) -> Networks:
         raise ValueError(f"must be networks such as 10.1.0.0/16, separated by commas: {error}") from None
 
 
+def _storage(text: str) -> str:
+    wanted = f"must be memory:// or an address such as redis://host:6379/0 ({', '.join(STORAGES)})"
+    try:
+        parts = urllib.parse.urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(wanted) from None  # its own words hold the text
+    if text == "memory://":
+        return text
+    if parts.scheme not in STORAGES or not parts.hostname or port == 0 or parts.query or parts.fragment:
+        raise ValueError(wanted)
+    if not re.fullmatch(r"(/[0-9]{0,5})?", parts.path):
+        raise ValueError("must end with the number of a database, such as /0")
+    return text
+
+
 PARSERS: dict[str, Callable[[str], Any]] = {
     "data_dir": _path,
     "api_host": _host,
@@ -199,6 +221,8 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "trusted_hops": _whole(0, 10),
     "rate_limit_user": _whole(1, 999_999_999),
     "rate_limit_anonymous": _whole(1, 999_999_999),
+    "rate_limit_storage": _storage,
+    "max_source_bytes": _whole(1 << 20, 999_999_999_999),
     "local_instance": _flag,
     "webhook_allow": _networks,
 }

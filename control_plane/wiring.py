@@ -187,4 +187,6 @@ def _http(settings: Settings) -> HttpSettings:
         anonymous_per_hour=settings.rate_limit_anonymous,
         trusted_hops=settings.trusted_hops,
         local_instance=settings.local_instance,
+        rate_limit_storage=settings.rate_limit_storage,
+        max_source_bytes=settings.max_source_bytes,
     )

@@ -6,16 +6,19 @@ import dataclasses
 import functools
 import http.client
 import json
+import pathlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jwt
 
-from control_plane import clock, notifier
+from control_plane import clock, notifier, ports
 from control_plane.domain import values
 from control_plane.fakes import store as fake_store
 from control_plane.services import context as service_context
+from control_plane.store import open_store
 from control_plane.web import app, core, server
 from tests import contract_checker
 
@@ -225,11 +228,13 @@ def a_line(seq: int, text: str | bytes = "hello", **more: Any) -> values.LogLine
 
 
 class ControlPlane:
-    """The whole HTTP side over the in-memory store, with one instance online and one operator."""
+    """The whole HTTP side over the in-memory store or the one given, with one instance online and one operator."""
 
-    def __init__(self, loop: Loop, settings: app.HttpSettings, **context: Any) -> None:
+    def __init__(
+        self, loop: Loop, settings: app.HttpSettings, store: ports.Store | None = None, **context: Any
+    ) -> None:
         self.loop = loop
-        self.store = fake_store.MemoryStore()
+        self.store = store or fake_store.MemoryStore()
         self.relay = ScriptedRelay()
         self.readiness = app.Readiness(database=True, operator=True, hub=True, instances_online=1)
         system, ids = clock.SystemClock(), clock.SystemIds()
@@ -274,9 +279,36 @@ class ControlPlane:
 
 
 @contextlib.contextmanager
-def control_plane(context: dict[str, Any] | None = None, **settings: Any) -> Iterator[tuple[ControlPlane, Client]]:
-    """A running control plane's HTTP side, and a client that is signed in as the operator."""
-    with loop_thread() as loop:
-        plane = ControlPlane(loop, app.HttpSettings(**settings), **(context or {}))
+def control_plane(
+    context: dict[str, Any] | None = None, database: pathlib.Path | None = None, **settings: Any
+) -> Iterator[tuple[ControlPlane, Client]]:
+    """A running control plane's HTTP side, and a client that is signed in as the operator.
+
+    `context` changes what the use cases are given. With `database` the store is the real one, on SQLite.
+    """
+    with loop_thread() as loop, _store(loop, database) as store:
+        plane = ControlPlane(loop, app.HttpSettings(**settings), store, **(context or {}))
         with serving(loop, plane.app) as port:
             yield plane, Client(port, plane.token())
+
+
+@contextlib.contextmanager
+def _store(loop: Loop, database: pathlib.Path | None) -> Iterator[ports.Store | None]:
+    if database is None:
+        yield None
+        return
+    store = loop.run(open_store(database, clock.SystemClock()))
+    try:
+        yield store
+    finally:
+        loop.run(store.close())
+
+
+def raw_answer(port: int, data: bytes) -> Answer:
+    """The first answer to `data`, sent as it is."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        sock.sendall(data)
+        response = http.client.HTTPResponse(sock)
+        response.begin()
+        with contextlib.closing(response):
+            return Answer(response, response.read())

@@ -25,6 +25,7 @@ LOCK = ROOT / ".cache" / "install.lock"
 POLICY = pathlib.Path("/usr/sbin/policy-rc.d")
 OLDEST = (3, 11)
 PROGRAMS = (("nginx", "nginx-light"), ("git", "git"))
+TEST_PROGRAMS = (("redis-server", "redis-server"),)  # wanted by tests, which are skipped without them
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -36,6 +37,7 @@ def main() -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--force", action="store_true", help="make the virtual environment anew")
+    parser.add_argument("--for-tests", action="store_true", help="also the packages that only tests want")
     arguments = parser.parse_args()
     try:
         if sys.version_info < OLDEST:
@@ -45,6 +47,8 @@ def main() -> int:
             )
         with only_one():
             install_packages(missing_packages())
+            if arguments.for_tests:
+                install_test_packages()
             install_environment(force=arguments.force)
     except InstallError as error:
         sys.stderr.write(f"install: {error}\n")
@@ -72,11 +76,23 @@ def only_one() -> Iterator[None]:
 
 def missing_packages() -> list[str]:
     """The Debian packages that this machine lacks."""
-    path = f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"
-    found = [package for program, package in PROGRAMS if shutil.which(program, path=path) is None]
+    found = lacking(PROGRAMS)
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         found.append("python3-venv")
     return found
+
+
+def lacking(programs: tuple[tuple[str, str], ...]) -> list[str]:
+    path = f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"
+    return [package for program, package in programs if shutil.which(program, path=path) is None]
+
+
+def install_test_packages() -> None:
+    """Those that tests want; without them the tests are fewer, so nothing fails here."""
+    try:
+        install_packages(lacking(TEST_PROGRAMS))
+    except InstallError as error:
+        say(f"some tests will be skipped: {error}")
 
 
 def install_packages(packages: list[str]) -> None:

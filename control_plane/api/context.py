@@ -42,7 +42,10 @@ class Readiness:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """`local_instance`: ready only with an instance online. `trusted_hops`: proxies whose X-Forwarded-For is believed."""
+    """`local_instance`: ready only with an instance online. `trusted_hops`: proxies whose X-Forwarded-For is believed.
+
+    `rate_limit_storage` is the address of the store of the quotas; it may hold a password and is never shown.
+    """
 
     requests_per_hour: int = 1000
     anonymous_per_hour: int = 60
@@ -50,6 +53,8 @@ class HttpSettings:
     trusted_hops: int = 0
     local_instance: bool = False
     heartbeat_s: float = 15.0
+    rate_limit_storage: str = dataclasses.field(default="memory://", repr=False)
+    max_source_bytes: int = 512 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,34 +1,90 @@
 """The hourly quota over all endpoints, its headers on every answer, and the throttle of failed logins.
 
 The order of hooks matters and stands in web/app.py: authenticate, count, enforce; the headers after everything else.
+flask-limiter decides; what it counts stands in windows.py, and each request keeps the windows that it was counted in: a
+later look would hold the requests beside it too.
 """
 
 import hashlib
 import ipaddress
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
 import flask
 import flask_limiter
 import limits
+from limits import storage as storages
 
-from control_plane.api import context
+from control_plane import clock as clocks
+from control_plane.api import context, windows
 
 SCOPE = "quota"
 # Asked every few seconds by load balancers and Prometheus: they show the quota and do not use it up.
 UNCOUNTED = frozenset({"system.health", "system.ready", "system.metrics"})
 UNAUTHORIZED = 401
 LOGIN_PATIENCE = 4  # a network may fail at several accounts
+SCHEME = "dployr-windows"
+WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
 
 
-def build(settings: context.HttpSettings) -> flask_limiter.Limiter:
-    """The limiter; `init_app` is called by the app factory in its place among the hooks."""
+class WindowStorage(storages.Storage):
+    """windows.py as flask-limiter's storage, which makes it by its scheme. In a request's context only."""
+
+    STORAGE_SCHEME = [SCHEME]  # noqa: RUF012 - the library's form
+
+    def __init__(self, uri: str | None = None, *, counted_in: windows.Windows, **_options: Any) -> None:
+        super().__init__(uri)
+        self._windows = counted_in
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        return windows.LostError
+
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        window = self._windows.hit(key, expiry, amount)
+        _counted()[key] = window
+        return window.count
+
+    def get(self, key: str) -> int:
+        window = self._window(key)
+        return window.count if window else 0
+
+    def get_expiry(self, key: str) -> float:
+        """0 when nothing is counted there."""
+        window = self._window(key)
+        return window.resets_at if window else 0
+
+    def check(self) -> bool:
+        return True
+
+    def reset(self) -> int | None:
+        raise NotImplementedError
+
+    def clear(self, key: str) -> None:
+        raise NotImplementedError
+
+    def _window(self, key: str) -> windows.Window | None:
+        return _counted().get(key) or self._windows.look(key)
+
+
+def _counted() -> dict[str, windows.Window]:
+    """The windows that this request was counted in."""
+    found: dict[str, windows.Window] = flask.g.setdefault("windows", {})
+    return found
+
+
+def build(settings: context.HttpSettings, clock: clocks.Clock) -> flask_limiter.Limiter:
+    """The limiter; `init_app` is called by the app factory in its place among the hooks. Raises InvalidError."""
+    options: dict[str, Any] = {"counted_in": windows.open_windows(settings.rate_limit_storage, clock)}
     quota = flask_limiter.ApplicationLimit(lambda: _quota_of(settings), scope=SCOPE, exempt_when=_is_uncounted)
     return flask_limiter.Limiter(
         key_func=caller,
         application_limits=[quota],
         strategy="fixed-window",  # the only one whose reset is exact
-        storage_uri="memory://",
+        storage_uri=f"{SCHEME}://",
+        storage_options=options,
         headers_enabled=False,  # would show a login's own limit, and Retry-After on every answer
         request_identifier=lambda: flask.request.endpoint or "unrouted",  # else unknown paths are not counted
     )
@@ -52,9 +108,10 @@ def quota_headers(response: flask.Response) -> flask.Response:
     api = context.current()
     item = limits.parse(_quota_of(api.settings))
     window = api.limiter.limiter.get_window_stats(item, caller(), SCOPE)
+    fresh = api.services.clock.now().timestamp() + item.get_expiry()  # nothing is counted yet
     response.headers["X-RateLimit-Limit"] = str(item.amount)
     response.headers["X-RateLimit-Remaining"] = str(window.remaining)
-    response.headers["X-RateLimit-Reset"] = str(int(window.reset_time) + 1)
+    response.headers["X-RateLimit-Reset"] = str(int(window.reset_time) or math.ceil(fresh))
     return response
 
 
@@ -64,7 +121,7 @@ def retry_after_s() -> int:
     exceeded = api.limiter.current_limit
     if exceeded is None:
         return 1
-    return max(1, exceeded.reset_at - int(api.services.clock.now().timestamp()))
+    return max(1, math.ceil(exceeded.window.reset_time - api.services.clock.now().timestamp()))
 
 
 def caller() -> str:
@@ -93,11 +150,19 @@ def _account_and_network() -> str:
 
 
 def _network() -> str:
-    """An address; of IPv6 the /64, which one caller has whole."""
+    return network_of(flask.request.remote_addr or "")
+
+
+def network_of(address: str) -> str:
+    """Of IPv6 the /64, which one caller has whole. Some proxies write a port behind the address."""
+    text = address.strip()
+    with_port = WITH_PORT.fullmatch(text)
     try:
-        address = ipaddress.ip_address(flask.request.remote_addr or "")
+        found = ipaddress.ip_address(with_port.group("v4") or with_port.group("v6") if with_port else text)
     except ValueError:
         return "unknown"
-    if address.version == 4:
-        return str(address)
-    return str(ipaddress.ip_network((address, 64), strict=False))
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))

@@ -7,6 +7,7 @@ lone surrogates in strings, or nesting without end.
 import json
 import math
 import re
+import urllib.parse
 from typing import Any, NoReturn
 
 import flask
@@ -19,7 +20,10 @@ from control_plane.api import context
 MAX_BODY_BYTES = 1 << 20
 MAX_DEPTH = 32
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-LATE_BODY = "dployr.late_body"  # set by web/bridge.py
+# Set in the environ by web/bridge.py: the body came too late, nothing was read for want of room, its own bound.
+LATE_BODY = "dployr.late_body"
+BUSY = "dployr.busy"
+MAX_BODY = "dployr.max_body"
 
 
 class StrictRequest(flask.Request):
@@ -42,13 +46,35 @@ def begin() -> None:
 
 
 def refuse_unreadable() -> None:
-    """A body that is too large or too late, also for views that read none; NUL in the address."""
-    if "\0" in flask.request.path or b"%00" in flask.request.query_string:
-        raise errors.InvalidError.field("cannot read the request: NUL in its address", "path", "must not hold NUL")
-    if (flask.request.content_length or 0) > MAX_BODY_BYTES:
+    """A body that is too large or too late, also for views that read none; an address that could be read in two ways."""
+    request = flask.request
+    _check_address(request)
+    bound = request.environ.get(MAX_BODY, MAX_BODY_BYTES)
+    if (request.content_length or 0) > bound:
         raise http_errors.RequestEntityTooLarge
-    if flask.request.environ.get(LATE_BODY):
+    request.max_content_length = bound
+    if request.environ.get(BUSY):
+        raise errors.UnavailableError("cannot read the request: too many are being sent at once; try again soon")
+    if request.environ.get(LATE_BODY):
         raise errors.InvalidError("cannot read the request: its body did not arrive in time; send it again")
+
+
+def _check_address(request: flask.Request) -> None:
+    if request.environ.get("PATH_INFO", "").startswith("//"):  # the library would take it for one slash
+        raise http_errors.NotFound
+    if "\0" in request.path or b"%00" in request.query_string:
+        raise errors.InvalidError.field("cannot read the request: NUL in its address", "path", "must not hold NUL")
+    try:
+        urllib.parse.unquote_to_bytes(request.query_string).decode()
+    except UnicodeDecodeError:
+        raise errors.InvalidError.field(
+            "cannot read the request: its query is not UTF-8", "query", "must be UTF-8"
+        ) from None
+    for name, given in request.args.lists():
+        if len(given) > 1:
+            raise errors.InvalidError.field(
+                f"cannot read the request: {_shown(name)} is given twice in its address", _shown(name), "given twice"
+            )
 
 
 def parse(data: bytes) -> dict[str, Any]:
@@ -70,11 +96,12 @@ def parse(data: bytes) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise errors.InvalidError.field("cannot read the request: a key is given twice", _shown(twice), "given twice")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            name = _shown(key)
+            raise errors.InvalidError.field("cannot read the request: a key is given twice", name, "given twice")
+        found[key] = value
     return found
 
 

@@ -78,14 +78,14 @@ PARAMETERS: dict[str, Json] = {
         "in": "header",
         "description": "A text of your own that names this change. Repeated within 24 hours with the same body, the "
         "request is answered with the stored answer and nothing is done twice.",
-        "schema": TEXT,
+        "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
         "example": "deploy-my-app-2026-11-24",
     },
     "If-Match": {
         "name": "If-Match",
         "in": "header",
-        "description": "The `ETag` that the object must still have.",
-        "schema": TEXT,
+        "description": "The `ETag` that the object must still have; or several; or `*` for any.",
+        "schema": {"type": "string", "pattern": '^(\\*|"[0-9]{1,18}"(, ?"[0-9]{1,18}")*)$'},
         "example": '"3"',
     },
     "Last-Event-ID": {

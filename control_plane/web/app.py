@@ -1,5 +1,6 @@
 """The app factory. The order of the hooks is the security of the API, so it stands here and nowhere else."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ from control_plane.api import (
 )
 from control_plane.api.context import AppServices, HttpSettings, Readiness
 from control_plane.dashboard import pages
+from control_plane.web.uploads import Uploads
 
 __all__ = ["AppServices", "HttpSettings", "Readiness", "create_app"]
 
@@ -40,6 +42,7 @@ BLUEPRINTS = (
     *(login, users, tokens, projects, deployments, services, env, instances, routes),
     *(webhooks, hooks, history, system),
 )
+UPLOADS = (("POST", re.compile(r"/v1/deployments/[^/]+/source")),)
 PROBLEMS = {
     "database": "The database does not answer.",
     "operator": "There is no operator account yet.",
@@ -48,13 +51,17 @@ PROBLEMS = {
 
 
 class App(OpenAPI):
+    """`uploads` is read by web/server.py."""
+
     request_class = requests.StrictRequest
+    uploads = Uploads()
 
 
 def create_app(app_services: AppServices, call: Callable[..., Any], settings: HttpSettings) -> App:
     """The WSGI application over `app_services`; `call` is Core.call. Raises when a view has no permission."""
     app = _bare()
-    limiter = limits.build(settings)
+    app.uploads = Uploads(UPLOADS, max_bytes=settings.max_source_bytes)
+    limiter = limits.build(settings, app_services.clock)
     app.extensions[context.EXTENSION] = context.Api(app_services, call, settings, limiter)
     auth.install(app)
     errors.install(app)
@@ -105,6 +112,8 @@ def _hooks(app: App, limiter: Any) -> None:
 def _security_headers(response: flask.Response) -> flask.Response:
     headers = response.headers
     headers["X-Request-Id"] = flask.g.get("request_id", "")
+    if flask.request.environ.get(requests.LATE_BODY):
+        headers["Connection"] = "close"  # the rest of the body is not waited for
     headers.setdefault("X-Content-Type-Options", "nosniff")
     headers.setdefault("Cache-Control", "no-store")
     headers.setdefault("Referrer-Policy", "no-referrer")

@@ -2,23 +2,36 @@
 
 A view runs in a worker thread. When the body that it returns has `__aiter__`, the thread is released and the loop pumps
 the stream, so that a thousand followers cost no thread. Request bodies are read whole, bounded in size and time, before a
-thread is taken: a slow sender cannot hold one. This module hooks two methods of a2wsgi that are not formally public;
-the version is pinned and tests/integration/test_web_bridge.py holds what we rely on.
+thread is taken: a slow sender cannot hold one; the few paths that take files are the exception (uploads.py). This module
+hooks two methods of a2wsgi that are not formally public; the version is pinned and tests/integration/test_web_bridge.py
+holds what we rely on.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+import dataclasses
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import a2wsgi
 import a2wsgi.wsgi
+import structlog
+
+from control_plane.web import below
+from control_plane.web.uploads import Slots, StreamedBody, Uploads
+
+log = structlog.get_logger()
 
 MAX_BODY_BYTES = 1 << 20
 DISCARD_BYTES = 16 << 20
 DISCARD_S = 2.0
-BODY_TIMEOUT_S = 20.0
-LATE_BODY = "dployr.late_body"  # environ key: the body did not arrive in time
+MAX_BODIES_BYTES = 128 << 20  # of all requests that are being read
+BODY_TIMEOUT_S = 15.0
+# Keys of the environ, read by api/requests.py.
+LATE_BODY = "dployr.late_body"  # the body did not arrive in time
+BUSY = "dployr.busy"  # too many bodies at once: nothing was read
+MAX_BODY = "dployr.max_body"  # how long this body may be; set where it is streamed
 WORKERS = 16
 
 Message = MutableMapping[str, Any]
@@ -30,12 +43,29 @@ class ClientGoneError(Exception):
     """The client left before its request was whole; nobody waits for an answer."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Body:
+    """What became of a request's body before its view runs; `extra` goes into the environ."""
+
+    data: bytes = b""
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class NoRoomError(Exception):
+    """Too many bodies are being read at once."""
+
+
 class Bridge(a2wsgi.WSGIMiddleware):  # type: ignore[misc, unused-ignore]
     """The ASGI application over a WSGI one."""
 
-    def __init__(self, app: Any, workers: int = WORKERS, body_timeout_s: float = BODY_TIMEOUT_S) -> None:
+    body_timeout_s = BODY_TIMEOUT_S
+    max_bodies_bytes = MAX_BODIES_BYTES
+
+    def __init__(self, app: Any, workers: int = WORKERS, uploads: Uploads | None = None) -> None:
         super().__init__(app, workers=workers)
-        self._body_timeout_s = body_timeout_s
+        self._uploads = uploads or Uploads()
+        self._slots = Slots(self._uploads)
+        self._room = self.max_bodies_bytes
         self._ending = asyncio.Event()
 
     def end_streams(self) -> None:
@@ -46,23 +76,86 @@ class Bridge(a2wsgi.WSGIMiddleware):  # type: ignore[misc, unused-ignore]
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        late = False
+        scope = _without_ambiguity(scope)
+        begun = _Begun(send)
         try:
-            async with asyncio.timeout(self._body_timeout_s):
-                body = await _read_body(scope, receive)
+            if self._uploads.takes(scope["method"], scope["path"]):
+                await self._stream_in(scope, receive, begun)
+            else:
+                await self._read_first(scope, receive, begun)
         except ClientGoneError:
             return
+        except Exception as error:
+            if begun.has_begun:
+                raise
+            log.error("request.failed", path=scope["path"], method=scope["method"], exc_info=error)
+            await below.report_defect(send)
+
+    async def _read_first(self, scope: Any, receive: Receive, send: Send) -> None:
+        reading = _Reading(self)
+        try:
+            body = await self._read(reading, scope, receive)
+            await self._respond(scope, _replay(body.data, receive), send, body)
+        finally:
+            reading.give_back()
+
+    async def _read(self, reading: "_Reading", scope: Any, receive: Receive) -> _Body:
+        try:
+            async with asyncio.timeout(self.body_timeout_s):
+                return _Body(await reading.whole(scope, receive))
         except TimeoutError:
-            body, late = b"", True
+            return _Body(extra={LATE_BODY: True})
+        except NoRoomError:
+            return _Body(extra={BUSY: True})
+
+    async def _stream_in(self, scope: Any, receive: Receive, send: Send) -> None:
+        """The view reads; or, with a declared length that is too long or without a slot, refuses without reading."""
+        extra: dict[str, Any] = {MAX_BODY: self._uploads.max_bytes}
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > self._uploads.max_bytes:
+            await self._respond(scope, _replay(b"", receive), send, _Body(extra=extra))
+            return
+        if not await self._slots.take():
+            await self._respond(scope, _replay(b"", receive), send, _Body(extra={**extra, BUSY: True}))
+            return
+        try:
+            stream = StreamedBody(asyncio.get_running_loop(), receive, self._uploads)
+            extra |= {"wsgi.input": stream.buffered(), "wsgi.input_terminated": True}
+            await self._respond(scope, receive, send, _Body(extra=extra))
+        finally:
+            self._slots.give_back()
+
+    async def _respond(self, scope: Any, receive: Receive, send: Send, body: _Body) -> None:
         responder = _Responder(self.app, self.executor, self.send_queue_size, self._ending)
-        responder.late_body = late
-        await responder(_with_length(scope, len(body)), _replay(body, receive), send)
+        responder.extra = body.extra
+        known = scope if "wsgi.input" in body.extra else _with_length(scope, len(body.data))
+        await responder(known, receive, send)
+
+    def take_room(self, octets: int) -> bool:
+        """Whether so much more may be held in memory; counted from then on."""
+        self._room -= octets
+        return self._room >= 0
+
+    def give_room(self, octets: int) -> None:
+        self._room += octets
+
+
+class _Begun:
+    """`send`, and whether anything was sent."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.has_begun = True
+        await self._send(message)
 
 
 class _Responder(a2wsgi.wsgi.WSGIResponder):  # type: ignore[misc, unused-ignore]
     """One request: a2wsgi's responder, which hands an async body over to the loop."""
 
-    late_body = False
+    extra: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, app: Any, executor: Any, send_queue_size: int, ending: asyncio.Event) -> None:
         super().__init__(app, executor, send_queue_size)
@@ -71,7 +164,7 @@ class _Responder(a2wsgi.wsgi.WSGIResponder):  # type: ignore[misc, unused-ignore
 
     def wsgi(self, environ: Any, start_response: Any) -> None:
         """In a worker thread. Returns as soon as the headers of a stream are out."""
-        environ[LATE_BODY] = self.late_body
+        environ.update(self.extra)
         body: Any = self.app(environ, start_response)
         if hasattr(body, "__aiter__"):
             body.handed_over = True
@@ -113,23 +206,37 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _read_body(scope: Any, receive: Receive) -> bytes:
-    """The whole body; of one that is larger than is allowed at most one byte more."""
-    declared = dict(scope["headers"]).get(b"content-length", b"0")
-    if not declared.isdigit() or int(declared) > MAX_BODY_BYTES:
-        await _discard(receive)
-        return b""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGoneError
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
+class _Reading:
+    """One body on its way into memory."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._held = 0
+
+    async def whole(self, scope: Any, receive: Receive) -> bytes:
+        """The whole body; of one that is larger than is allowed at most one byte more."""
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > MAX_BODY_BYTES:
             await _discard(receive)
-            return bytes(body[: MAX_BODY_BYTES + 1])
-        if not message.get("more_body", False):
-            return bytes(body)
+            return b""
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            data = message.get("body", b"")
+            self._held += len(data)
+            if not self._bridge.take_room(len(data)):
+                raise NoRoomError
+            body += data
+            if len(body) > MAX_BODY_BYTES:
+                await _discard(receive)
+                return bytes(body[: MAX_BODY_BYTES + 1])
+            if not message.get("more_body", False):
+                return bytes(body)
+
+    def give_back(self) -> None:
+        self._bridge.give_room(self._held)
 
 
 async def _discard(receive: Receive) -> None:
@@ -147,6 +254,12 @@ async def _discard(receive: Receive) -> None:
                 left -= len(message.get("body", b""))
                 if not message.get("more_body", False):
                     return
+
+
+def _without_ambiguity(scope: Any) -> Any:
+    """Without headers whose name holds `_`: in the environ they would be one with the name that has `-`."""
+    headers = [header for header in scope["headers"] if b"_" not in header[0]]
+    return scope if len(headers) == len(scope["headers"]) else {**scope, "headers": headers}
 
 
 def _with_length(scope: Any, length: int) -> Any:

@@ -14,12 +14,14 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from control_plane import errors
-from control_plane.web import bridge
+from control_plane.web import below, bridge, strict
 
 HEADER_TIMEOUT_S = 15.0  # from the first moment of waiting for a request to the end of its headers
 KEEP_ALIVE_S = 10
 GRACE_S = 5
+STALL_TIMEOUT_S = 15.0  # for a reader that takes nothing of what was sent to it
 MAX_CONNECTIONS = 2000
+SPARE_CONNECTIONS = 200  # more are told that there are too many; those beyond are cut
 MAX_HEADER_BYTES = 32 << 10
 
 
@@ -32,10 +34,11 @@ async def serve(
 ) -> None:
     """Serves the WSGI `app` until `stop` is set, then ends followers, waits a little and returns.
 
-    `on_listening` gets the real port (of use with port 0) as soon as connections are accepted.
+    `on_listening` gets the real port (of use with port 0) as soon as connections are accepted. The attribute `uploads`
+    of the app, if there is one, says which of its paths read their body themselves.
     """
     listener = listen(host, port)
-    adapter = bridge.Bridge(app)
+    adapter = bridge.Bridge(app, uploads=getattr(app, "uploads", None))
     server = _Server(_config(adapter))
     running = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     stopping = asyncio.create_task(stop.wait(), name="http-stop")
@@ -75,8 +78,6 @@ def _config(adapter: bridge.Bridge) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
-        limit_concurrency=MAX_CONNECTIONS,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )
 
 
@@ -88,22 +89,71 @@ class _Server(uvicorn.Server):
 
 
 class BoundedProtocol(H11Protocol):
-    """uvicorn waits for ever for the first request and for slow headers: here both have a deadline."""
+    """uvicorn waits for ever for a request, for slow headers and for a reader that does not read: here all have an end.
+
+    What it answers itself is our envelope (below.py), and what could be read in two ways is refused (strict.py).
+    """
 
     header_timeout_s = HEADER_TIMEOUT_S
+    stall_timeout_s = STALL_TIMEOUT_S
+    max_connections = MAX_CONNECTIONS
     _deadline: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.conn = strict.StrictConnection(MAX_HEADER_BYTES)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._drop_what_nobody_reads(transport)
+        if len(self.connections) > self.max_connections + SPARE_CONNECTIONS:
+            transport.abort()
+            return
         self._watch()
 
     def data_received(self, data: bytes) -> None:
+        crowded = len(self.connections) > self.max_connections
+        self.app = below.refuse_crowd if crowded else self.config.loaded_app
         super().data_received(data)
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        self._unstall()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(self.stall_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._unstall()
+        super().resume_writing()
+
+    def send_400_response(self, _msg: str) -> None:
+        """For a request that cannot be read; in the middle of an answer the connection ends without another."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            body = below.body_of("invalid_request", "cannot read the request: it is not well-formed HTTP/1.1")
+            headers = below.headers_of(400, body)
+            for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _drop_what_nobody_reads(self, transport: asyncio.Transport) -> None:
+        """The kernel ends a connection whose other side takes nothing, also one that is being closed."""
+        with contextlib.suppress(AttributeError, OSError):  # not a socket of TCP
+            wait_ms = int(self.stall_timeout_s * 1000)
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, wait_ms)
+
+    def _unstall(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _watch(self) -> None:
         if not self._is_waiting():

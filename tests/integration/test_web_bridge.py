@@ -71,7 +71,7 @@ def app(loop, source):
     app.add_url_rule("/broken", "broken", lambda: stream(source.broken()))
     app.add_url_rule("/hello", "hello", lambda: "hello")
     app.add_url_rule("/echo", "echo", lambda: flask.Response(flask.request.get_data()), methods=["POST"])
-    app.add_url_rule("/late", "late", lambda: str(flask.request.environ[bridge.LATE_BODY]), methods=["POST"])
+    app.add_url_rule("/late", "late", lambda: str(flask.request.environ.get(bridge.LATE_BODY)), methods=["POST"])
     app.add_url_rule("/raise", "raise", _raise)
     return app
 
@@ -214,7 +214,8 @@ def test_a_body_that_does_not_arrive_takes_no_thread_and_is_marked_late(loop, ap
         sent.append(message)
 
     async def run():
-        adapter = bridge.Bridge(app, workers=1, body_timeout_s=0.05)
+        adapter = bridge.Bridge(app, workers=1)
+        adapter.body_timeout_s = 0.05
         scope = {
             "type": "http", "method": "POST", "path": "/late", "query_string": b"", "http_version": "1.1",
             "headers": [(b"content-length", b"10")],

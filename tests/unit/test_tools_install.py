@@ -49,6 +49,16 @@ def test_without_root_the_missing_package_and_its_command_are_named(monkeypatch:
         install.install_packages(["nginx-light"])
 
 
+def test_what_only_tests_want_is_asked_for_with_the_tests_and_never_stops_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(install, "TEST_PROGRAMS", (("no-such-program", "no-such-package"),))
+    assert "no-such-package" not in install.missing_packages()
+    install.install_test_packages()
+    assert "some tests will be skipped" in capsys.readouterr().out
+
+
 def test_a_machine_that_lacks_nothing_needs_no_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     install.install_packages([])

@@ -227,7 +227,7 @@ ANSWERS: dict[str, Any] = {
     "Ready": {"status": "ready", "database": True, "operator": True, "hub": True, "instances_online": 1},
     "Plan": {
         "dry_run": True,
-        "plan": [
+        "changes": [
             {
                 "action": "deployment.updated",
                 "target": DEPLOYMENT,

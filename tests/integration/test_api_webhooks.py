@@ -25,7 +25,7 @@ SEED = {
 
 @pytest.fixture
 def running():
-    with api_fixtures.control_plane({"webhook_allow": ALLOW}, requests_per_hour=100_000) as (plane, client):
+    with api_fixtures.control_plane(context={"webhook_allow": ALLOW}, requests_per_hour=100_000) as (plane, client):
         yield plane, client
 
 

@@ -8,19 +8,15 @@ Joins with the token when DIRECTORY holds no identity; prints `connected`, and r
 import asyncio
 import contextlib
 import pathlib
-import random
 import signal
 import sys
+import types
 from collections.abc import AsyncIterator
 
-from node_agent import clock, ports
 from node_agent.model import log, spec, status
-from node_agent.paths import Paths
 from node_agent.session import identity
-from node_agent.session.client import Session
 from node_agent.session.settings import SessionSettings
 from tests import hub_fixtures
-from tests.waiting import wait_until_async
 
 LINE_S = 1.0
 
@@ -67,43 +63,21 @@ def report(wanted: spec.ServiceSpec) -> status.ServiceReport:
     )
 
 
-async def facts() -> ports.HostFacts:
-    return ports.HostFacts("bench", "linux", 2, 1024, 2048, ("127.0.0.1",), (("limits", "none"),), (("nodejs", "22"),))
-
-
-async def sample() -> ports.HostSample:
-    return ports.HostSample(7.0, '{"cpu": 1}', "cpu 1\n")
-
-
 async def run(directory: pathlib.Path, hub: str, enrol: str, token: str) -> None:
-    paths = Paths(directory)
-    known = identity.load(paths)
-    if known is None:
-        known = await identity.enrol(paths, token, enrol, "bench")
-    spool, logs = hub_fixtures.Spool(), Logs()
-    session = Session(
-        hub,
-        known,
-        inbox=Inbox(spool),
-        spool=spool,
-        log_reader=logs,
-        facts=facts,
-        samples=sample,
-        clock=clock.SystemClock(),
-        chance=random.Random(1),
-        settings=SessionSettings(),
-    )
-    running = asyncio.create_task(session.run())
+    agent = hub_fixtures.Agent(types.SimpleNamespace(address=hub), directory)
+    agent.identity = identity.load(agent.paths) or await identity.enrol(agent.paths, token, enrol, "bench")
+    agent.settings = SessionSettings()
+    agent.logs, agent.inbox = Logs(), Inbox(agent.spool)
+    agent.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    await wait_until_async(lambda: session.connected, what="the connection")
+    await agent.connected()
     print("connected", flush=True)
     while not stop.is_set():
-        await logs.append("a line of a log that somebody follows")
+        await agent.logs.append("a line of a log that somebody follows")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), LINE_S)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await agent.stop()
 
 
 def main() -> int:

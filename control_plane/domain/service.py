@@ -59,7 +59,7 @@ def _was_restarted(old: values.Observed, new: values.Observed) -> bool:
 
 def presented(service: values.Service, *, online: bool) -> values.Service:
     """`service` with the public words in `observed`."""
-    observed = dataclasses.replace(
-        service.observed, status=public_status(service), health=public_health(service, online=online)
-    )
-    return dataclasses.replace(service, observed=observed)
+    status, health = public_status(service), public_health(service, online=online)
+    if (status, health) == (service.observed.status, service.observed.health):
+        return service
+    return dataclasses.replace(service, observed=dataclasses.replace(service.observed, status=status, health=health))

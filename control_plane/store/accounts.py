@@ -22,11 +22,11 @@ class AccountQueries(Queries):
     """See ports.AccountRows."""
 
     async def get_user(self, user_id: str) -> values.User | None:
-        row = await self._first(sa.select(tables.users).where(tables.users.c.id == user_id))
+        row = await self._get(tables.users.c.id, user_id)
         return user_of(row) if row else None
 
     async def find_user(self, email: str) -> values.User | None:
-        row = await self._first(sa.select(tables.users).where(tables.users.c.email == email))
+        row = await self._get(tables.users.c.email, email)
         return user_of(row) if row else None
 
     async def list_users(self, after: str | None, limit: int) -> Sequence[values.User]:
@@ -49,7 +49,7 @@ class AccountQueries(Queries):
         await self._insert(tables.families, _plain(family))
 
     async def get_family(self, family_id: str) -> values.Family | None:
-        row = await self._first(sa.select(tables.families).where(tables.families.c.id == family_id))
+        row = await self._get(tables.families.c.id, family_id)
         return values.Family(**row._mapping) if row else None  # noqa: SLF001
 
     async def swap_jti(self, family_id: str, old: str, new: str) -> bool:
@@ -71,7 +71,7 @@ class AccountQueries(Queries):
         return await self._insert(tables.tokens, {**_plain(token), "scopes": list(token.scopes)})
 
     async def find_token(self, digest: str) -> values.Token | None:
-        row = await self._first(sa.select(tables.tokens).where(tables.tokens.c.digest == digest))
+        row = await self._get(tables.tokens.c.digest, digest)
         return token_of(row) if row else None
 
     async def list_tokens(self, user_id: str, after: str | None, limit: int) -> Sequence[values.Token]:

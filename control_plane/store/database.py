@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from control_plane import errors
 from control_plane.clock import Clock
-from control_plane.store import migrate, reseal, sqlite
+from control_plane.store import migrate, near, reseal, sqlite
 from control_plane.store.accounts import AccountQueries
 from control_plane.store.deployments import DeploymentQueries
 from control_plane.store.history import HistoryQueries
@@ -109,7 +109,7 @@ def _engine(path: pathlib.Path, begin: str, size: int, busy_ms: int) -> AsyncEng
         pool_size=size,
         max_overflow=0,
         pool_timeout=QUEUE_S,
-        connect_args=sqlite.CONNECT_ARGS,
+        connect_args={**sqlite.CONNECT_ARGS, "async_creator_fn": near.connect},
     )
     sqlite.set_up(engine.sync_engine, begin, busy_ms)
     return engine

@@ -15,16 +15,19 @@ def entry_of(row: sa.Row[Any]) -> values.AuditEntry:
     return values.AuditEntry(**row._mapping)  # noqa: SLF001 - the public name of a row's mapping
 
 
+# Made once, as those in queries.py are: every change runs them.
+NEWEST_ENTRY = sa.select(tables.audit.c.sequence, tables.audit.c.hash).order_by(tables.audit.c.sequence.desc()).limit(1)
+INSERT_ENTRY = sa.insert(tables.audit)
+
+
 class HistoryQueries(Queries):
     """See ports.HistoryRows."""
 
     async def append_audit(self, entry: values.AuditEntry) -> values.AuditEntry:
-        table = tables.audit
-        newest = sa.select(table.c.sequence, table.c.hash).order_by(table.c.sequence.desc()).limit(1)
-        head = await self._first(newest)
+        head = await self._first(NEWEST_ENTRY)
         linked = audit.linked(entry, head.sequence + 1, head.hash) if head else audit.linked(entry, 1, audit.GENESIS)
         row = {name: getattr(linked, name) for name in linked.__slots__}
-        await self._connection.execute(sa.insert(table).values(row))
+        await self._connection.execute(INSERT_ENTRY, row)
         return linked
 
     async def list_audit(

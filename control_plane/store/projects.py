@@ -19,6 +19,12 @@ def row_of_project(project: values.Project) -> dict[str, Any]:
     return {name: getattr(project, name) for name in project.__slots__}
 
 
+# Made once, as those in queries.py are: every request runs it.
+ROLES_OF = sa.select(tables.members.c.project_id, tables.members.c.role).where(
+    tables.members.c.user_id == sa.bindparam("wanted")
+)
+
+
 class ProjectQueries(Queries):
     """See ports.ProjectRows."""
 
@@ -60,8 +66,7 @@ class ProjectQueries(Queries):
         return [values.Member(row.project_id, row.user_id, row.role, row.created_at) for row in await self._all(query)]
 
     async def roles_of(self, user_id: str) -> Mapping[str, str]:
-        table = tables.members
-        rows = await self._all(sa.select(table.c.project_id, table.c.role).where(table.c.user_id == user_id))
+        rows = await self._all(ROLES_OF, {"wanted": user_id})
         return {row.project_id: row.role for row in rows}
 
     async def put_member(self, member: values.Member) -> None:

@@ -1,5 +1,6 @@
 """What the queries of all resources share."""
 
+import functools
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -18,11 +19,15 @@ class Queries:
         self._connection = connection
         self._keys = keys
 
-    async def _first(self, query: sa.Executable) -> sa.Row[Any] | None:
-        return (await self._connection.execute(query)).first()
+    async def _first(self, query: sa.Executable, row: dict[str, Any] | None = None) -> sa.Row[Any] | None:
+        return (await self._connection.execute(query, row)).first()
 
-    async def _all(self, query: sa.Executable) -> Sequence[sa.Row[Any]]:
-        return (await self._connection.execute(query)).all()
+    async def _all(self, query: sa.Executable, row: dict[str, Any] | None = None) -> Sequence[sa.Row[Any]]:
+        return (await self._connection.execute(query, row)).all()
+
+    async def _get(self, column: sa.Column[Any], value: Any) -> sa.Row[Any] | None:
+        """The row in which the unique `column` is `value`."""
+        return await self._first(_where(column), {"wanted": value})
 
     async def _count(self, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
         row = await self._first(sa.select(sa.func.count()).select_from(table).where(*conditions))
@@ -37,22 +42,46 @@ class Queries:
         self, table: sa.Table, id_or_name: str, *conditions: sa.ColumnElement[bool]
     ) -> Sequence[sa.Row[Any]]:
         """The row of that id first, then those of that name, oldest first."""
-        same_id = table.c.id == id_or_name
-        query = sa.select(table).where(sa.or_(same_id, table.c.name == id_or_name), *conditions)
-        return await self._all(query.order_by(same_id.desc(), table.c.created_at, table.c.id))
+        query = _named(table).where(*conditions) if conditions else _named(table)
+        return await self._all(query, {"wanted": id_or_name})
 
     async def _insert(self, table: sa.Table, row: dict[str, Any]) -> bool:
         """False when a unique value is taken; the databases do not say which, and we do not read their words."""
-        made = postgresql.insert(table) if self._connection.dialect.name == "postgresql" else sqlite.insert(table)
-        key = next(iter(table.primary_key.columns))
-        return await self._first(made.values(row).on_conflict_do_nothing().returning(key)) is not None
+        return await self._first(_insert(table, self._connection.dialect.name), row) is not None
 
     async def _replace(self, table: sa.Table, row: dict[str, Any]) -> None:
-        await self._connection.execute(sa.update(table).where(table.c.id == row["id"]).values(row))
+        await self._connection.execute(_update(table), {**row, "row_id": row["id"]})
 
     async def _delete(self, table: sa.Table, *conditions: sa.ColumnElement[bool]) -> int:
         """How many rows are gone."""
         return (await self._connection.execute(sa.delete(table).where(*conditions))).rowcount
+
+
+# The statements that nearly every request needs are made once: to build one, and to find it among those that are compiled,
+# takes longer than SQLite takes to run it.
+
+
+@functools.cache
+def _where(column: sa.Column[Any]) -> sa.Select[Any]:
+    return sa.select(column.table).where(column == sa.bindparam("wanted"))
+
+
+@functools.cache
+def _named(table: sa.Table) -> sa.Select[Any]:
+    same_id = table.c.id == sa.bindparam("wanted")
+    query = sa.select(table).where(sa.or_(same_id, table.c.name == sa.bindparam("wanted")))
+    return query.order_by(same_id.desc(), table.c.created_at, table.c.id)
+
+
+@functools.cache
+def _update(table: sa.Table) -> sa.Update:
+    return sa.update(table).where(table.c.id == sa.bindparam("row_id"))
+
+
+@functools.cache
+def _insert(table: sa.Table, dialect: str) -> sa.Executable:
+    made = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    return made.on_conflict_do_nothing().returning(next(iter(table.primary_key.columns)))
 
 
 def page(

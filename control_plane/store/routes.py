@@ -19,7 +19,7 @@ class RouteQueries(Queries):
     """See ports.RouteRows."""
 
     async def get_route(self, route_id: str) -> values.Route | None:
-        row = await self._first(sa.select(tables.routes).where(tables.routes.c.id == route_id))
+        row = await self._get(tables.routes.c.id, route_id)
         return self._route_of(row) if row else None
 
     async def list_routes(

@@ -61,6 +61,9 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise errors.InvalidError(f"cannot listen on {host}:{port}: {error}; choose another address") from error
     listener.setblocking(False)
+    # Inherited by every connection. asyncio leaves it out for a socket of ours, and head and body are two packets: the
+    # second would wait 40 ms for the acknowledgement of the first.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 

@@ -32,6 +32,7 @@ from control_plane.services.accounts import Accounts
 from control_plane.services.context import Context, ensure_defaults
 from control_plane.services.deliveries import Deliveries
 from control_plane.services.desired import DesiredState
+from control_plane.services.housekeeping import Housekeeping
 from control_plane.services.instances import Instances
 from control_plane.services.status import Status
 from control_plane.store import open_store
@@ -41,6 +42,7 @@ from control_plane.web.core import Core
 
 log = structlog.get_logger()
 ALL = 200
+HOUSEKEEPING_S = 3600.0
 
 
 async def run(settings: Settings) -> None:
@@ -55,7 +57,7 @@ async def run(settings: Settings) -> None:
         await _first_operator(settings, accounts)
         authority = Authority.load_or_create(settings.data_dir / "ca", clock)
         relay = Relay(ids)
-        async with _hub(settings, context, authority, relay), _beside(_sender(context).run()):
+        async with _hub(settings, context, authority, relay), _beside(_sender(context).run(), _keep_house(context)):
             await _join_token(settings, context, authority)
             app = create_app(_use_cases(context, relay), Core(asyncio.get_running_loop()).call, _http(settings))
             await server.serve(
@@ -93,6 +95,16 @@ async def _beside(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 def _sender(context: Context) -> Sender:
     client = Client(Guard(SystemResolver(), context.webhook_allow), context.clock)
     return Sender(Deliveries(context), client, context.clock, clocks.system_chance(), system.product_version())
+
+
+async def _keep_house(context: Context) -> None:
+    house = Housekeeping(context)
+    while True:
+        try:
+            await house.run()
+        except errors.DployrError as error:  # the next round does it
+            log.warning("housekeeping.postponed", error=error.message)
+        await asyncio.sleep(HOUSEKEEPING_S)
 
 
 def _stop_event() -> asyncio.Event:

@@ -37,6 +37,10 @@ class HistoryRows(tables.Rows):
         rows = (row for row in self._tables.events.values() if row.sequence > after)
         return [row for row in rows if tables.allowed(row.project_id, projects) and _concerns(row, wanted)][:limit]
 
+    async def drop_events(self, before: values.Time) -> None:
+        rows, newest = self._tables.events, await self.newest_event()
+        self._tables.events = {key: row for key, row in rows.items() if row.at >= before or key == newest}
+
     async def newest_event(self) -> int:
         return max(self._tables.events, default=0)
 
@@ -104,6 +108,12 @@ class HistoryRows(tables.Rows):
 
     async def next_delivery_at(self, after: float) -> float | None:
         return min((row.next_at for row in self._first_waiting() if row.next_at > after), default=None)
+
+    async def drop_deliveries(self, before: values.Time) -> None:
+        rows = self._tables.deliveries
+        kept = {key: row for key, row in rows.items() if row.changed_at >= before or row.state == webhook.WAITING}
+        self._tables.deliveries = kept
+        self._tables.attempts = {key: row for key, row in self._tables.attempts.items() if key[0] in kept}
 
     async def insert_attempt(self, attempt: webhook.Attempt) -> None:
         self._tables.attempts[attempt.delivery_id, attempt.number] = attempt

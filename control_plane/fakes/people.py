@@ -60,6 +60,10 @@ class PeopleRows(tables.Rows):
             if family.user_id == user_id and family.id != but:
                 await self.revoke_family(family.id)
 
+    async def drop_families(self, ended_before: values.Time) -> None:
+        rows = self._tables.families
+        self._tables.families = {key: row for key, row in rows.items() if row.expires_at >= ended_before}
+
     async def insert_token(self, token: values.Token) -> bool:
         if await self.find_token(token.digest) is not None:
             return False

@@ -67,6 +67,9 @@ class AccountQueries(Queries):
         others = (table.c.user_id == user_id, table.c.id != but)
         await self._connection.execute(sa.update(table).where(*others).values(revoked=True))
 
+    async def drop_families(self, ended_before: values.Time) -> None:
+        await self._delete(tables.families, tables.families.c.expires_at < ended_before)
+
     async def insert_token(self, token: values.Token) -> bool:
         return await self._insert(tables.tokens, {**_plain(token), "scopes": list(token.scopes)})
 

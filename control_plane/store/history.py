@@ -64,6 +64,12 @@ class HistoryQueries(Queries):
         rows = await self._all(query.order_by(table.c.sequence).limit(limit))
         return [values.Event(**row._mapping) for row in rows]  # noqa: SLF001
 
+    async def drop_events(self, before: values.Time) -> None:
+        """The newest stays, so that no sequence is given twice."""
+        table = tables.events
+        newest = sa.select(sa.func.max(table.c.sequence)).scalar_subquery()
+        await self._delete(table, table.c.at < before, table.c.sequence < newest)
+
     async def newest_event(self) -> int:
         row = await self._first(sa.select(sa.func.max(tables.events.c.sequence)))
         return int(row[0] or 0) if row else 0

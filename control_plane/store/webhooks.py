@@ -79,6 +79,10 @@ class WebhookQueries(Queries):
         row = await self._first(earliest.where(table.c.next_at > after))
         return row[0] if row else None
 
+    async def drop_deliveries(self, before: values.Time) -> None:
+        table = tables.deliveries
+        await self._delete(table, table.c.changed_at < before, table.c.state != webhook.WAITING)
+
     async def insert_attempt(self, attempt: webhook.Attempt) -> None:
         await self._connection.execute(sa.insert(tables.attempts).values(_plain(attempt)))
 

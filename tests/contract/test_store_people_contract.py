@@ -183,6 +183,33 @@ async def test_events_go_on_where_a_reader_was(opened):
         assert await tx.list_events(None, values.EventQuery(since=after(2)), 0, 9) == [two, own]
 
 
+async def test_what_is_old_is_dropped_and_no_number_comes_again(opened):
+    async with opened.write() as tx:
+        for number in (1, 2, 3):
+            await tx.append_event(values.Event(f"evt_{number}", "x", PROJECT, "x", after(number), {}))
+        await tx.drop_events(after(9))
+        (newest,) = await tx.list_events(None, values.EventQuery(), 0, 9)
+        assert (
+            await tx.append_event(values.Event("evt_4", "x", PROJECT, "x", after(9), {}))
+        ).sequence > newest.sequence
+        for name, seconds in (("fam_1", 5), ("fam_2", 50)):
+            await tx.insert_family(values.Family(name, USER, "j", builders.START, after(seconds)))
+        await tx.drop_families(after(9))
+        assert await tx.get_family("fam_1") is None
+        assert await tx.get_family("fam_2") is not None
+
+
+async def test_deliveries_that_came_to_an_end_are_dropped_and_those_that_wait_stay(opened):
+    async with opened.write() as tx:
+        await tx.insert_webhook(a_webhook())
+        await tx.insert_delivery(a_delivery(1, state=webhook.DELIVERED))
+        await tx.insert_attempt(webhook.Attempt(a_delivery(1).id, 1, after(1), 200, "", "", 1))
+        await tx.insert_delivery(a_delivery(2))
+        await tx.drop_deliveries(after(9))
+        assert [one.sequence for one in await tx.list_deliveries(a_webhook().id, None, 9)] == [2]
+        assert await tx.attempts_of([a_delivery(1).id]) == {}
+
+
 async def test_an_answer_is_kept_once_for_its_key(opened):
     stored = values.StoredAnswer("user:1", "POST /x", "k", "f", 201, {"Location": "/x/1"}, '{"a":1}', 100.0)
     async with opened.write() as tx:

@@ -124,7 +124,6 @@ class PeopleRows(tables.Rows):
         kept.members = {key: row for key, row in kept.members.items() if row.project_id != project_id}
         kept.webhooks = {key: row for key, row in kept.webhooks.items() if key not in gone}
         kept.deliveries = {key: row for key, row in kept.deliveries.items() if row.webhook_id not in gone}
-        kept.events = {key: row for key, row in kept.events.items() if row.project_id != project_id}
 
     async def list_members(self, project_id: str) -> Sequence[values.Member]:
         rows = (row for row in self._tables.members.values() if row.project_id == project_id)

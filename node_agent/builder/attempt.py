@@ -61,6 +61,7 @@ class Attempt:
         self._tree = tools.paths.build_tree(service_id, release.number)
         self._log = build_log.BuildLog(tools.paths.log_file(service_id, "build", release.number, "stdout"))
         self._durations: list[tuple[str, float]] = []
+        self._origin = 0
 
     async def run(self) -> Manifest:
         """Raises ReleaseFailedError (also told in the build log), OSError, AgentError. Leaves no build tree."""
@@ -100,7 +101,7 @@ class Attempt:
         if not number:
             return None
         self._progress(ReleaseState.FETCHING, self._release.commit)
-        former = await in_thread(self._take_over, lambda found: found.release == number)
+        former = await in_thread(self._take_over, lambda found: number in {found.release, found.origin})
         if former is None:
             self._log.write(f"the build of release {number} is no longer on this host: building again")
             return None
@@ -132,7 +133,10 @@ class Attempt:
         def usable(found: Manifest) -> bool:
             return wanted(found) and (not found.toolchain or (toolchains / found.toolchain / "bin").is_dir())
 
-        return reuse.whole(self._tools.paths, self._service_id, self._release.number, usable)
+        former = reuse.whole(self._tools.paths, self._service_id, self._release.number, usable)
+        if former is not None:
+            self._origin = former.origin or former.release
+        return former
 
     @property
     def _is_uploaded(self) -> bool:
@@ -302,6 +306,7 @@ class Attempt:
             bytes=0,
             sealed_at=self._tools.clock.now(),
             durations=tuple(self._durations),
+            origin=self._origin,
         )
         return seal.seal(self._tools.paths, self._service_id, draft)
 

@@ -17,7 +17,8 @@ INVENTORY = "inventory.json"
 @dataclasses.dataclass(frozen=True, slots=True)
 class Manifest:
     """`key` names all inputs of the build, `dependencies_key` those of its dependency directory; `inventory` is the
-    digest of the inventory file. `durations` are seconds of the steps, for people.
+    digest of the inventory file. `durations` are seconds of the steps, for people. `origin` is the release that was
+    built, when this one is a copy of it (perhaps by way of others), else 0.
     """
 
     release: int
@@ -32,6 +33,7 @@ class Manifest:
     bytes: int
     sealed_at: float
     durations: tuple[tuple[str, float], ...] = ()
+    origin: int = 0
 
     @property
     def artifact(self) -> ports.Artifact:

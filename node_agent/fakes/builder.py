@@ -17,6 +17,7 @@ class FakeBuilder:
         self.branches = branches or {}
         self.built: list[tuple[str, int]] = []
         self._sealed: dict[str, dict[int, ports.Artifact]] = {}
+        self._origins: dict[tuple[str, int], int] = {}
 
     async def build(
         self, service_id: str, release: spec.ReleaseSpec, progress: Callable[[status.ReleaseState, str], None]
@@ -24,8 +25,9 @@ class FakeBuilder:
         if existing := await self.sealed(service_id, release.number):
             return existing
         progress(status.ReleaseState.FETCHING, release.commit)
-        if release.build_of and (former := await self.sealed(service_id, release.build_of)):
+        if release.build_of and (former := self._copy_of(service_id, release.build_of)):
             progress(status.ReleaseState.BUILDING, former.commit)
+            self._origins[service_id, release.number] = release.build_of
             return self._keep(service_id, dataclasses.replace(former, release=release.number))
         commit = release.commit or self._resolve(release)
         if not source.is_commit(commit):
@@ -48,6 +50,11 @@ class FakeBuilder:
 
     async def remove(self, service_id: str) -> None:
         self._sealed.pop(service_id, None)
+
+    def _copy_of(self, service_id: str, number: int) -> ports.Artifact | None:
+        """The build of release `number`, in whichever release it is still there."""
+        found = self._sealed.get(service_id, {})
+        return next((found[n] for n in sorted(found) if number in {n, self._origins.get((service_id, n))}), None)
 
     def _resolve(self, release: spec.ReleaseSpec) -> str:
         commit = self.branches.get((release.remote, release.branch))

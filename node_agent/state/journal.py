@@ -6,6 +6,7 @@ newest generation of a service never goes down. Reports are coalesced: the newes
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import os
 import pathlib
@@ -123,8 +124,11 @@ class Journal:
 
     @_whole
     async def forget(self, service_id: str) -> None:
-        """Drop all of a removed service but its tombstone, which refuses late wishes."""
+        """Drop all of a removed service but its tombstone, which refuses late wishes and holds no variable any more."""
         async with self._transaction() as tx:
+            for (text,) in await tx.execute_fetchall("SELECT spec FROM wishes WHERE service_id = ?", (service_id,)):
+                bare = dataclasses.replace(codec.load_service(text), release=None, routes=())
+                await tx.execute("UPDATE wishes SET spec = ? WHERE service_id = ?", (codec.dump(bare), service_id))
             for table in ("live", "releases", "failures", "sites"):
                 await tx.execute(f"DELETE FROM {table} WHERE service_id = ?", (service_id,))  # noqa: S608 - constants
             await tx.execute("UPDATE wishes SET forgotten = 1 WHERE service_id = ?", (service_id,))

@@ -86,6 +86,14 @@ async def test_the_build_of_another_release_is_used_again_without_a_command(stag
     assert (second.release, second.commit, second.static_root) == (2, first.commit, first.static_root)
 
 
+async def test_a_copy_of_a_build_serves_when_the_original_is_gone(stage):
+    await stage.build(stage.release(1))
+    second = await stage.build(stage.release(2, build_of=1))
+    await stage.builder.prune(SERVICE, frozenset({2}))
+    third = await stage.build(stage.release(3, build_cmd=stage.failing(), build_of=1, branch="gone"))
+    assert (third.release, third.commit) == (3, second.commit)
+
+
 async def test_a_build_that_is_gone_is_made_again_from_the_commit(stage):
     await stage.build(stage.release(1))
     await stage.builder.prune(SERVICE, frozenset())

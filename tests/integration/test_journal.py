@@ -71,6 +71,16 @@ async def test_a_tombstone_stays_and_refuses_late_wishes(journal) -> None:
     assert await journal.put_wish(a_wish()) == 8
 
 
+async def test_a_tombstone_that_was_carried_out_holds_no_secret(journal, tmp_path) -> None:
+    release = dataclasses.replace(a_release(), env=(("KEY", "hush-hush"),), secret_keys=("KEY",), git_token="hush-hush")
+    await journal.put_wish(dataclasses.replace(a_wish(run=spec.Run.REMOVED), release=release))
+    await journal.forget(SERVICE)
+    wish, forgotten = await journal.wish(SERVICE)
+    assert (wish.run, wish.release, forgotten) == (spec.Run.REMOVED, None, True)
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as database:
+        assert not any("hush" in line for line in database.iterdump())
+
+
 async def test_an_empty_commit_leaves_the_resolved_one(journal) -> None:
     await journal.put_wish(a_wish())
     first = status.ReleaseReport(1, status.ReleaseState.FETCHING, commit="c" * 40, changed_at=1.0)

@@ -63,6 +63,7 @@ class JobKind(enum.Enum):
     BUILD = "run_job"
     UNPACK = "unpack"
     RUN = "run_command"
+    CHECK = "run_check"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class JobSpec:
     to the service's build log of that release. Unpacking fills that tree from the release's archive instead, by a
     program of our own. A run is one-off: `command` in the sealed release tree, with the environment of its processes;
     its output goes to the two pipes of `run_id`, which whoever asks has open, and it ends when that connection does.
+    A check is a run whose output nobody wants, for the process that listens on `port`.
     """
 
     service_id: str
@@ -85,11 +87,17 @@ class JobSpec:
     kind: JobKind = JobKind.BUILD
     run_id: str = ""
     commit: str = ""
+    port: int = 0
+
+    @property
+    def is_build(self) -> bool:
+        """Does its output belong to the build log?"""
+        return self.kind in {JobKind.BUILD, JobKind.UNPACK}
 
     @property
     def id(self) -> str:
-        if self.kind is JobKind.RUN:
-            return f"{self.service_id}.r{self.release}.{self.run_id}.run"
+        if not self.is_build:
+            return f"{self.service_id}.r{self.release}.{self.run_id or self.port}.run"
         return self.build_id(self.service_id, self.release)
 
     @staticmethod

@@ -12,7 +12,7 @@ from node_agent.clock import Clock
 from node_agent.model import process, spec
 from node_agent.reconciler import sockets
 
-KINDS = ("http", "tcp")
+KINDS = ("http", "tcp", "command")
 POLL_S = 0.05
 GIVE_UP_RESTARTS = 3
 
@@ -40,8 +40,26 @@ async def probe(port: int, check: spec.HealthCheck) -> str:
     return "" if len(code) == 3 and code[0] in "23" else f"GET {check.path} answered {code}"
 
 
+async def probe_by(supervisor: ports.Supervisor, job: process.JobSpec) -> str:
+    """One health check by a command beside the process: good when it exits with 0; else what was wrong."""
+    try:
+        result = await supervisor.run_job(job)
+    except BaseException:
+        with contextlib.suppress(errors.AgentError):
+            await asyncio.shield(supervisor.cancel_job(job.id))
+        raise
+    if result.outcome == "timeout":
+        return f"`{job.command[:200]}` did not end within {job.deadline_s:g} s"
+    good = (result.outcome, result.code) == ("exited", 0)
+    return "" if good else f"`{job.command[:200]}` {result.outcome} {result.code}"
+
+
 async def wait_healthy(
-    supervisor: ports.Supervisor, process_id: process.ProcessId, release: spec.ReleaseSpec, clock: Clock
+    supervisor: ports.Supervisor,
+    process_id: process.ProcessId,
+    release: spec.ReleaseSpec,
+    artifact: ports.Artifact,
+    clock: Clock,
 ) -> None:
     """Return when the gate is passed. Raises ReleaseFailedError when it cannot be, or not in time."""
     check = release.health_check
@@ -56,7 +74,10 @@ async def wait_healthy(
         status = await _alive(supervisor, process_id)
         listens = await asyncio.to_thread(sockets.ports_of, status.pid) if status.pid else frozenset()
         if status.port in listens:
-            last = await probe(status.port, check)
+            if check.kind == "command":
+                last = await probe_by(supervisor, _check_job(process_id, release, artifact, status.port))
+            else:
+                last = await probe(status.port, check)
             good = 0 if last else good + 1
         else:
             good = 0
@@ -65,6 +86,23 @@ async def wait_healthy(
         if clock.monotonic() >= deadline:
             raise _explained(release, status, listens, last)
         await asyncio.sleep(check.interval_s if status.port in listens else POLL_S)
+
+
+def _check_job(
+    process_id: process.ProcessId, release: spec.ReleaseSpec, artifact: ports.Artifact, port: int
+) -> process.JobSpec:
+    return process.JobSpec(
+        service_id=process_id.service_id,
+        release=release.number,
+        command=release.health_check.command,
+        env=release.env,
+        toolchain=artifact.toolchain,
+        working_dir=release.working_dir,
+        deadline_s=release.health_check.timeout_s,
+        kind=process.JobKind.CHECK,
+        commit=artifact.commit,
+        port=port,
+    )
 
 
 async def _alive(supervisor: ports.Supervisor, process_id: process.ProcessId) -> process.ProcessStatus:

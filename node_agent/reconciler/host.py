@@ -168,7 +168,8 @@ class ServiceHost:
     async def check(self, target: Target) -> None:
         release = await self.release(target.release)
         await self.note(target.release, ReleaseState.CHECKING)
-        await gate.wait_healthy(self.host.supervisor, self._process_id(target), release, self.host.clock)
+        artifact = self._sealed[target.release]
+        await gate.wait_healthy(self.host.supervisor, self._process_id(target), release, artifact, self.host.clock)
         self.passed.add(target)
 
     async def switch(self, target: Target, site: ports.Site) -> None:

@@ -76,7 +76,9 @@ class Endings:
         if ending.deadline:
             ending.deadline = 0.0
             self._pause_s = FIRST_LOOK_S
-        for member in tree:
+        for member in sorted(
+            tree, key=lambda each: (each.started, each.pid)
+        ):  # a shell before it can tell of its child
             with contextlib.suppress(OSError):  # not ours to kill: it shows again in the next look
                 procfs.kill(member)
 

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 
-from node_agent.model.process import JobKind, JobResult, JobSpec
+from node_agent.model.process import JobResult, JobSpec
 from node_agent.supervisor import launch
 from node_agent.supervisor.host import Host
 from node_agent.supervisor.loop import Timer, note
@@ -51,18 +51,19 @@ class Jobs:
         self._end(job, "cancelled")
         self._host.endings.begin(job_id, job.pid, 0.0, done)
 
-    def cancel_all(self, done: Callable[[], None]) -> None:
-        left = list(self._jobs)
+    def cancel_all(self, done: Callable[[], None], service_id: str = "") -> None:
+        """Those of the service, or every one; `done` when they are gone."""
+        left = [key for key, job in self._jobs.items() if service_id in {"", job.spec.service_id}]
 
         def one_done(job_id: str) -> None:
             left.remove(job_id)
             if not left:
                 done()
 
+        if not left:
+            done()
         for job_id in tuple(left):
             self.cancel(job_id, lambda job_id=job_id: one_done(job_id))  # type: ignore[misc]
-        if not self._jobs:
-            done()
 
     def clear(self, markers: list[str]) -> None:
         """Once at start: end what a former supervisor's jobs left running."""
@@ -124,7 +125,7 @@ class Jobs:
 
     def _open_log(self, job: Job) -> None:
         spec, logs = job.spec, self._host.logs
-        if spec.kind is not JobKind.RUN:
+        if spec.is_build:
             logs.index(spec.service_id)  # what stands before the job's own output is an entry of its own
             logs.open(spec.service_id, "build", spec.release)
             job.sizes = logs.sizes(spec.service_id, "build", spec.release)
@@ -132,7 +133,7 @@ class Jobs:
     def _close_log(self, job: Job) -> tuple[str, ...]:
         """The last lines of the job."""
         spec, logs = job.spec, self._host.logs
-        if spec.kind is JobKind.RUN:
+        if not spec.is_build:
             return ()
         logs.close(spec.service_id, "build", spec.release)
         return logs.last_lines(spec.service_id, "build", spec.release, job.sizes)

@@ -18,6 +18,7 @@ from node_agent.paths import Paths
 from node_agent.supervisor import procfs
 
 UNPACK = pathlib.Path(__file__).parents[1] / "builder" / "unpack.py"  # run, never imported
+NOWHERE = pathlib.Path("/dev/null")
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
 # How this host reaches the outside, as its operator set it for the supervisor; builds fetch packages the same way.
 HOST_NETWORK = (
@@ -69,9 +70,7 @@ def process_launch(paths: Paths, spec: ProcessSpec) -> Launch:
 
 def job_launch(paths: Paths, job: JobSpec) -> Launch:
     """How a job is started. Raises StartError."""
-    return {JobKind.BUILD: _build_launch, JobKind.UNPACK: _unpack_launch, JobKind.RUN: _run_launch}[job.kind](
-        paths, job
-    )
+    return LAUNCHES[job.kind](paths, job)
 
 
 def _build_launch(paths: Paths, job: JobSpec) -> Launch:
@@ -107,17 +106,28 @@ def _unpack_launch(paths: Paths, job: JobSpec) -> Launch:
 
 
 def _run_launch(paths: Paths, job: JobSpec) -> Launch:
+    """In the environment of a release's processes: a one-off command, or the check of one of them."""
     tree = paths.release_tree(job.service_id, job.release)
     own = {**_own(paths, job.service_id, job.release, job.id), "DPLOYR_COMMIT": job.commit}
+    if job.kind is JobKind.CHECK:
+        own["PORT"] = str(job.port)
     return Launch(
         argv=("/bin/sh", "-c", job.command),
         env=_environment(_search_path(paths, tree, job.working_dir, job.toolchain), job.env, own),
         tree=tree,
         directory=job.working_dir,
-        stdout=paths.run_pipe(job.run_id, "stdout"),
-        stderr=paths.run_pipe(job.run_id, "stderr"),
-        piped=True,
+        stdout=paths.run_pipe(job.run_id, "stdout") if job.kind is JobKind.RUN else NOWHERE,
+        stderr=paths.run_pipe(job.run_id, "stderr") if job.kind is JobKind.RUN else NOWHERE,
+        piped=job.kind is JobKind.RUN,
     )
+
+
+LAUNCHES = {
+    JobKind.BUILD: _build_launch,
+    JobKind.UNPACK: _unpack_launch,
+    JobKind.RUN: _run_launch,
+    JobKind.CHECK: _run_launch,
+}
 
 
 def _own(paths: Paths, service_id: str, release: int, marker: str) -> dict[str, str]:

@@ -209,7 +209,9 @@ def encode_job_spec(job: JobSpec) -> Frame:
         "working_dir": job.working_dir,
         "deadline_s": job.deadline_s,
     }
-    return frame | ({"run_id": job.run_id, "commit": job.commit} if job.kind is JobKind.RUN else {})
+    if job.is_build:
+        return frame
+    return frame | {"commit": job.commit} | ({"run_id": job.run_id} if job.kind is JobKind.RUN else {"port": job.port})
 
 
 def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
@@ -225,7 +227,8 @@ def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
         deadline_s=field(frame, "deadline_s", float),
         kind=kind,
         run_id=_run_id(frame) if kind is JobKind.RUN else "",
-        commit=field(frame, "commit", str) if kind is JobKind.RUN else "",
+        commit=field(frame, "commit", str) if kind in {JobKind.RUN, JobKind.CHECK} else "",
+        port=number(frame, "port", PORT_LIMIT) if kind is JobKind.CHECK else 0,
     )
 
 

@@ -93,7 +93,7 @@ class Verbs:
         def done(result: JobResult) -> None:
             answer.ok(protocol.encode_job_result(result))
 
-        if job.kind is JobKind.RUN:  # nobody else would read its pipes
+        if not job.is_build:  # nobody else would read its pipes, or want its result
             answer.if_abandoned(lambda: self._jobs.cancel(job.id, lambda: None))
         self._jobs.run(job, done)
 
@@ -105,8 +105,18 @@ class Verbs:
         answer.ok()
 
     def _forget(self, body: Body, answer: Answer) -> None:
-        self._processes.forget(protocol.service_id(body))
-        answer.ok()
+        """Also what was begun beside the processes ends."""
+        service_id = protocol.service_id(body)
+
+        def forget() -> None:
+            try:
+                self._processes.forget(service_id)
+            except RefusedError as error:
+                answer.refuse(str(error))
+            else:
+                answer.ok()
+
+        self._jobs.cancel_all(forget, service_id)
 
     def _proxy_test(self, body: Body, answer: Answer) -> None:
         self._nginx.test(protocol.number(body, "generation"), lambda good, words: answer.ok([good, words]))

@@ -12,8 +12,13 @@ import pytest
 from node_agent import clock, errors
 from node_agent.model import process, spec
 from node_agent.reconciler import gate, sockets
-from tests.unit.test_plan import SERVICE, a_release
-from tests.waiting import wait_until
+from node_agent.supervisor_client import SupervisorClient
+from tests.proxy_fixtures import free_port
+from tests.supervisor_host import a_job
+from tests.supervisor_host import a_process as a_program
+from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
+from tests.unit.test_plan import SERVICE, a_release, an_artifact
+from tests.waiting import wait_until, wait_until_async
 
 LISTENER = "import socket, sys, time\ns = socket.create_server(('127.0.0.1', 0))\nprint(s.getsockname()[1], flush=True)\ntime.sleep(60)"
 
@@ -58,10 +63,74 @@ async def test_a_good_answer_passes_and_a_bad_one_is_quoted() -> None:
 
 
 async def test_a_check_that_this_host_does_not_know_fails_the_release_at_once() -> None:
-    release = dataclasses.replace(a_release(), health_check=spec.HealthCheck(kind="command", command="./ok"))
-    with pytest.raises(errors.ReleaseFailedError, match="knows http and tcp; change health_check") as caught:
-        await gate.wait_healthy(None, process.ProcessId(SERVICE, 1, 0, "web.1"), release, clock.SystemClock())
+    release = dataclasses.replace(a_release(), health_check=spec.HealthCheck(kind="telepathy"))
+    process_id = process.ProcessId(SERVICE, 1, 0, "web.1")
+    with pytest.raises(errors.ReleaseFailedError, match="tcp and command; change health_check") as caught:
+        await gate.wait_healthy(None, process_id, release, an_artifact(), clock.SystemClock())
     assert caught.value.code == "unsupported_check"
+
+
+@pytest.fixture
+async def serving(host):
+    """A supervisor with a process that listens; (client, its id)."""
+    host.start()
+    client = SupervisorClient(host.paths)
+    await client.connect(20)
+    command = host.script(
+        "app.py",
+        "import os, socket, time\ns = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\ntime.sleep(1000)",
+    )
+    wanted = a_program(command, port=free_port())
+    await client.start(wanted)
+    yield client, wanted
+    await client.close()
+
+
+def a_command(command: str, **changes) -> spec.ReleaseSpec:
+    check = spec.HealthCheck(kind="command", command=command, start_period_s=0.0, interval_s=0.01, **changes)
+    return dataclasses.replace(a_release(), health_check=check, env=(("KEY", "hush"),), commit="c" * 40)
+
+
+async def wait_for(serving, release: spec.ReleaseSpec) -> None:
+    client, wanted = serving
+
+    async def listens() -> bool:
+        (found,) = await client.processes()
+        return found.pid and wanted.port in sockets.ports_of(found.pid)
+
+    await wait_until_async(listens)
+    await gate.wait_healthy(client, wanted.id, release, an_artifact(), clock.SystemClock())
+
+
+async def test_a_command_checks_the_process_on_its_port_with_its_environment(serving) -> None:
+    await wait_for(serving, a_command(f'test "$PORT $KEY" = "{serving[1].port} hush"', retries=1))
+
+
+async def test_a_command_that_fails_or_hangs_fails_the_gate(serving, host) -> None:
+    with pytest.raises(errors.ReleaseFailedError, match="`exit 3` exited 3"):
+        await wait_for(serving, a_command("exit 3"))
+    with pytest.raises(errors.ReleaseFailedError, match=r"did not end within 0\.2 s"):
+        await wait_for(serving, a_command("sleep 1000", timeout_s=0.2))
+    assert list(host.marked()) == [str(serving[1].id)]
+
+
+async def test_a_cancelled_gate_ends_its_command(serving, host) -> None:
+    task = asyncio.create_task(wait_for(serving, a_command("sleep 1000", timeout_s=60.0)))
+    await wait_until_async(lambda: any(marker.endswith(".run") for marker in host.marked()))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert list(host.marked()) == [str(serving[1].id)]
+
+
+async def test_a_forgotten_service_leaves_no_command_behind(serving, host) -> None:
+    client, wanted = serving
+    await client.stop(wanted.id, 1.0)
+    job = a_job("sleep 1000", kind=process.JobKind.CHECK, port=1)
+    running = asyncio.create_task(client.run_job(job))
+    await wait_until_async(lambda: job.id in host.marked())
+    await client.forget(wanted.id.service_id)
+    assert (await running).outcome == "cancelled"
+    assert host.marked() == {}
 
 
 async def test_a_refused_connection_and_silence_are_told_apart() -> None:
@@ -101,7 +170,7 @@ def a_process(pid: int, port: int, **more: object) -> process.ProcessStatus:
 
 async def wait(status: process.ProcessStatus, check: spec.HealthCheck) -> None:
     release = dataclasses.replace(a_release(), health_check=check)
-    await gate.wait_healthy(OneProcess(status), status.id, release, clock.SystemClock())
+    await gate.wait_healthy(OneProcess(status), status.id, release, an_artifact(), clock.SystemClock())
 
 
 QUICK = spec.HealthCheck(start_period_s=0.2, interval_s=0.01)

@@ -42,6 +42,23 @@ CODECS = [
         protocol.encode_job_spec,
         protocol.decode_job_spec,
     ),
+    (
+        st.builds(
+            JobSpec,
+            SERVICE_IDS,
+            NUMBER,
+            TEXT,
+            PAIRS,
+            TEXT,
+            TEXT,
+            TIME,
+            st.just(JobKind.CHECK),
+            commit=TEXT,
+            port=st.integers(0, 65535),
+        ),
+        protocol.encode_job_spec,
+        protocol.decode_job_spec,
+    ),
     (st.builds(JobResult, TEXT, NUMBER, TIME, LINES), protocol.encode_job_result, protocol.decode_job_result),
     (st.builds(SupervisorInfo, TEXT, TEXT, NUMBER, PAIRS), protocol.encode_info, protocol.decode_info),
 ]

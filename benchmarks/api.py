@@ -184,7 +184,7 @@ def measure(directory: pathlib.Path) -> list[Json]:
         rows_of = [
             row for name in asked for row in compared(name, median(found[name, "ours"]), median(found[name, "bare"]))
         ]
-        followed = [f"/v1/services/{row['id']}/logs?follow=true&tail=0" for row in rows]
+        followed = [f"/v1/services/{row['id']}/logs?follow=true&tail=1" for row in rows]
         with plane.agent():
             alone = load(plane.port, *asked["get"], plane.headers, log)
             with followers(plane, followed, log):

@@ -19,6 +19,7 @@ from node_agent.session.settings import SessionSettings
 from tests import hub_fixtures
 
 LINE_S = 1.0
+READERS = 500
 
 
 class Inbox(hub_fixtures.Inbox):
@@ -66,7 +67,7 @@ def report(wanted: spec.ServiceSpec) -> status.ServiceReport:
 async def run(directory: pathlib.Path, hub: str, enrol: str, token: str) -> None:
     agent = hub_fixtures.Agent(types.SimpleNamespace(address=hub), directory)
     agent.identity = identity.load(agent.paths) or await identity.enrol(agent.paths, token, enrol, "bench")
-    agent.settings = SessionSettings()
+    agent.settings = SessionSettings(log_calls=READERS)
     agent.logs, agent.inbox = Logs(), Inbox(agent.spool)
     agent.start()
     stop = asyncio.Event()

@@ -102,7 +102,9 @@ async def follow(port: int, count: int, given: dict[str, Any]) -> None:
     for _ in range(count):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(rendered("GET", next(paths), given["headers"]))
-        assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == b"200"
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.split()[1] != b"200":
+            raise SystemExit(f"bench-api: a follower got {(head + await reader.read(1000)).decode()}")
         readers.append((reader, writer))
 
     async def drain(reader: asyncio.StreamReader) -> None:

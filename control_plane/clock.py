@@ -59,4 +59,5 @@ def system_chance() -> random.Random:
 
 def rfc3339(moment: datetime.datetime) -> str:
     """`moment` (aware) as RFC 3339 in UTC with milliseconds and Z."""
-    return moment.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    utc = moment if moment.tzinfo is datetime.UTC else moment.astimezone(datetime.UTC)
+    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

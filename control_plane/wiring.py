@@ -5,6 +5,7 @@ Start: store (migrations), operator, hub, web. Stop: web refuses new work and en
 
 import asyncio
 import contextlib
+import gc
 import os
 import pathlib
 import signal
@@ -60,6 +61,8 @@ async def run(settings: Settings) -> None:
         async with _hub(settings, context, authority, relay), _beside(_sender(context).run(), _keep_house(context)):
             await _join_token(settings, context, authority)
             app = create_app(_use_cases(context, relay), Core(asyncio.get_running_loop()).call, _http(settings))
+            gc.collect()  # what is there now stays: the collector need not look at it again with every full round
+            gc.freeze()
             await server.serve(
                 app,
                 settings.api_host,

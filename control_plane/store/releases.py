@@ -14,15 +14,17 @@ PLAIN = (
     *("created_at", "changed_at", "build_of", "archive", "cause"),
 )
 
+# Made once, as those in queries.py are.
+NUMBERED = sa.select(tables.releases).where(
+    tables.releases.c.deployment_id == sa.bindparam("deployment"), tables.releases.c.number == sa.bindparam("wanted")
+)
+
 
 class ReleaseQueries(Queries):
     """The part of ports.DeploymentRows that is about releases."""
 
     async def get_release(self, deployment_id: str, number: int) -> values.Release | None:
-        table = tables.releases
-        row = await self._first(
-            sa.select(table).where(table.c.deployment_id == deployment_id, table.c.number == number)
-        )
+        row = await self._first(NUMBERED, {"deployment": deployment_id, "wanted": number})
         return self._release_of(row) if row else None
 
     async def list_releases(self, deployment_id: str) -> Sequence[values.Release]:

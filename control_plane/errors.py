@@ -26,7 +26,7 @@ class DployrError(Exception):
     """The root. `retry_after_s` goes out with UNAVAILABLE and RATE_LIMITED alone."""
 
     kind: ClassVar[Kind] = Kind.UNAVAILABLE
-    retry_after_s: ClassVar[int] = 1
+    retry_after_s: int = 1
 
     def __init__(self, message: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)

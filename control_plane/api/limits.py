@@ -5,12 +5,13 @@ flask-limiter decides; what it counts stands in windows.py, and each request kee
 later look would hold the requests beside it too.
 """
 
+import functools
 import hashlib
 import ipaddress
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flask
 import flask_limiter
@@ -18,12 +19,13 @@ import limits
 from limits import storage as storages
 
 from control_plane import clock as clocks
+from control_plane import errors
 from control_plane.api import context, windows
 
 SCOPE = "quota"
 # Asked every few seconds by load balancers and Prometheus: they show the quota and do not use it up.
 UNCOUNTED = frozenset({"system.health", "system.ready", "system.metrics"})
-UNAUTHORIZED = 401
+MINUTE_S = 60
 LOGIN_PATIENCE = 4  # a network may fail at several accounts
 SCHEME = "dployr-windows"
 WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
@@ -36,14 +38,14 @@ class WindowStorage(storages.Storage):
 
     def __init__(self, uri: str | None = None, *, counted_in: windows.Windows, **_options: Any) -> None:
         super().__init__(uri)
-        self._windows = counted_in
+        self.windows = counted_in
 
     @property
     def base_exceptions(self) -> type[Exception]:
         return windows.LostError
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        window = self._windows.hit(key, expiry, amount)
+        window = self.windows.hit(key, expiry, amount)
         _counted()[key] = window
         return window.count
 
@@ -66,7 +68,7 @@ class WindowStorage(storages.Storage):
         raise NotImplementedError
 
     def _window(self, key: str) -> windows.Window | None:
-        return _counted().get(key) or self._windows.look(key)
+        return _counted().get(key) or self.windows.look(key)
 
 
 def _counted() -> dict[str, windows.Window]:
@@ -91,13 +93,42 @@ def build(settings: context.HttpSettings, clock: clocks.Clock) -> flask_limiter.
 
 
 def throttle_logins(app: flask.Flask, limiter: flask_limiter.Limiter, endpoint: str, per_minute: int) -> None:
-    """Failed logins count by account and network (by account alone anybody could lock a user out), and by network."""
+    """Failed logins count by account and network (by account alone anybody could lock a user out), and by network.
+
+    Each attempt is counted before the password is looked at and taken back unless it fails: guesses at the same time
+    are as few as guesses one by one.
+    """
     view: Callable[..., Any] = app.view_functions[endpoint]
-    for count, key in ((per_minute, _account_and_network), (per_minute * LOGIN_PATIENCE, _network)):
-        view = limiter.limit(
-            f"{count}/minute", key_func=key, scope=key.__name__, deduct_when=_is_refused, override_defaults=False
-        )(view)
-    app.view_functions[endpoint] = view
+    counted_in = cast("WindowStorage", limiter.storage).windows
+
+    @functools.wraps(view)
+    def throttled(*args: Any, **named: Any) -> Any:
+        keys = {f"login:{_account_and_network()}": per_minute, f"login:{_network()}": per_minute * LOGIN_PATIENCE}
+        taken: list[str] = []
+        has_failed = False
+        try:
+            for key, amount in keys.items():
+                window = counted_in.hit(key, MINUTE_S)
+                taken.append(key)
+                if window.count > amount:
+                    raise ThrottledError(_seconds_to(window.resets_at))
+            return view(*args, **named)
+        except errors.UnauthenticatedError:
+            has_failed = True
+            raise
+        finally:
+            for key in () if has_failed else taken:
+                counted_in.hit(key, MINUTE_S, -1)
+
+    app.view_functions[endpoint] = throttled
+
+
+class ThrottledError(errors.RateLimitedError):
+    """Too many logins failed, or are being tried at this moment."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"cannot log in now: too many attempts failed; try again in {seconds} s")
+        self.retry_after_s = seconds
 
 
 def quota_headers(response: flask.Response) -> flask.Response:
@@ -121,7 +152,11 @@ def retry_after_s() -> int:
     exceeded = api.limiter.current_limit
     if exceeded is None:
         return 1
-    return max(1, math.ceil(exceeded.window.reset_time - api.services.clock.now().timestamp()))
+    return _seconds_to(exceeded.window.reset_time)
+
+
+def _seconds_to(moment: float) -> int:
+    return max(1, math.ceil(moment - context.current().services.clock.now().timestamp()))
 
 
 def caller() -> str:
@@ -137,10 +172,6 @@ def _quota_of(settings: context.HttpSettings) -> str:
 
 def _is_uncounted() -> bool:
     return flask.request.endpoint in UNCOUNTED
-
-
-def _is_refused(response: flask.Response) -> bool:
-    return response.status_code == UNAUTHORIZED
 
 
 def _account_and_network() -> str:

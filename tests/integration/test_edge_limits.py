@@ -216,6 +216,20 @@ class TestSharedStore:
             assert "s3cret" not in repr(plane.app.extensions[context.EXTENSION].settings)
 
 
+def test_passwords_guessed_at_once_are_as_few_as_passwords_guessed_one_by_one():
+    with api_fixtures.control_plane(anonymous_per_hour=1000, logins_per_minute=5) as (_, client):
+        anonymous = api_fixtures.Client(client.port)
+        guess = {"email": api_fixtures.EMAIL, "password": "wrong"}
+        with concurrent.futures.ThreadPoolExecutor(40) as pool:
+            answers = list(pool.map(lambda _: anonymous.post("/v1/auth/login", guess), range(60)))
+        refused = [answer for answer in answers if answer.status == 429]
+        assert [answer.status for answer in answers].count(401) == 5
+        assert len(refused) == 55
+        assert all(1 <= int(answer.headers["retry-after"]) <= 61 for answer in refused)
+        other = {"email": "somebody@example.test", "password": "wrong"}
+        assert anonymous.post("/v1/auth/login", other).status == 401  # another account has its own count
+
+
 def test_the_address_of_the_store_is_never_printed(capfd):
     secret = "redis://:s3cret@no host:x/0"
     with pytest.raises(config.ConfigError) as refused:

@@ -93,7 +93,27 @@ def build(settings: context.HttpSettings, clock: clocks.Clock) -> flask_limiter.
 
 
 def throttle_logins(app: flask.Flask, limiter: flask_limiter.Limiter, endpoint: str, per_minute: int) -> None:
-    """Failed logins count by account and network (by account alone anybody could lock a user out), and by network.
+    """Failed logins count by account and network (by account alone anybody could lock a user out), and by network."""
+
+    def budgets() -> dict[str, int]:
+        return {f"login:{_account_and_network()}": per_minute, f"login:{_network()}": per_minute * LOGIN_PATIENCE}
+
+    _throttle(app, limiter, endpoint, budgets, errors.UnauthenticatedError)
+
+
+def throttle_passwords(app: flask.Flask, limiter: flask_limiter.Limiter, endpoint: str, per_minute: int) -> None:
+    """Refused changes of a password count by user: who found a session open must not guess the password in it."""
+    _throttle(app, limiter, endpoint, lambda: {f"password:{caller()}": per_minute}, errors.InvalidError)
+
+
+def _throttle(
+    app: flask.Flask,
+    limiter: flask_limiter.Limiter,
+    endpoint: str,
+    budgets: Callable[[], dict[str, int]],
+    failure: type[errors.DployrError],
+) -> None:
+    """The view of `endpoint` may fail with `failure` so often in a minute.
 
     Each attempt is counted before the password is looked at and taken back unless it fails: guesses at the same time
     are as few as guesses one by one.
@@ -103,17 +123,16 @@ def throttle_logins(app: flask.Flask, limiter: flask_limiter.Limiter, endpoint: 
 
     @functools.wraps(view)
     def throttled(*args: Any, **named: Any) -> Any:
-        keys = {f"login:{_account_and_network()}": per_minute, f"login:{_network()}": per_minute * LOGIN_PATIENCE}
         taken: list[str] = []
         has_failed = False
         try:
-            for key, amount in keys.items():
+            for key, amount in budgets().items():
                 window = counted_in.hit(key, MINUTE_S)
                 taken.append(key)
                 if window.count > amount:
                     raise ThrottledError(_seconds_to(window.resets_at))
             return view(*args, **named)
-        except errors.UnauthenticatedError:
+        except failure:
             has_failed = True
             raise
         finally:
@@ -124,10 +143,10 @@ def throttle_logins(app: flask.Flask, limiter: flask_limiter.Limiter, endpoint: 
 
 
 class ThrottledError(errors.RateLimitedError):
-    """Too many logins failed, or are being tried at this moment."""
+    """Too many attempts failed, or are being made at this moment."""
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(f"cannot log in now: too many attempts failed; try again in {seconds} s")
+        super().__init__(f"cannot check the password now: too many attempts failed; try again in {seconds} s")
         self.retry_after_s = seconds
 
 

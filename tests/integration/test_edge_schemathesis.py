@@ -110,8 +110,9 @@ class Report:
                     )
 
     def _take_unavailable(self, label: str, response: Any) -> None:
-        """Only an instance that is away may make something unavailable here."""
-        if "instance" not in json.loads(response.content)["error"]["details"]:
+        """Only an instance that is away or the hub, which is not here, may make something unavailable."""
+        message = json.loads(response.content)["error"]["message"]
+        if "instance" not in message and "hub" not in message:
             self.faults.append(f"{label}: {response.content[:300]!r}")
 
 

@@ -280,7 +280,7 @@ class ControlPlane:
 
 @contextlib.contextmanager
 def control_plane(
-    database: pathlib.Path | None = None, context: dict[str, Any] | None = None, **settings: Any
+    context: dict[str, Any] | None = None, *, database: pathlib.Path | None = None, **settings: Any
 ) -> Iterator[tuple[ControlPlane, Client]]:
     """A running control plane's HTTP side, and a client that is signed in as the operator.
 

@@ -93,7 +93,7 @@ SEGMENTS = (
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     """Over the real store: what is stored must be what a database takes."""
-    with api_fixtures.control_plane(tmp_path_factory.mktemp("hostile") / "db", **MANY) as pair:
+    with api_fixtures.control_plane(database=tmp_path_factory.mktemp("hostile") / "db", **MANY) as pair:
         _, client = pair
         created = client.post("/v1/deployments", api_fixtures.NODE_APP).json
         client.post("/v1/proxy/routes", {"domain": "a.example.test", "service_id": created["service_id"], "port": 3000})

@@ -57,7 +57,7 @@ def brief_streams(monkeypatch):
 
 @pytest.fixture
 def running(tmp_path: pathlib.Path, quiet, brief_streams):
-    with api_fixtures.control_plane(tmp_path / "db", **LIMITS) as (plane, client):
+    with api_fixtures.control_plane(database=tmp_path / "db", **LIMITS) as (plane, client):
         client.post("/v1/deployments", api_fixtures.NODE_APP)
         yield plane, client
 

@@ -48,7 +48,7 @@ def delete(path: schemas.ById) -> flask.Response:
 @blueprint.post(
     "/hooks/<deployment>/<token>",
     responses={202: models_hooks.HookResult},
-    openapi_extensions={"requestBody": models_hooks.PUSH},
+    request_body=models_hooks.PUSH,
 )
 @access.permission.public
 @mutations.mutation(idempotent=False)

@@ -32,7 +32,7 @@ def test_a_traceback_shows_no_variable_and_forges_no_event(written):
     def fails(password):
         raise ValueError(FORGED)
 
-    canary = "-".join(("canary", "of", "a", "frame"))
+    canary = "-".join(["canary", *("of", "a", "frame")])
     try:
         fails(canary)
     except ValueError as error:

@@ -28,6 +28,12 @@ def test_a_value_stays_on_the_line_of_its_event(written):
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\x9b\u2028]", lines[0])
 
 
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\x07b", "\u202egnp.exe", "\x9b31m", "a\u2028b"])
+def test_a_value_without_blanks_is_escaped_too(written, text):
+    structlog.get_logger().info("request.answered", path=text)
+    assert text.encode("unicode_escape").decode().lstrip("a").rstrip("b") in written()
+
+
 def test_a_traceback_shows_no_variable_and_forges_no_event(written):
     def fails(password):
         raise ValueError(FORGED)

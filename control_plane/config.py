@@ -32,6 +32,7 @@ class Settings:
 
     With `local_instance` the control plane is ready only while an instance is online.
     `public_hub_address` (host or host:port) is what agents on other machines dial; empty means `hub_host`.
+    `base_url` is where people and git hosts reach the API; empty means the address that it listens on.
     Webhooks go to public addresses on ports 443 and 80, and to `webhook_allow` on any port.
     `rate_limit_storage` may hold a password: it is never shown. `max_source_bytes` bounds an uploaded source.
     """
@@ -55,10 +56,17 @@ class Settings:
     max_source_bytes: int = 512 << 20
     local_instance: bool = False
     webhook_allow: Networks = ()
+    base_url: str = ""
 
     @property
     def database(self) -> pathlib.Path:
         return self.data_dir / "control-plane.db"
+
+    @property
+    def public_url(self) -> str:
+        """`base_url`, or what it is without a proxy in front."""
+        host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
+        return self.base_url or f"http://{host}:{self.api_port}"
 
 
 def load(
@@ -182,6 +190,10 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _optional_url(text: str) -> str:
+    return _url(text) if text else ""
+
+
 def _networks(text: str) -> Networks:
     try:
         return tuple(ipaddress.ip_network(item) for item in text.replace(",", " ").split())
@@ -225,4 +237,5 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "max_source_bytes": _whole(1 << 20, 999_999_999_999),
     "local_instance": _flag,
     "webhook_allow": _networks,
+    "base_url": _optional_url,
 }

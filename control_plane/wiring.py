@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from control_plane import clock as clocks
-from control_plane import errors, ports
+from control_plane import errors, logs, ports
 from control_plane.api import system
 from control_plane.certificates.authority import Authority
 from control_plane.config import Settings
@@ -48,6 +48,7 @@ HOUSEKEEPING_S = 3600.0
 
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises DployrError when it cannot begin."""
+    logs.configure()
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     stop = _stop_event()
     clock, ids = clocks.SystemClock(), clocks.SystemIds()
@@ -81,6 +82,7 @@ def _context(settings: Settings, store: ports.Store, clock: clocks.Clock, ids: c
         ids=ids,
         proxy_url=settings.proxy_url,
         allow_file_remotes=settings.allow_file_remotes,
+        base_url=settings.public_url,
         webhook_allow=settings.webhook_allow,
     )
 

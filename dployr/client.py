@@ -15,7 +15,7 @@ import re
 import socket
 import urllib.parse
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from dployr.errors import ApiError, Unreachable
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import httpx2
 
 Json = dict[str, Any]
+Apply = Literal["now", "next"]
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0
@@ -60,6 +61,8 @@ class Client:
         self.instances = Instances(self)
         self.routes = Routes(self)
         self.webhooks = Webhooks(self)
+        self.env = Env(self)
+        self.hooks = Hooks(self)
 
     def __enter__(self) -> Self:
         return self
@@ -278,6 +281,59 @@ class Services:
         query = {"tail": tail, "after_seq": after_seq}
         with _log(self._client, _path("/v1/services", name, "logs"), query, follow=follow) as lines:
             yield lines
+
+
+class Env:
+    """Variables and secrets of a service. `apply` "next" waits for the next release; "now" makes one."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self, service: str) -> Iterator[Json]:
+        """By key; the value of a secret is None."""
+        return self._client.items(_path("/v1/services", service, "env"))
+
+    def get(self, service: str, key: str) -> Json:
+        return self._client.call("GET", _path("/v1/services", service, "env", key))
+
+    def set(
+        self, service: str, key: str, value: str | None = None, *, secret: bool | None = None, apply: Apply = "now"
+    ) -> Json:
+        """`secret` None leaves that as it is; so does `value` None for a secret that is there."""
+        said = {"key": key, "value": value, "secret": secret}
+        return self._client.call("POST", _path("/v1/services", service, "env"), query={"apply": apply}, body=said)
+
+    def replace(self, service: str, variables: Sequence[Json], *, apply: Apply = "now") -> Json:
+        """All variables at once: what `list` gives, changed. Those that are not there are deleted."""
+        body = {"variables": list(variables)}
+        return self._client.call("PUT", _path("/v1/services", service, "env"), query={"apply": apply}, body=body)
+
+    def unset(self, service: str, key: str, *, apply: Apply = "now") -> Json:
+        return self._client.call("DELETE", _path("/v1/services", service, "env", key), query={"apply": apply})
+
+    def history(self, service: str, key: str | None = None) -> Iterator[Json]:
+        return self._client.items(_path("/v1/services", service, "env", "history"), {"key": key})
+
+
+class Hooks:
+    """Push-to-deploy: the address that a git host calls."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, deployment: str) -> Json:
+        """Make the address and its secret, or new ones in their place; this answer alone shows them."""
+        return self._client.call("POST", _path("/v1/deployments", deployment, "hook"))
+
+    def get(self, deployment: str) -> Json:
+        return self._client.call("GET", _path("/v1/deployments", deployment, "hook"))
+
+    def delete(self, deployment: str) -> Json:
+        return self._client.call("DELETE", _path("/v1/deployments", deployment, "hook"))
+
+    def receive(self, deployment: str, token: str, push: Json) -> Json:
+        """What a git host does; it signs the body besides."""
+        return self._client.call("POST", _path("/v1/hooks", deployment, token), body=push)
 
 
 class Instances:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 
-from node_agent import config, errors, wiring
+from node_agent import config, errors, logs, wiring
 
 
 def main() -> int:
@@ -14,6 +14,7 @@ def main() -> int:
     except config.SettingsError as error:
         sys.stderr.write(f"dployr-agent: {error}\n")
         return 2
+    logs.configure()
     failed: tuple[BaseException, ...] = ()
     try:
         asyncio.run(wiring.run(settings))

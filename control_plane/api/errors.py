@@ -10,7 +10,7 @@ import structlog
 from werkzeug import exceptions as http_errors
 
 from control_plane import errors
-from control_plane.api import limits
+from control_plane.api import limits, telemetry
 
 log = structlog.get_logger()
 
@@ -109,5 +109,7 @@ def _name(status: int) -> str:
 
 
 def _of_defect(error: Exception) -> flask.Response:
-    log.error("request.failed", path=flask.request.path, method=flask.request.method, exc_info=error)
+    log.error(
+        "request.failed", path=telemetry.shown_path(flask.request.path), method=flask.request.method, exc_info=error
+    )
     return envelope(500, "internal_error", "cannot answer: an internal error, which is logged under this request id")

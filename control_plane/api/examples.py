@@ -32,6 +32,8 @@ PATH: dict[str, Any] = {
     "users": "usr_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
     "tokens": "tok_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
     "webhooks": "whk_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+    "hooks": DEPLOYMENT,
+    "{deployment}": "8f14e45fceea167a5a36dedd4bea2543",
     "deliveries": "dlv_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
 }
 
@@ -71,6 +73,13 @@ REQUESTS: dict[str, dict[str, Json]] = {
         }
     },
     "WebhookPatch": {"enable": {"enabled": True}},
+    "VariableInput": {
+        "variable": {"key": "NODE_ENV", "value": "production"},
+        "secret": {"key": "API_KEY", "value": "k-1f2e3d", "secret": True},
+    },
+    "VariablesInput": {
+        "all": {"variables": [{"key": "NODE_ENV", "value": "production"}, {"key": "API_KEY", "secret": True}]}
+    },
     "RouteInput": {"route": {"domain": "example.com", "service_id": SERVICE, "port": 3000}},
     "RoutePatch": {"maintenance": {"maintenance": True}, "body": {"max_body": "100M"}},
 }
@@ -186,6 +195,21 @@ ANSWERS: dict[str, Any] = {
         "created_at": TIME,
         "updated_at": LATER,
     },
+    "VariableShape": {"key": "NODE_ENV", "value": "production", "secret": False},
+    "EnvChangeShape": {
+        "at": LATER,
+        "actor": "usr_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+        "key": "NODE_ENV",
+        "action": "set",
+        "secret": False,
+        "release": 3,
+    },
+    "HookShape": {"exists": True, "url": f"https://dployr.example.com/v1/hooks/{DEPLOYMENT}"},
+    "NewHook": {
+        "url": f"https://dployr.example.com/v1/hooks/{DEPLOYMENT}/8f14e45fceea167a5a36dedd4bea2543",
+        "secret": "c9f0f895fb98ab9159f51fd0297e236d",
+    },
+    "HookResult": {"status": "accepted", "release": 4, "reason": ""},
     "RouteShape": {
         "tls": "off",
         "redirect_to": "",

@@ -10,6 +10,7 @@ from control_plane.api import context
 
 log = structlog.get_logger()
 EXTENSION = "dployr-telemetry"
+HOOKS = "/v1/hooks/"
 
 
 class Telemetry:
@@ -51,12 +52,19 @@ def observe(response: flask.Response) -> flask.Response:
     log.info(
         "request.answered",
         method=request.method,
-        path=request.path,
+        path=shown_path(request.path),
         status=response.status_code,
         user=principal.user_id if principal else None,
         duration_ms=round(took * 1000, 1),
     )
     return response
+
+
+def shown_path(path: str) -> str:
+    """A path for the log: the token in the address of a hook is a secret, whatever follows it."""
+    head, found, rest = path.partition(HOOKS)
+    deployment, slash, _ = rest.partition("/")
+    return f"{head}{found}{deployment}/…" if found and slash else path
 
 
 def exposition(instances_online: int) -> str:

@@ -1,7 +1,6 @@
 """Positions in lists: ordered by (creation, id), so that a page stays where it is when rows are added."""
 
 import base64
-import binascii
 import datetime
 
 from control_plane import errors
@@ -35,13 +34,22 @@ def decode(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     try:
-        at = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        at = text_of(cursor)
         split(at)
-    except (binascii.Error, ValueError, OverflowError):
-        raise errors.InvalidError.field(
-            "cannot read the cursor: use next_cursor of the page before", "cursor", "not a cursor of this list"
-        ) from None
+    except (ValueError, OverflowError):
+        raise refused() from None
     return at
+
+
+def text_of(cursor: str) -> str:
+    """What was encoded, of whatever list. Raises ValueError."""
+    return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+
+
+def refused() -> errors.InvalidError:
+    return errors.InvalidError.field(
+        "cannot read the cursor: use next_cursor of the page before", "cursor", "not a cursor of this list"
+    )
 
 
 def checked_limit(limit: int) -> int:

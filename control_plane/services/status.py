@@ -12,6 +12,7 @@ from control_plane.services import events, releases
 from control_plane.services.context import Context
 
 MAX_MESSAGE = 2000
+LOOK_BACK = 50  # releases among which a commit counts as deployed
 TOLD = {
     release.State.FETCHING: "deployment.building",
     release.State.BUILDING: "deployment.building",
@@ -102,6 +103,8 @@ class Status:
         newest = await tx.get_release(service.deployment_id, deployment.release) if deployment else None
         if deployment is None or newest is None or not is_news(deployment, service, newest, head):
             return
+        if await _was_deployed(tx, newest, head):
+            return
         new = await releases.roll_out(self._context, tx, deployment, service, deployment.config, "poll")
         await self._context.audit(
             tx,
@@ -121,6 +124,18 @@ def is_news(deployment: values.Deployment, service: values.Service, newest: valu
     follows = deployment.poll and not deployment.config.commit and service.run is values.Run.RUNNING
     ended = release.State(newest.state) not in release.UNFINISHED
     return follows and ended and bool(newest.commit) and newest.commit != head
+
+
+async def _was_deployed(tx: ports.Transaction, newest: values.Release, head: str) -> bool:
+    """Whether an earlier release was of `head` already.
+
+    The look may be older than the push that a hook deployed since; and a rollback stays until something new is pushed.
+    """
+    for number in range(newest.number - 1, max(0, newest.number - 1 - LOOK_BACK), -1):
+        earlier = await tx.get_release(newest.deployment_id, number)
+        if earlier is not None and earlier.commit == head and earlier.config.remote == newest.config.remote:
+            return True
+    return False
 
 
 def advanced(stored: values.Release, said: values.ReleaseReport, now: values.Time) -> values.Release | None:

@@ -24,12 +24,13 @@ from control_plane.store.instances import InstanceQueries
 from control_plane.store.projects import ProjectQueries
 from control_plane.store.releases import ReleaseQueries
 from control_plane.store.routes import RouteQueries
-from control_plane.store.sealing import Keyring
+from control_plane.store.sealing import Keyring, SealError
 from control_plane.store.services import ServiceQueries
 from control_plane.store.webhooks import WebhookQueries
 
 READERS = 4
 QUEUE_S = 10.0
+ALL_SEALED = 1  # as SQLite's user_version: everything is sealed, and nothing open is left in free pages
 PRIMARY_CODE = 0xFF  # SQLite's extended codes keep the primary one in the low byte
 RETRYABLE = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
 
@@ -77,13 +78,30 @@ async def open_store(path: pathlib.Path, clock: Clock, busy_ms: int = 5000) -> S
     The keys of what is sealed stand in `<path>.keys`, which is made with it. Another process that holds the database for
     longer than `busy_ms` makes calls unavailable.
     """
-    changed = await asyncio.to_thread(migrate.upgrade, path, clock.now())
-    keys = Keyring.load_or_create(path.with_name(f"{path.name}.keys"))
+    await asyncio.to_thread(migrate.upgrade, path, clock.now())
     writer, readers = _engine(path, "BEGIN IMMEDIATE", 1, busy_ms), _engine(path, "BEGIN", READERS, busy_ms)
-    if changed:
-        async with writer.begin() as connection:
-            await reseal.seal_what_is_open(connection, keys)
+    try:
+        keys = await _keys_of(path, writer)
+    except BaseException:
+        await writer.dispose()
+        raise
     return SqlStore(writer, readers, keys)
+
+
+async def _keys_of(path: pathlib.Path, writer: AsyncEngine) -> Keyring:
+    """The keys of what is sealed in the database, and nothing in it that is open. Raises SealError."""
+    file = path.with_name(f"{path.name}.keys")
+    async with writer.begin() as connection:
+        if not file.exists() and await reseal.is_anything_sealed(connection):
+            raise SealError(f"cannot open {path}: its keys are gone; restore {file} from a backup")
+        keys = Keyring.load_or_create(file)
+        is_sealed = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one() >= ALL_SEALED
+        if is_sealed:
+            await reseal.check(connection, keys)
+            return keys
+        await reseal.seal_what_is_open(connection, keys)
+    await asyncio.to_thread(migrate.forget_former_content, path, ALL_SEALED)
+    return keys
 
 
 @contextlib.asynccontextmanager

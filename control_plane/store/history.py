@@ -81,12 +81,18 @@ class HistoryQueries(Queries):
         if row is None:
             return None
         body = self._keys.open(row.body, place_of_answer(principal, route, key))
-        return values.StoredAnswer(**{**row._mapping, "body": body})  # noqa: SLF001
+        fingerprint = self._keys.open(row.fingerprint, place_of_fingerprint(principal, route, key))
+        return values.StoredAnswer(**{**row._mapping, "body": body, "fingerprint": fingerprint})  # noqa: SLF001
 
     async def insert_answer(self, answer: values.StoredAnswer) -> bool:
-        sealed = self._keys.seal(answer.body, place_of_answer(answer.principal, answer.route, answer.key))
+        """Sealed are the body, which may show a secret once, and the digest of the request: a secret could be guessed."""
+        place = (answer.principal, answer.route, answer.key)
+        sealed = {
+            "body": self._keys.seal(answer.body, place_of_answer(*place)),
+            "fingerprint": self._keys.seal(answer.fingerprint, place_of_fingerprint(*place)),
+        }
         row = {name: getattr(answer, name) for name in answer.__slots__}
-        return await self._insert(tables.answers, {**row, "body": sealed})
+        return await self._insert(tables.answers, {**row, **sealed})
 
     async def drop_answers(self, before: float) -> None:
         await self._delete(tables.answers, tables.answers.c.created_at < before)
@@ -94,3 +100,7 @@ class HistoryQueries(Queries):
 
 def place_of_answer(principal: str, route: str, key: str) -> str:
     return f"answers|{principal} {route} {key}|body"
+
+
+def place_of_fingerprint(principal: str, route: str, key: str) -> str:
+    return f"answers|{principal} {route} {key}|fingerprint"

@@ -84,6 +84,18 @@ def back_up(source: pathlib.Path, target: pathlib.Path) -> None:
         old.backup(new)
 
 
+def forget_former_content(path: pathlib.Path, version: int) -> None:
+    """Write the database anew, so that no page holds what rows were before, and note that by `version`.
+
+    Interrupted at any place it is done again at the next start: the note comes last.
+    """
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        connection.execute("VACUUM")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute(f"PRAGMA user_version={version:d}")
+
+
 def _prepare(path: pathlib.Path) -> bool:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.parent.stat().st_mode & 0o077:

@@ -4,7 +4,7 @@ Each kind of sealed column is listed here once. What is open still (from before 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.store import configs, routes, tables
 from control_plane.store.accounts import place_of_setting
-from control_plane.store.history import place_of_answer
+from control_plane.store.history import place_of_answer, place_of_fingerprint
 from control_plane.store.sealing import FORMAT, Keyring
 
 Row = sa.Row[Any]
@@ -25,7 +25,20 @@ COLUMNS: tuple[tuple[sa.Table, str, tuple[str, ...], Callable[[Row], str]], ...]
     (tables.webhooks, "secret", (), lambda row: f"webhooks|{row.id}|secret"),
     (tables.settings, "value", (), lambda row: place_of_setting(row.key)),
     (tables.answers, "body", (), lambda row: place_of_answer(row.principal, row.route, row.key)),
+    (tables.answers, "fingerprint", (), lambda row: place_of_fingerprint(row.principal, row.route, row.key)),
 )
+
+
+async def is_anything_sealed(connection: AsyncConnection) -> bool:
+    """Whether the keys are needed: every installation has a setting that is sealed, from its first start on."""
+    rows = (await connection.execute(sa.select(tables.settings.c.value))).all()
+    return any(row.value.startswith(f"{FORMAT}.") for row in rows)
+
+
+async def check(connection: AsyncConnection, keys: Keyring) -> None:
+    """SealError when these are not the keys of this database: said at the start, not by every request later."""
+    for row in (await connection.execute(sa.select(tables.settings))).all():
+        keys.open(row.value, place_of_setting(row.key))
 
 
 async def seal_what_is_open(connection: AsyncConnection, keys: Keyring) -> int:
@@ -36,6 +49,18 @@ async def seal_what_is_open(connection: AsyncConnection, keys: Keyring) -> int:
 async def rewrap_all(connection: AsyncConnection, keys: Keyring) -> int:
     """Bring every seal under the newest key; how many were changed."""
     return await _each(connection, keys, keys.rewrap)
+
+
+async def left_behind(connection: AsyncConnection, names: Sequence[str]) -> list[str]:
+    """The columns of any table that hold a seal under one of the keys `names`: those that COLUMNS has forgotten."""
+    found = []
+    for table in tables.METADATA.sorted_tables:
+        for column in table.columns:
+            text = sa.cast(column, sa.Text)
+            under = sa.or_(*(text.like(f"%{FORMAT}.{name}.%") for name in names))
+            if (await connection.execute(sa.select(sa.func.count()).select_from(table).where(under))).scalar_one():
+                found.append(f"{table.name}.{column.name}")
+    return found
 
 
 async def _each(connection: AsyncConnection, keys: Keyring, change: Callable[[str], str | None]) -> int:

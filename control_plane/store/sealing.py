@@ -2,12 +2,18 @@
 
 A sealed value is bound to its table, row and column: copied to another place it does not open. Replacing the file's key
 (`Keyring.rotate`) leaves what is sealed alone; `rewrap` brings a value under the newest key without opening it for anybody.
-The file has one line for each key, the newest last; it is read again when a value names a key that is not known yet.
+The file has one line for each key, the newest last. It is read again when it has changed, before anything is sealed, and
+when a value names a key that is not known yet: so another process may replace the key while this one runs. Keys that are
+gone from the file stay known to a process that had them, for readers that began before.
 """
 
 import base64
+import contextlib
+import fcntl
 import os
 import pathlib
+import re
+from collections.abc import Iterator
 
 from cryptography import exceptions
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -17,6 +23,8 @@ from control_plane import errors
 FORMAT = "v1"
 KEY_BYTES = 32
 NONCE_BYTES = 12
+LINE = re.compile(rb"([0-9a-f]{12}) ([A-Za-z0-9+/]{43}=)\n")
+MAX_FILE = 1 << 20
 
 
 class SealError(errors.DployrError):
@@ -26,36 +34,44 @@ class SealError(errors.DployrError):
 class Keyring:
     """The keys of one installation. Thread-safe: it changes by replacement only."""
 
-    def __init__(self, path: pathlib.Path, keys: dict[str, bytes]) -> None:
+    def __init__(self, path: pathlib.Path, keys: dict[str, bytes], seen: tuple[int, ...] = ()) -> None:
         self._path = path
         self._keys = keys
+        self._seen = seen  # the state of the file when it was read
 
     @classmethod
     def load_or_create(cls, path: pathlib.Path) -> "Keyring":
         """The keys in `path` (0600), made when there is no such file. SealError when others can read it."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
-            _append(path, _new_key())
-        return cls(path, _read(path))
+            _create(path, _new_key())
+        seen = _state_of(path)
+        return cls(path, _read(path), seen)
 
     @property
     def newest(self) -> str:
+        self._notice_change()
         return next(reversed(self._keys))
+
+    @property
+    def older(self) -> tuple[str, ...]:
+        """The names of all keys but the newest."""
+        return tuple(self._keys)[:-1]
 
     def rotate(self) -> str:
         """Add a key, by which everything is sealed from now on; its name. Older ones still open what they sealed."""
-        _append(self._path, _new_key())
-        self._keys = _read(self._path)
+        with _locked(self._path):
+            kept = [_line(name, key) for name, key in _read(self._path).items()]
+            _replace(self._path, *kept, _new_key())
         return self.newest
 
     def forget_older(self) -> None:
         """Drop all keys but the newest, once nothing is under them any more."""
-        newest = {self.newest: self._keys[self.newest]}
-        temporary = self._path.with_name(f".{self._path.name}.new")
-        temporary.unlink(missing_ok=True)
-        _append(temporary, *(_line(name, key) for name, key in newest.items()))
-        temporary.replace(self._path)
-        self._keys = newest
+        with _locked(self._path):
+            name, key = list(_read(self._path).items())[-1]
+            _replace(self._path, _line(name, key))
+            self._seen = _state_of(self._path)
+        self._keys = {name: key}
 
     def seal(self, text: str, place: str) -> str:
         """`text` for the place `table|row|column`."""
@@ -82,10 +98,18 @@ class Keyring:
 
     def _key(self, kid: str) -> bytes:
         if kid not in self._keys:
-            self._keys = _read(self._path)  # another process rotated
+            self._notice_change()  # another process rotated
         if kid not in self._keys:
             raise SealError(f"cannot open a sealed value: the key {kid} is not in {self._path}; restore that file")
         return self._keys[kid]
+
+    def _notice_change(self) -> None:
+        """Read the file again when it is not as it was; what was known stays, before what stands there now."""
+        seen = _state_of(self._path)
+        if seen != self._seen:
+            found = _read(self._path)
+            self._keys = {**{name: key for name, key in self._keys.items() if name not in found}, **found}
+            self._seen = seen
 
 
 def _encrypt(key: bytes, data: bytes, place: str) -> bytes:
@@ -122,21 +146,71 @@ def _line(name: str, key: bytes) -> str:
     return f"{name} {_text(key)}\n"
 
 
-def _append(path: pathlib.Path, *lines: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
+def _create(path: pathlib.Path, *lines: str) -> None:
+    """Make the file, whole or not at all. Of two processes the first one's stays."""
+    with _written(path, *lines) as temporary, contextlib.suppress(FileExistsError):
+        os.link(temporary, path)
+    _sync(path.parent)
+
+
+def _replace(path: pathlib.Path, *lines: str) -> None:
+    """Another content for the file: after a crash it is the old one or the new one."""
+    with _written(path, *lines) as temporary:
+        temporary.replace(path)
+    _sync(path.parent)
+
+
+@contextlib.contextmanager
+def _written(path: pathlib.Path, *lines: str) -> Iterator[pathlib.Path]:
+    """A file beside `path` with `lines` on the disk, for as long as the block."""
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="ascii") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(directory: pathlib.Path) -> None:
+    """A file whose name is not on the disk is lost with the power; what was sealed under its keys would be too."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(path: pathlib.Path) -> Iterator[None]:
+    """One process at a time changes the keys: of two that replace the file the second would lose the first one's key."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _state_of(path: pathlib.Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise SealError(f"cannot use the keys in {path}: there is no such file any more; restore it") from None
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _read(path: pathlib.Path) -> dict[str, bytes]:
-    if path.stat().st_mode & 0o077:
-        raise SealError(f"cannot use the keys in {path}: others can read it; make it 0600")
-    keys: dict[str, bytes] = {}
-    for line in path.read_text(encoding="ascii").splitlines():
-        name, _, key = line.partition(" ")
-        keys[name] = base64.b64decode(key)
-    if not keys or any(len(key) != KEY_BYTES for key in keys.values()):
+    """The keys by name, the newest last. A file of which others know, or of which a part is lost, is not used at all."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb") as file:
+        if os.fstat(file.fileno()).st_mode & 0o077:
+            raise SealError(f"cannot use the keys in {path}: others can read it; make it 0600")
+        lines = file.read(MAX_FILE).splitlines(keepends=True)
+    found = [LINE.fullmatch(line) for line in lines]
+    keys = {one[1].decode(): base64.b64decode(one[2]) for one in found if one}
+    if not keys or len(keys) != len(lines):
         raise SealError(f"cannot use the keys in {path}: the file is damaged; restore it from a backup")
     return keys

@@ -7,6 +7,7 @@ from dployr.cli import (
     delete,
     deploy,
     down,
+    env,
     failures,
     get,
     instances,
@@ -33,7 +34,7 @@ def dployr(context: click.Context, server: str | None, config_file: str | None, 
 
 for command in (
     *(up.up, down.down, auth.login, auth.auth, deploy.deploy, list_.list_, get.get, delete.delete, logs.logs),
-    *(service.service, proxy.proxy, instances.instances, instances.instance),
+    *(service.service, env.env, proxy.proxy, instances.instances, instances.instance),
 ):
     dployr.add_command(command)
 

@@ -63,7 +63,6 @@ LIST = frozenset({"data", "next_cursor"})
 DEPLOYMENT = ONE | {"name", "status", "runtime", "version", "remote", "branch", "build_cmd", "run_cmd", "port"}
 SERVICE = ONE | {"name", "status", "health", "deployment_id", "processes"}
 LATER_PROJECTS = pytest.mark.xfail(strict=True, reason="comes with projects")
-LATER_ENV = pytest.mark.xfail(strict=True, reason="comes with environment variables")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,13 +123,12 @@ STEPS = [
         marks=LATER_PROJECTS,
     ),
     pytest.param(Step("Delete Project", "DELETE /v1/projects/:id", GONE | ACCEPTED), marks=LATER_PROJECTS),
-    pytest.param(Step("List Variables", "GET /v1/services/:id/env", OK, frozenset({"data"})), marks=LATER_ENV),
+    pytest.param(Step("List Variables", "GET /v1/services/:id/env", OK, frozenset({"data"}))),
     pytest.param(
         Step("Set Variable", "POST /v1/services/:id/env", SET, frozenset({"key", "value"}), VARIABLE,
              {"key": "NODE_ENV", "value": "production"}),
-        marks=LATER_ENV,
     ),
-    pytest.param(Step("Delete Variable", "DELETE /v1/services/:id/env/:key", GONE | ACCEPTED), marks=LATER_ENV),
+    pytest.param(Step("Delete Variable", "DELETE /v1/services/:id/env/:key", GONE | ACCEPTED)),
     pytest.param(
         Step("Create Webhook", "POST /v1/webhooks", CREATED, ONE | {"url", "events"}, WEBHOOK,
              {"url": "https://example.com/webhook", "events": ["deployment.created", "deployment.failed"]}),

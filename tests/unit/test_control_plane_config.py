@@ -106,3 +106,12 @@ def test_a_bad_value_names_its_key_and_source(key, value):
     if value and "\0" not in value:
         with pytest.raises(config.ConfigError, match=f"in DPLOYR_{key.upper()}: "):
             config.load(None, {"DPLOYR_DATA_DIR": "/x", f"DPLOYR_{key.upper()}": value})
+
+
+def test_the_public_address_is_what_is_set_or_where_it_listens():
+    assert config.load(None, {}, {"data_dir": "/d"}).public_url == "http://127.0.0.1:8080"
+    assert config.load(None, {}, {"data_dir": "/d", "api_host": "::1"}).public_url == "http://[::1]:8080"
+    given = {"data_dir": "/d", "base_url": "https://deploy.example.com/"}
+    assert config.load(None, {}, given).public_url == "https://deploy.example.com"
+    with pytest.raises(config.ConfigError, match="base_url"):
+        config.load(None, {}, {"data_dir": "/d", "base_url": "deploy.example.com"})

@@ -1,0 +1,96 @@
+"""What goes in and out of `/v1/services/:id/env`. The value of a secret goes in alone."""
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from control_plane import clock
+from control_plane.api import schemas, shapes
+from control_plane.domain import paging, values, variables
+
+VALUE = {"anyOf": [*schemas.SCALAR["anyOf"], {"type": "null"}]}
+Value = Annotated[str | None, pydantic.BeforeValidator(schemas.text_of), pydantic.WithJsonSchema(VALUE)]
+
+
+class Variable(schemas.Input):
+    """Without `secret` it stays what it is. Numbers and booleans become strings; null keeps the value of a secret."""
+
+    key: str
+    value: Value = None
+    secret: bool | None = pydantic.Field(None, description="Write-only; false with a new value makes it readable")
+
+    def wanted(self) -> variables.Wanted:
+        return variables.Wanted(self.key, self.value, self.secret)
+
+
+class VariableInput(Variable):
+    """One variable, as the whole body."""
+
+
+class VariablesInput(schemas.Input):
+    """All variables. The list may be one that was read: secrets in it keep their values."""
+
+    variables: list[Variable] = pydantic.Field(max_length=10_000)
+
+
+class ApplyQuery(schemas.Query):
+    apply: Literal["now", "next"] = pydantic.Field(
+        "now", description="`now` makes a release that uses the newest build again, `next` waits for the next release"
+    )
+    dry_run: Any = pydantic.Field(None, json_schema_extra={"type": "boolean", "default": False})
+
+
+class VariablePath(schemas.ById):
+    key: str
+
+
+class VariablesQuery(schemas.Page):
+    limit: int = pydantic.Field(paging.MAX_LIMIT, ge=1, le=paging.MAX_LIMIT)
+
+
+class EnvHistoryQuery(schemas.Page):
+    key: str | None = None
+
+
+class VariableShape(shapes.Shape):
+    """`value` is null for a secret."""
+
+    key: str
+    value: str | None
+    secret: bool
+
+    @classmethod
+    def of(cls, variable: values.Variable) -> "VariableShape":
+        return cls(key=variable.key, value=None if variable.secret else variable.value, secret=variable.secret)
+
+
+class VariableList(shapes.Shape):
+    data: list[VariableShape]
+    next_cursor: str | None
+
+
+class EnvChangeShape(shapes.Shape):
+    """`release` is the first that has it; `actor` the id of a user."""
+
+    at: str
+    actor: str
+    key: str
+    action: str
+    secret: bool
+    release: int
+
+    @classmethod
+    def of(cls, change: values.EnvChange) -> "EnvChangeShape":
+        return cls(
+            at=clock.rfc3339(change.at),
+            actor=change.actor,
+            key=change.key,
+            action=change.action,
+            secret=change.secret,
+            release=change.release,
+        )
+
+
+class EnvHistory(shapes.Shape):
+    data: list[EnvChangeShape]
+    next_cursor: str | None

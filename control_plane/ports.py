@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import IO, Protocol
 
 from control_plane.domain import values, webhook
 
@@ -92,12 +92,24 @@ class DeploymentRows(Protocol):
 
     async def get_release(self, deployment_id: str, number: int) -> values.Release | None: ...
     async def list_releases(self, deployment_id: str) -> Sequence[values.Release]: ...
+    async def releases_below(self, deployment_id: str, before: int | None, limit: int) -> Sequence[values.Release]:
+        """Newest first, those with a number below `before`."""
+        ...
+
+    async def unfinished_releases(self) -> Sequence[values.Release]:
+        """Of all deployments, those that are neither live nor ended."""
+        ...
+
+    async def was_released(self, deployment_id: str, commit: str) -> bool:
+        """Whether some release of the deployment is of that commit."""
+        ...
+
     async def newest_releases(self, deployment_ids: Sequence[str]) -> Mapping[str, values.Release]:
         """The one with the highest number of each."""
         ...
 
-    async def insert_release(self, release: values.Release) -> None: ...
-    async def update_release(self, release: values.Release) -> None: ...
+    async def insert_release(self, new: values.Release) -> None: ...
+    async def update_release(self, changed: values.Release) -> None: ...
     async def archives_in_use(self) -> frozenset[str]:
         """Of uploaded sources, those that some release names."""
         ...
@@ -324,6 +336,28 @@ class Archives(Protocol):
 
     async def open(self, instance_id: str, archive: str) -> AsyncIterator[bytes]:
         """The bytes of the archive from the beginning. NotFoundError unless a service of that instance wants it."""
+        ...
+
+
+class ArchiveFiles(Protocol):
+    """Where uploaded sources lie. What `keep` gave is held until `let_go`, so that no sweep takes it before it is used."""
+
+    def keep(self, stream: IO[bytes]) -> str:
+        """Store what `stream` gives and return its SHA-256 in hex; blocks, so it is called on a worker thread.
+
+        InvalidError when it is no archive that we know, InsufficientStorageError when there is no room. What is stored
+        is whole and durable; of anything else nothing is left.
+        """
+        ...
+
+    def let_go(self, archive: str) -> None: ...
+
+    def pieces(self, archive: str) -> AsyncIterator[bytes]:
+        """The archive in pieces of at most 256 KiB; NotFoundError when it is not there."""
+        ...
+
+    async def sweep(self, wanted: Collection[str]) -> None:
+        """Remove every archive that is neither in `wanted` nor held, and what broken uploads left."""
         ...
 
 

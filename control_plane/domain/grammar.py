@@ -16,6 +16,12 @@ MAX_REMOTE = 2048
 MAX_DIR = 1024
 MAX_ENV_VALUE = 32 * 1024
 MAX_ENV = 128 * 1024
+MAX_LABELS = 64
+LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
+MAX_LABEL_VALUE = 255
+PROCESS = re.compile(r"[a-z][a-z0-9-]{0,31}")
+MAX_PROCESSES = 32
+GIT_TOKEN = re.compile(r"[\x21-\x7e]{0,1024}")
 RESERVED = frozenset({"PORT", "HOME", "PATH"})
 RESERVED_PREFIX = "DPLOYR_"
 
@@ -64,13 +70,56 @@ def normal_dir(path: str) -> str:
     return "" if normal == "." else normal
 
 
-def env_problems(env: Mapping[str, str]) -> list[dict[str, Any]]:
-    problems = [
-        {"field": f"env.{key[:128]}", "issue": issue} for key, value in env.items() if (issue := _env_issue(key, value))
+def token_issue(token: str) -> str:
+    """Of a password for git. The text itself is in no message."""
+    return "" if GIT_TOKEN.fullmatch(token) else "must be at most 1024 printable ASCII characters without spaces"
+
+
+def env_problems(env: Mapping[str, str], field: str = "env") -> list[dict[str, Any]]:
+    return [
+        {"field": f"{field}.{key[:128]}", "issue": issue}
+        for key, value in env.items()
+        if (issue := _env_issue(key, value))
     ]
-    if not problems and sum(len(key) + len(value.encode()) + 2 for key, value in env.items()) > MAX_ENV:
-        problems.append({"field": "env", "issue": f"must be at most {MAX_ENV} bytes together"})
-    return problems
+
+
+def env_size(env: Mapping[str, str]) -> int:
+    """In bytes, as a process gets it."""
+    return sum(len(key) + len(value.encode()) + 2 for key, value in env.items())
+
+
+def label_problems(field: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Of labels: names of letters, digits and . _ / -, short printable values."""
+    found = [
+        {"field": f"{field}.{key[:64]}", "issue": issue}
+        for key, value in labels.items()
+        if (issue := _label_issue(key, value))
+    ]
+    return found or ([{"field": field, "issue": f"must be at most {MAX_LABELS}"}] if len(labels) > MAX_LABELS else [])
+
+
+def _label_issue(key: str, value: str) -> str:
+    if not LABEL.fullmatch(key):
+        return "the key must be 1 to 63 letters, digits and . _ / -, with a letter or digit at both ends"
+    if len(value) > MAX_LABEL_VALUE or "\n" in value or not is_text(value):
+        return f"the value must be at most {MAX_LABEL_VALUE} printable characters"
+    return ""
+
+
+def process_problems(processes: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Of processes beside `web`, which is run_cmd."""
+    found = []
+    for name, command in processes.items():
+        if name == "web":
+            found.append({"field": "processes.web", "issue": "is run_cmd; give it there"})
+        elif not PROCESS.fullmatch(name):
+            issue = "the name must be a letter, then up to 31 of a-z, 0-9 and -"
+            found.append({"field": f"processes.{name[:64]}", "issue": issue})
+        elif not command.strip():
+            found.append({"field": f"processes.{name}", "issue": "must be a command"})
+    if len(processes) > MAX_PROCESSES:
+        found.append({"field": "processes", "issue": f"must be at most {MAX_PROCESSES}"})
+    return found
 
 
 def _env_issue(key: str, value: str) -> str:

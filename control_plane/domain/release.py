@@ -4,9 +4,10 @@ The agent reports levels, not edges: a report may be several steps ahead of what
 """
 
 import enum
+from collections.abc import Sequence
 
 from control_plane import errors
-from control_plane.domain import values
+from control_plane.domain import deployment, values
 
 
 class State(enum.Enum):
@@ -24,6 +25,7 @@ class State(enum.Enum):
     SUPERSEDED = "superseded"
 
 
+GOOD = frozenset({State.LIVE, State.DRAINING, State.RETIRED})
 UNFINISHED = frozenset({State.PENDING, State.FETCHING, State.BUILDING, State.STARTING, State.CHECKING, State.SWITCHING})
 GIVEN_UP = frozenset({State.FAILED, State.CANCELLED, State.SUPERSEDED})
 ENDED = GIVEN_UP | {State.RETIRED}
@@ -58,6 +60,9 @@ PUBLIC: dict[State, str] = {
     State.SUPERSEDED: "cancelled",  # never the newest one, but the projection is total
 }
 STATUSES = frozenset(PUBLIC.values()) | {"deleting", "stopped"}
+# Reasons that are the control plane's own.
+WAITS_FOR_SOURCE = "waits_for_source"
+OVERDUE = "overdue"
 
 
 def _reachable(start: State) -> frozenset[State]:
@@ -100,6 +105,28 @@ def public_status(run: values.Run, newest: State) -> str:
     if run is values.Run.STOPPED:
         return "stopped"
     return PUBLIC[newest]
+
+
+def waits_for_source(one: values.Release) -> bool:
+    """Whether it is of an upload that has not come: nothing that an instance could do."""
+    return one.config.source == "local" and not one.archive
+
+
+def is_given_up(one: values.Release) -> bool:
+    """Whether the control plane ended it, so that the instance must be told."""
+    return State(one.state) is State.CANCELLED or (State(one.state) is State.FAILED and one.reason == OVERDUE)
+
+
+def last_good(releases: Sequence[values.Release], live: int) -> values.Release | None:
+    """What a rollback goes back to: the newest that served and is older than what serves now (`live`, 0 for nothing)."""
+    found = [one for one in releases if State(one.state) in GOOD and (not live or one.number < live)]
+    return max(found, key=lambda one: one.number, default=None)
+
+
+def reusable(releases: Sequence[values.Release], config: values.Config) -> int:
+    """The newest release that was built well and whose build is one of `config` too; 0 when there is none."""
+    found = [one for one in releases if State(one.state) in GOOD and deployment.same_build(one.config, config)]
+    return max((one.number for one in found), default=0)
 
 
 def diagram() -> str:

@@ -1,9 +1,11 @@
 """The public status and health of a service, from the wish and what was measured last."""
 
 import dataclasses
+import functools
 
 from control_plane.domain import values
 
+AWAY = "its instance is not connected; this is what it said last"
 STATUSES = frozenset({"starting", "running", "degraded", "crash_looping", "stopping", "stopped", "failed"})
 HEALTHS = frozenset({"healthy", "unhealthy", "unknown"})
 AT_REST = frozenset({"stopped", "stopping"})
@@ -57,9 +59,47 @@ def _was_restarted(old: values.Observed, new: values.Observed) -> bool:
     return same and bool(before) and bool(after) and not before & after
 
 
-def presented(service: values.Service, *, online: bool) -> values.Service:
-    """`service` with the public words in `observed`."""
-    status, health = public_status(service), public_health(service, online=online)
-    if (status, health) == (service.observed.status, service.observed.health):
-        return service
-    return dataclasses.replace(service, observed=dataclasses.replace(service.observed, status=status, health=health))
+def presented(service: values.Service, *, online: bool, now: values.Time) -> values.ServiceView:
+    """`service` with the public words in `observed`, and what can be said of it at `now`. Lists call it for every row."""
+    observed, status, health = service.observed, public_status(service), public_health(service, online=online)
+    if (status, health) != (observed.status, observed.health):
+        observed = dataclasses.replace(observed, status=status, health=health)
+    answered = observed.generation >= service.generation
+    wanted = "running" if service.run is values.Run.RUNNING else "stopped"
+    return values.ServiceView(
+        id=service.id,
+        deployment_id=service.deployment_id,
+        project_id=service.project_id,
+        name=service.name,
+        instance_id=service.instance_id,
+        run=service.run,
+        restart=service.restart,
+        generation=service.generation,
+        acknowledged=service.acknowledged,
+        observed=observed,
+        created_at=service.created_at,
+        updated_at=service.updated_at,
+        conditions=conditions(wanted, status, health, observed.message, online=online, answered=answered),
+        at=now,
+    )
+
+
+@functools.lru_cache(maxsize=512)
+def conditions(
+    wanted: str, status: str, health: str, message: str, *, online: bool, answered: bool
+) -> tuple[values.Condition, ...]:
+    """Is the instance of a service there, has it answered the wish, is the service as wished, is it healthy?"""
+    unknown = ("Unknown", "Disconnected", AWAY)
+    synced = ("True", "Answered", "") if answered else ("False", "Pending", "its instance has not answered the wish yet")
+    ready = ("True" if status == wanted else "False", _word(status), message)
+    healthy = ({"healthy": "True", "unhealthy": "False"}.get(health, "Unknown"), _word(health), "")
+    return (
+        values.Condition("Reachable", *(("True", "Connected", "") if online else ("False", "Disconnected", AWAY))),
+        values.Condition("Synced", *(synced if online or answered else unknown)),
+        values.Condition("Ready", *(ready if online else unknown)),
+        values.Condition("Healthy", *(healthy if online else unknown)),
+    )
+
+
+def _word(words: str) -> str:
+    return "".join(part.capitalize() for part in words.split("_"))

@@ -349,6 +349,24 @@ class Service:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that can be said of an object. `status` is True, False or Unknown; `reason` one word for programs."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ServiceView(Service):
+    """A service as its page shows it: the public words in `observed`, and the conditions of `at`."""
+
+    conditions: tuple[Condition, ...] = ()
+    at: Time | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RouteOptions:
     """How the proxy serves a route. `tls` is off, auto or own (then `certificate` and `key` are PEM).
 
@@ -403,6 +421,15 @@ class Instance:
     cordoned: bool = False
     revoked: bool = False
     generation: int = 1
+    draining: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InstanceView(Instance):
+    """An instance as its page shows it: the projected status, and how many services are on it."""
+
+    status: str = "offline"
+    services: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -474,6 +501,9 @@ class DeploymentView:
     live_release: int | None
     commit: str
     urls: tuple[str, ...]
+    instance_id: str = ""
+    pending_changes: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

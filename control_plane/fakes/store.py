@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
-from control_plane.domain import values
+from control_plane.domain import release, values
 from control_plane.fakes import tables
 from control_plane.fakes.history import HistoryRows
 from control_plane.fakes.people import PeopleRows
@@ -54,14 +54,24 @@ class MemoryTransaction(PeopleRows, HistoryRows):
         rows = self._tables.releases.values()
         return sorted((row for row in rows if row.deployment_id == deployment_id), key=lambda row: row.number)
 
+    async def releases_below(self, deployment_id: str, before: int | None, limit: int) -> Sequence[values.Release]:
+        rows = reversed(await self.list_releases(deployment_id))
+        return [row for row in rows if before is None or row.number < before][:limit]
+
+    async def unfinished_releases(self) -> Sequence[values.Release]:
+        return [row for row in self._tables.releases.values() if release.State(row.state) in release.UNFINISHED]
+
+    async def was_released(self, deployment_id: str, commit: str) -> bool:
+        return any(row.commit == commit for row in await self.list_releases(deployment_id))
+
     async def newest_releases(self, deployment_ids: Sequence[str]) -> Mapping[str, values.Release]:
         return {one: rows[-1] for one in deployment_ids if (rows := await self.list_releases(one))}
 
-    async def insert_release(self, release: values.Release) -> None:
-        self._tables.releases[release.id] = release
+    async def insert_release(self, new: values.Release) -> None:
+        self._tables.releases[new.id] = new
 
-    async def update_release(self, release: values.Release) -> None:
-        tables.replace(self._tables.releases, release)
+    async def update_release(self, changed: values.Release) -> None:
+        tables.replace(self._tables.releases, changed)
 
     async def archives_in_use(self) -> frozenset[str]:
         return frozenset(row.archive for row in self._tables.releases.values() if row.archive)

@@ -1,45 +1,38 @@
 """Deployments: declare, change, remove. Accepted means durable: each change is one transaction with its audit row."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 from control_plane import errors, ports
 from control_plane.domain import deployment as rules
-from control_plane.domain import differences, instance, paging, release, values
+from control_plane.domain import differences, paging, release, values
 from control_plane.domain.deployment import DeploymentChanges, DeploymentFields
-from control_plane.services import events, lists, releases, views
-from control_plane.services.context import Context, deployment_of, named_project, shown_projects
+from control_plane.services import lists, placement, releases, views
+from control_plane.services.context import deployment_of, named_project, shown_projects
+from control_plane.services.rollouts import Rollouts, follow_port
 
 
-class Deployments:
+class Deployments(Rollouts):
     """The use cases of `/v1/deployments`."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
 
     async def create(self, principal: values.Principal, fields: DeploymentFields) -> values.DeploymentView:
         """Store deployment, service and release 1, and choose the instance. ConflictError when the name is taken."""
-        config = rules.validated(fields, allow_file=self._context.allow_file_remotes)
         async with self._context.write() as tx:
-            project = await named_project(tx, principal, fields.project, "deployment:write")
-            host = await self._place(tx)
-            new, service = self._declared(fields.name, project.id, config, host.id)
+            project, problems = await _project(tx, principal, fields.project)
+            host, config, why = await placement.choose(self._context, tx, fields, problems)
+            if project is None:  # cannot be: its problem was told
+                raise rules.refused(problems)
+            new, service = self._declared(fields, project.id, config, host.id)
             if not await tx.insert_deployment(new):
                 raise await _name_taken(tx, fields.name, project)
             await tx.insert_service(service)
             await tx.insert_release(releases.first(self._context, new))
-            await self._context.audit(
-                tx,
-                principal,
-                "deployment.created",
-                new.id,
-                project=project.id,
-                summary=f"create deployment {new.name} in project {project.name}, on instance {host.name}",
-                name=new.name,
-                instance=host.id,
+            words = f"create deployment {new.name} in project {project.name}, on instance {host.name}: {why}"
+            await self._note(
+                tx, principal, "deployment.created", new, words, name=new.name, instance=host.id, reason=why
             )
-            await events.emit(
-                self._context, tx, "deployment.created", subject=new.id, project=project.id, name=new.name
-            )
+            await self._emit(tx, "deployment.created", new)
             view = await views.load_one(self._context, tx, new)
         self._context.wake(host.id)
         return view
@@ -79,55 +72,25 @@ class Deployments:
     async def update(
         self, principal: values.Principal, id_or_name: str, changes: DeploymentChanges
     ) -> tuple[values.DeploymentView, bool]:
-        """Merge `changes` and roll a new release out; (view, False) and nothing written when they change nothing."""
+        """Merge `changes` and roll a new release out; (view, False) and nothing written when they change nothing.
+
+        What only describes the deployment changes without a release.
+        """
         async with self._context.write() as tx:
             old, service = await self.changeable(tx, principal, id_or_name)
-            config = await self._merged(tx, old, changes)
-            if config == old.config:
+            config = await self._merged(tx, old, service, changes)
+            wanted = dataclasses.replace(old, poll=old.poll if changes.poll is None else changes.poll)
+            if (config, wanted.poll) == (old.config, old.poll):
                 return await views.load_one(self._context, tx, old), False
-            new = await releases.roll_out(self._context, tx, old, service, config, "update")
-            await _follow_port(tx, service, config.port)
-            changed = differences.of_configs(old.config, config)
-            await self._context.audit(
-                tx,
-                principal,
-                "deployment.updated",
-                old.id,
-                project=old.project_id,
-                summary=f"change {', '.join(one['field'] for one in changed)} of {old.name}: release {new.release}",
-                release=new.release,
-                changes=changed,
-            )
-            await events.emit(
-                self._context,
-                tx,
-                "deployment.updated",
-                subject=old.id,
-                project=old.project_id,
-                name=old.name,
-                release=new.release,
-            )
+            if rules.needs_release(old.config, config):
+                new = await releases.roll_out(self._context, tx, wanted, service, config, "update")
+                await follow_port(tx, service, config.port)
+            else:
+                new = await self._described(tx, dataclasses.replace(wanted, config=config), service)
+            await self._tell_update(tx, principal, old, new)
             view = await views.load_one(self._context, tx, new)
         self._context.wake(service.instance_id)
         return view, True
-
-    async def redeploy(self, principal: values.Principal, id_or_name: str) -> values.DeploymentView:
-        """Another release as declared: from what the branch is now, or the declared commit again."""
-        async with self._context.write() as tx:
-            old, service = await self.changeable(tx, principal, id_or_name)
-            new = await releases.roll_out(self._context, tx, old, service, old.config, "redeploy")
-            await self._context.audit(
-                tx,
-                principal,
-                "deployment.redeployed",
-                old.id,
-                project=old.project_id,
-                summary=f"deploy {old.name} again: release {new.release}",
-                release=new.release,
-            )
-            view = await views.load_one(self._context, tx, new)
-        self._context.wake(service.instance_id)
-        return view
 
     async def delete(self, principal: values.Principal, id_or_name: str) -> values.DeploymentView:
         """Put the tombstone; the rows vanish when the agent confirms. Again on one that is going: the same answer."""
@@ -137,59 +100,52 @@ class Deployments:
             service = await releases.service_of(tx, found)
             if service.run is not values.Run.REMOVED:
                 found = await self._tombstone(tx, found, service)
-                await self._context.audit(
-                    tx,
-                    principal,
-                    "deployment.deleted",
-                    found.id,
-                    project=found.project_id,
-                    summary=f"delete deployment {found.name} with its routes",
-                    name=found.name,
-                )
+                words = f"delete deployment {found.name} with its routes"
+                await self._note(tx, principal, "deployment.deleted", found, words, name=found.name)
             view = await views.load_one(self._context, tx, found)
         self._context.wake(service.instance_id)
         return view
 
-    async def releases(self, principal: values.Principal, id_or_name: str) -> tuple[values.Release, ...]:
-        """All releases, newest first."""
+    async def releases(
+        self,
+        principal: values.Principal,
+        id_or_name: str,
+        cursor: str | None = None,
+        limit: int = paging.DEFAULT_LIMIT,
+    ) -> values.Page:
+        """One page of releases, newest first."""
+        limit = paging.checked_limit(limit)
+        before = releases.number_of(paging.decode(cursor))
         async with self._context.store.read() as tx:
             found = await deployment_of(tx, principal, id_or_name, "deployment:read")
-            return tuple(sorted(await tx.list_releases(found.id), key=lambda one: -one.number))
+            rows = await tx.releases_below(found.id, before, limit + 1)
+        last = rows[limit - 1] if len(rows) > limit else None
+        following = paging.encode(paging.position(last.created_at, str(last.number))) if last is not None else None
+        return values.Page(tuple(rows[:limit]), following)
 
     async def release(self, principal: values.Principal, id_or_name: str, number: int) -> values.Release:
         async with self._context.store.read() as tx:
             found = await deployment_of(tx, principal, id_or_name, "deployment:read")
-            one = await tx.get_release(found.id, number)
-        if one is None:
-            raise errors.NotFoundError(f"cannot find release {number} of deployment {found.name!r}")
-        return one
+            return await releases.release_of(tx, found, number)
 
-    async def changeable(
-        self, tx: ports.Transaction, principal: values.Principal, id_or_name: str, permission: str = "deployment:write"
-    ) -> tuple[values.Deployment, values.Service]:
-        """The deployment in the wanted generation, and its service; ConflictError when they are going already."""
-        found = await deployment_of(tx, principal, id_or_name, permission)
-        self._context.match(found.generation)
-        service = await releases.service_of(tx, found)
-        if service.run is values.Run.REMOVED:
-            raise errors.ConflictError(
-                f"cannot change deployment {found.name!r}: it is being deleted", {"id": found.id}
-            )
-        return found, service
-
-    async def _place(self, tx: ports.Transaction) -> values.Instance:
-        known = await tx.list_instances(None, paging.MAX_LIMIT)
-        chosen = instance.place(known, await tx.count_services(), self._context.clock.now())
-        if chosen is None:
-            raise errors.UnavailableError("cannot place the deployment: no instance online; join one and try again")
-        return chosen
+    async def difference(
+        self, principal: values.Principal, id_or_name: str, old: int, new: int
+    ) -> tuple[values.Release, values.Release, Sequence[dict[str, Any]]]:
+        """Two releases, and what differs between their configurations; secrets differ in silence."""
+        async with self._context.store.read() as tx:
+            found = await deployment_of(tx, principal, id_or_name, "deployment:read")
+            first = await releases.release_of(tx, found, old)
+            second = await releases.release_of(tx, found, new)
+        return first, second, differences.of_configs(first.config, second.config)
 
     def _declared(
-        self, name: str, project_id: str, config: values.Config, instance_id: str
+        self, fields: DeploymentFields, project_id: str, config: values.Config, instance_id: str
     ) -> tuple[values.Deployment, values.Service]:
         ids, now = self._context.ids, self._context.clock.now()
-        deployment_id, service_id = ids.new("dep"), ids.new("svc")
-        deployment = values.Deployment(deployment_id, project_id, name, service_id, config, 1, now, now)
+        deployment_id, service_id, name = ids.new("dep"), ids.new("svc"), fields.name
+        deployment = values.Deployment(
+            deployment_id, project_id, name, service_id, config, 1, now, now, poll=fields.poll
+        )
         service = values.Service(
             id=service_id,
             deployment_id=deployment_id,
@@ -206,12 +162,31 @@ class Deployments:
         )
         return deployment, service
 
-    async def _merged(self, tx: ports.Transaction, old: values.Deployment, changes: DeploymentChanges) -> values.Config:
+    async def _merged(
+        self, tx: ports.Transaction, old: values.Deployment, service: values.Service, changes: DeploymentChanges
+    ) -> values.Config:
         project = await tx.find_project(old.project_id)
         same = project is not None and changes.project in {project.id, project.name}
         named = old.project_id if same else changes.project
         fields = rules.merged(old.name, old.project_id, old.config, dataclasses.replace(changes, project=named))
-        return rules.validated(fields, allow_file=self._context.allow_file_remotes)
+        return await placement.checked(self._context, tx, service, fields, changes)
+
+    async def _described(
+        self, tx: ports.Transaction, wanted: values.Deployment, service: values.Service
+    ) -> values.Deployment:
+        """Changed without a release. The instance is told too: it may be the polling that changed."""
+        return await releases.changed(tx, wanted, service, self._context.clock.now())
+
+    async def _tell_update(
+        self, tx: ports.Transaction, principal: values.Principal, old: values.Deployment, new: values.Deployment
+    ) -> None:
+        changed = differences.of_configs(old.config, new.config)
+        if old.poll != new.poll:
+            changed.append({"field": "poll", "from": old.poll, "to": new.poll})
+        released = f": release {new.release}" if new.release != old.release else ""
+        words = f"change {', '.join(one['field'] for one in changed)} of {old.name}{released}"
+        await self._note(tx, principal, "deployment.updated", new, words, changes=changed)
+        await self._emit(tx, "deployment.updated", new, release=new.release)
 
     async def _tombstone(
         self, tx: ports.Transaction, found: values.Deployment, service: values.Service
@@ -229,11 +204,14 @@ class Deployments:
         return marked
 
 
-async def _follow_port(tx: ports.Transaction, service: values.Service, port: int) -> None:
-    """Routes name the declared port; when that changes they go along."""
-    for route in (await tx.routes_of([service.id])).get(service.id, ()):
-        if route.port != port:
-            await tx.update_route(dataclasses.replace(route, port=port))
+async def _project(
+    tx: ports.Transaction, principal: values.Principal, name: str
+) -> tuple[values.Project | None, list[rules.Problem]]:
+    """The project, or what is wrong with its name, to be told with the other faults."""
+    try:
+        return await named_project(tx, principal, name, "deployment:write"), []
+    except errors.InvalidError as error:
+        return None, [error.details]
 
 
 async def _name_taken(tx: ports.Transaction, name: str, project: values.Project) -> errors.ConflictError:

@@ -4,22 +4,28 @@ import dataclasses
 from collections.abc import Mapping
 
 from control_plane import errors, ports
-from control_plane.domain import values
+from control_plane.domain import release, values
 from control_plane.services.context import Context
+
+POLL_S = 300
 
 
 class DesiredState:
-    """Read by the sessions of agents; it changes nothing but the note of what an agent stored."""
+    """Read by the sessions of agents; it changes nothing but the note of what an agent stored.
 
-    def __init__(self, context: Context) -> None:
+    `poll_s` is how often an agent shall look whether a branch has moved.
+    """
+
+    def __init__(self, context: Context, poll_s: int = POLL_S) -> None:
         self._context = context
+        self._poll_s = poll_s
 
     async def newer_than(self, instance_id: str, known: Mapping[str, int]) -> tuple[values.Desired, ...]:
         """The wishes with a generation above the one in `known` (0 when it is not there)."""
         async with self._context.store.read() as tx:
             services = await tx.list_services_of_instance(instance_id)
             newer = [service for service in services if service.generation > known.get(service.id, 0)]
-            return await _wishes(tx, newer) if newer else ()
+            return await _wishes(tx, newer, self._poll_s) if newer else ()
 
     async def acknowledged(self, instance_id: str, service_id: str, generation: int) -> None:
         """Note that the agent stored a wish. Nothing for a service that is gone, ForbiddenError for a foreign one."""
@@ -34,18 +40,38 @@ class DesiredState:
                 await tx.update_service(dataclasses.replace(service, acknowledged=newest))
 
 
-async def _wishes(tx: ports.Transaction, services: list[values.Service]) -> tuple[values.Desired, ...]:
+async def _wishes(tx: ports.Transaction, services: list[values.Service], poll_s: int) -> tuple[values.Desired, ...]:
     newest = await tx.newest_releases([service.deployment_id for service in services])
     routes = await tx.routes_of([service.id for service in services])
-    return tuple(
-        values.Desired(
+    found = []
+    for service in services:
+        wanted = await _wanted(tx, service, newest.get(service.deployment_id))
+        if wanted is None:
+            continue  # there is nothing yet that an instance could do
+        wish = values.Desired(
             service_id=service.id,
             generation=service.generation,
             name=service.name,
             run=service.run,
             restart=service.restart,
-            release=newest.get(service.deployment_id),
+            release=wanted,
             routes=tuple(routes.get(service.id, ())),
+            cancelled=release.is_given_up(wanted),
+            poll_s=poll_s if await _is_polled(tx, service) else 0,
         )
-        for service in services
-    )
+        found.append(wish)
+    return tuple(found)
+
+
+async def _wanted(
+    tx: ports.Transaction, service: values.Service, newest: values.Release | None
+) -> values.Release | None:
+    """The newest release; while that one waits for its source the live one, if there is any."""
+    if newest is None or service.run is values.Run.REMOVED or not release.waits_for_source(newest):
+        return newest
+    return await tx.get_release(service.deployment_id, service.observed.live_release)
+
+
+async def _is_polled(tx: ports.Transaction, service: values.Service) -> bool:
+    deployment = await tx.find_deployment(service.deployment_id)
+    return deployment is not None and deployment.poll and service.run is values.Run.RUNNING

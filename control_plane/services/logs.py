@@ -1,13 +1,20 @@
 """The log of a service, read from the instance that stores it."""
 
-from collections.abc import AsyncIterator, Sequence
+import dataclasses
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any
 
 from control_plane import errors, ports
 from control_plane.domain import instance, values
 from control_plane.services.context import Context, service_of
 
 MAX_TAIL = 5000
+MAX_GREP = 1000
+MAX_WORD = 64
 SOURCES = ("", "run", "build")
+STREAMS = ("", "stdout", "stderr")
+
+Lines = AsyncIterator[Sequence[values.LogLine]]
 
 
 class Logs:
@@ -17,37 +24,44 @@ class Logs:
         self._context = context
         self._relay = relay
 
-    async def open(
-        self,
-        principal: values.Principal,
-        service: str,
-        *,
-        tail: int = 100,
-        follow: bool = False,
-        after_seq: int = 0,
-        source: str = "",
-        release: int = 0,
-    ) -> AsyncIterator[Sequence[values.LogLine]]:
-        """Batches of lines, see LogRelay.read; the caller closes it. UnavailableError when the instance is away."""
-        _check(tail, after_seq, source, release)
+    async def open(self, principal: values.Principal, service: str, *, partial: bool = False, **filters: Any) -> Lines:
+        """Batches of lines, see LogRelay.read; the caller closes it. `filters` are those of values.LogQuery.
+
+        UnavailableError when the instance is away; with `partial` then what is elsewhere, which is nothing.
+        """
+        query = values.LogQuery(service, **filters)
+        _check(query)
         async with self._context.store.read() as tx:
             found = await service_of(tx, principal, service, "log:read")
             host = await tx.find_instance(found.instance_id)
         if host is None or not instance.is_online(host, self._context.clock.now()):
+            if partial:
+                return _nothing()
             raise errors.UnavailableError(
                 f"cannot read the log of service {found.name!r}: its instance is not connected; try again later",
                 {"instance": found.instance_id},
             )
-        return self._relay.read(found.instance_id, values.LogQuery(found.id, tail, follow, after_seq, source, release))
+        return self._relay.read(found.instance_id, dataclasses.replace(query, service_id=found.id))
 
 
-def _check(tail: int, after_seq: int, source: str, release: int) -> None:
+async def _nothing() -> AsyncGenerator[Sequence[values.LogLine], None]:
+    nothing: tuple[Sequence[values.LogLine], ...] = ()
+    for batch in nothing:
+        yield batch
+
+
+def _check(query: values.LogQuery) -> None:
     issues = {
-        "tail": "" if 0 <= tail <= MAX_TAIL else f"must be 0 to {MAX_TAIL}",
-        "after_seq": "" if 0 <= after_seq < 2**63 else "must be 0 or more",
-        "source": "" if source in SOURCES else "must be run or build",
-        "release": "" if 0 <= release < 2**31 else "must be the number of a release",
+        "tail": "" if 0 <= query.tail <= MAX_TAIL else f"must be 0 to {MAX_TAIL}",
+        "after_seq": "" if 0 <= query.after_seq < 2**63 else "must be 0 or more",
+        "source": "" if query.source in SOURCES else "must be run or build",
+        "release": "" if 0 <= query.release < 2**31 else "must be the number of a release",
+        "stream": "" if query.stream in STREAMS else "must be stdout or stderr",
+        "process": "" if len(query.process) <= MAX_WORD else f"must be at most {MAX_WORD} characters",
+        "grep": "" if len(query.grep) <= MAX_GREP else f"must be at most {MAX_GREP} characters",
+        "until": "must not be before since" if 0 < query.until < query.since else "",
     }
-    for field, issue in issues.items():
-        if issue:
-            raise errors.InvalidError.field(f"cannot read logs: {field} {issue}", field, issue)
+    bad = [{"field": field, "issue": issue} for field, issue in issues.items() if issue]
+    if bad:
+        more = {"errors": bad} if len(bad) > 1 else {}
+        raise errors.InvalidError(f"cannot read logs: {bad[0]['field']} {bad[0]['issue']}", {**bad[0], **more})

@@ -4,7 +4,8 @@ import urllib.parse
 from collections.abc import Sequence
 
 from control_plane import errors, ports
-from control_plane.domain import instance, release, values
+from control_plane.domain import abilities, instance, release, values
+from control_plane.domain import deployment as rules
 from control_plane.services.context import Context
 
 LIST_BATCH = 200
@@ -18,9 +19,10 @@ async def load(
     newest = await tx.newest_releases([deployment.id for deployment in deployments])
     service_ids = [deployment.service_id for deployment in deployments]
     services, routes = await tx.services_by_id(service_ids), await tx.routes_of(service_ids)
-    away = await _away(context, tx, {service.instance_id for service in services.values()})
+    hosts = {one: await tx.find_instance(one) for one in {service.instance_id for service in services.values()}}
     known = await tx.projects_by_id({deployment.project_id for deployment in deployments})
     projects = {project.id: project.name for project in known.values()}
+    now = context.clock.now()
     return tuple(
         view(
             deployment,
@@ -28,7 +30,8 @@ async def load(
             services[deployment.service_id],
             newest[deployment.id],
             tuple(address(context.proxy_url, route) for route in routes.get(deployment.service_id, ())),
-            away.get(services[deployment.service_id].instance_id, ""),
+            hosts.get(services[deployment.service_id].instance_id),
+            now,
         )
         for deployment in deployments
     )
@@ -38,29 +41,24 @@ async def load_one(context: Context, tx: ports.Transaction, deployment: values.D
     return (await load(context, tx, [deployment]))[0]
 
 
-async def _away(context: Context, tx: ports.Transaction, instance_ids: set[str]) -> dict[str, str]:
-    """The names of those instances that are not connected now."""
-    found = [host for one in instance_ids if (host := await tx.find_instance(one)) is not None]
-    now = context.clock.now()
-    return {host.id: host.name for host in found if not instance.is_online(host, now)}
-
-
 def view(
     deployment: values.Deployment,
     project: str,
     service: values.Service,
     newest: values.Release,
     urls: tuple[str, ...],
-    away: str = "",
+    host: values.Instance | None,
+    now: values.Time,
 ) -> values.DeploymentView:
-    """The projection. `status_reason` is the release's own sentence, or what the service says now, or for whom it waits.
-
-    `away` names the instance when it is not connected.
-    """
+    """The projection. `status_reason` is the release's own sentence, or what the service says now, or what it waits for."""
     status = release.public_status(service.run, release.State(newest.state))
-    reason = newest.message or newest.reason if status in {"failed", "cancelled"} else service.observed.message
-    if away and status in UNDER_WAY:
-        reason = f"waits for instance {away}, which is not connected"
+    reason = service.observed.message
+    if status in {"failed", "cancelled"}:
+        reason = newest.message or newest.reason
+    elif status == "pending" and newest.message:
+        reason = newest.message
+    elif host is not None and status in UNDER_WAY and not instance.is_online(host, now):
+        reason = f"waits for instance {host.name}, which is not connected"
     return values.DeploymentView(
         deployment=deployment,
         project=project,
@@ -69,7 +67,16 @@ def view(
         live_release=service.observed.live_release or None,
         commit=newest.commit or newest.config.commit,
         urls=urls,
+        instance_id=service.instance_id,
+        pending_changes=rules.needs_release(newest.config, deployment.config),
+        warnings=_warnings(deployment.config, host),
     )
+
+
+def _warnings(config: values.Config, host: values.Instance | None) -> tuple[str, ...]:
+    """What is declared and has no effect where it runs."""
+    ignored = abilities.unenforced(abilities.of(host), config.resources) if host is not None else []
+    return (f"instance {host.name} does not enforce {', '.join(ignored)}",) if host is not None and ignored else ()
 
 
 def address(proxy_url: str, route: values.Route) -> str:

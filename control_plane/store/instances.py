@@ -26,6 +26,7 @@ def instance_of(row: sa.Row[Any]) -> values.Instance:
         cordoned=row.cordoned,
         revoked=row.revoked,
         generation=row.generation,
+        draining=row.draining,
     )
 
 

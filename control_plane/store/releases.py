@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from control_plane.domain import values
+from control_plane.domain import release, values
 from control_plane.store import configs, tables
 from control_plane.store.queries import Queries
 
@@ -32,6 +32,24 @@ class ReleaseQueries(Queries):
         query = sa.select(table).where(table.c.deployment_id == deployment_id).order_by(table.c.number)
         return [self._release_of(row) for row in await self._all(query)]
 
+    async def releases_below(self, deployment_id: str, before: int | None, limit: int) -> Sequence[values.Release]:
+        table = tables.releases
+        query = sa.select(table).where(table.c.deployment_id == deployment_id)
+        if before is not None:
+            query = query.where(table.c.number < before)
+        rows = await self._all(query.order_by(table.c.number.desc()).limit(limit))
+        return [self._release_of(row) for row in rows]
+
+    async def unfinished_releases(self) -> Sequence[values.Release]:
+        table = tables.releases
+        states = [state.value for state in release.UNFINISHED]
+        return [self._release_of(row) for row in await self._all(sa.select(table).where(table.c.state.in_(states)))]
+
+    async def was_released(self, deployment_id: str, commit: str) -> bool:
+        table = tables.releases
+        query = sa.select(table.c.id).where(table.c.deployment_id == deployment_id, table.c.commit_id == commit)
+        return await self._first(query.limit(1)) is not None
+
     async def newest_releases(self, deployment_ids: Sequence[str]) -> Mapping[str, values.Release]:
         table = tables.releases
         newest = (
@@ -44,11 +62,11 @@ class ReleaseQueries(Queries):
         rows = await self._all(sa.select(table).join(newest, same))
         return {row.deployment_id: self._release_of(row) for row in rows}
 
-    async def insert_release(self, release: values.Release) -> None:
-        await self._connection.execute(sa.insert(tables.releases).values(self._row_of_release(release)))
+    async def insert_release(self, new: values.Release) -> None:
+        await self._connection.execute(sa.insert(tables.releases).values(self._row_of_release(new)))
 
-    async def update_release(self, release: values.Release) -> None:
-        await self._replace(tables.releases, self._row_of_release(release))
+    async def update_release(self, changed: values.Release) -> None:
+        await self._replace(tables.releases, self._row_of_release(changed))
 
     async def archives_in_use(self) -> frozenset[str]:
         column = tables.releases.c.archive
@@ -61,9 +79,9 @@ class ReleaseQueries(Queries):
             **{name: getattr(row, name) for name in PLAIN},
         )
 
-    def _row_of_release(self, release: values.Release) -> dict[str, Any]:
+    def _row_of_release(self, one: values.Release) -> dict[str, Any]:
         return {
-            **{name: getattr(release, name) for name in PLAIN},
-            "config": configs.document_of(release.config, self._keys, f"releases|{release.id}|config"),
-            "commit_id": release.commit,
+            **{name: getattr(one, name) for name in PLAIN},
+            "config": configs.document_of(one.config, self._keys, f"releases|{one.id}|config"),
+            "commit_id": one.commit,
         }

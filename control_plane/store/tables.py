@@ -129,6 +129,7 @@ instances = _table(
     sa.Column("cordoned", Flag, nullable=False),
     sa.Column("revoked", Flag, nullable=False),
     _whole("generation"),
+    sa.Column("draining", Flag, nullable=False),
     sa.UniqueConstraint("name"),
 )
 
@@ -167,6 +168,7 @@ releases = _table(
     _text("cause"),
     sa.UniqueConstraint("deployment_id", "number"),
     sa.Index(None, "archive"),
+    sa.Index(None, "state"),
 )
 
 services = _table(

@@ -76,7 +76,7 @@ async def test_callers_at_once_lose_nothing(context):
     (wish,) = await DesiredState(context).newer_than(host.id, {})
     assert (wish.generation, wish.restart, wish.release.number, len(wish.routes)) == (41, 10, 21, 10)
     assert len(wish.release.config.env) == 20
-    states = [one.state for one in await deployments.releases(OPERATOR, "app")]
+    states = [one.state for one in (await deployments.releases(OPERATOR, "app")).items]
     assert states == ["pending"] + ["superseded"] * 20
 
 

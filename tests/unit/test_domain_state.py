@@ -27,17 +27,69 @@ def test_presence_ends_with_the_lease():
     assert not instance.presented(host, after(41)).online
 
 
+def first(hosts, services=None, wanted=None):
+    return instance.candidates(hosts, services or {}, builders.START, wanted)[0]
+
+
 def test_without_an_instance_there_is_no_place():
-    assert instance.place([], {}, builders.START) is None
+    with pytest.raises(errors.UnavailableError, match="join one"):
+        instance.candidates([], {}, builders.START)
 
 
 def test_a_place_is_online_first_and_then_where_most_room_is():
     small = builders.an_instance(id="ins_a", facts={"memory_bytes": 1})
     large = builders.an_instance(id="ins_b", facts={"memory_bytes": 8})
     away = builders.an_instance(id="ins_c", facts={"memory_bytes": 64}, online=False)
-    assert instance.place([small, large, away], {}, builders.START) is large
-    assert instance.place([small, large, away], {"ins_b": 9}, builders.START) is small
-    assert instance.place([away], {}, builders.START) is away
+    assert first([small, large, away]) is large
+    assert first([small, large, away], {"ins_b": 9}) is small
+    assert first([away]) is away
+
+
+def test_a_place_that_is_asked_for_is_found_by_id_name_and_labels():
+    plain = builders.an_instance(id="ins_a", name="a")
+    ssd = builders.an_instance(id="ins_b", name="b", labels=(("disk", "ssd"), ("zone", "1")))
+    assert first([plain, ssd], wanted=instance.Place("ins_b")) is ssd
+    assert first([plain, ssd], wanted=instance.Place("a")) is plain
+    assert first([plain, ssd], wanted=instance.Place(labels=(("disk", "ssd"),))) is ssd
+
+
+@pytest.mark.parametrize("closed", [{"cordoned": True}, {"draining": True}, {"revoked": True}])
+def test_a_closed_instance_gets_nothing_new(closed):
+    host = builders.an_instance(**closed)
+    with pytest.raises(errors.UnavailableError, match="cordoned"):
+        instance.candidates([host], {}, builders.START)
+    with pytest.raises(errors.InvalidError) as caught:
+        instance.candidates([host], {}, builders.START, instance.Place(host.name))
+    assert caught.value.details["field"] == "instance"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [(instance.Place("none"), "instance"), (instance.Place(labels=(("disk", "ssd"),)), "placement.labels")],
+)
+def test_a_place_that_is_nowhere_is_refused_by_its_field(wanted, field):
+    with pytest.raises(errors.InvalidError) as caught:
+        instance.candidates([builders.an_instance(name="a")], {}, builders.START, wanted)
+    assert caught.value.details["field"] == field
+
+
+def test_the_status_of_an_instance_tells_late_heartbeats_and_draining():
+    host = builders.an_instance()
+    assert instance.status_of(host, after(1)) == "online"
+    assert instance.status_of(host, after(26)) == "degraded"
+    assert instance.status_of(host, after(41)) == "offline"
+    assert instance.status_of(dataclasses.replace(host, draining=True), after(1)) == "draining"
+    assert instance.view(host, 3, after(41)).services == 3
+
+
+def test_labels_merge_by_key_and_taking_services_again_ends_a_drain():
+    host = builders.an_instance(labels=(("a", "1"), ("b", "2")), cordoned=True, draining=True)
+    changed = instance.changed(host, {"a": None, "c": "3"}, cordoned=False)
+    assert changed.labels == (("b", "2"), ("c", "3"))
+    assert (changed.cordoned, changed.draining) == (False, False)
+    assert instance.changed(host, {}, None) == host
+    with pytest.raises(errors.InvalidError):
+        instance.changed(host, {"-": "x"}, None)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +117,7 @@ def test_the_public_words_of_a_service_are_total():
     for run, status, seen in itertools.product(Run, words, (0, 1, 2)):
         found = builders.a_service(run=run, generation=1, observed=values.Observed(seen, status, "odd"))
         assert service.public_status(found) in service.STATUSES
-        assert service.presented(found, online=True).observed.health in service.HEALTHS
+        assert service.presented(found, online=True, now=builders.START).observed.health in service.HEALTHS
 
 
 def test_of_a_host_that_is_away_no_health_is_known():
@@ -135,3 +187,23 @@ def test_lists_show_what_may_be_read():
     assert permissions.visible(a_member("developer"), "audit:read") == frozenset()
     with pytest.raises(errors.ForbiddenError):
         permissions.visible(a_member("owner", scopes=frozenset({"route:read"})), "deployment:read")
+
+
+def test_the_conditions_of_a_service_tell_what_is_so_and_what_is_unknown():
+    found = builders.a_service(generation=2, observed=values.Observed(2, "running", "healthy"))
+
+    def words(service_now, online):
+        shown = service.presented(service_now, online=online, now=builders.START)
+        return {one.type: (one.status, one.reason) for one in shown.conditions}
+
+    assert words(found, online=True) == {
+        "Reachable": ("True", "Connected"),
+        "Synced": ("True", "Answered"),
+        "Ready": ("True", "Running"),
+        "Healthy": ("True", "Healthy"),
+    }
+    away = words(dataclasses.replace(found, generation=3), online=False)
+    assert away["Reachable"] == ("False", "Disconnected")
+    assert {away[name][0] for name in ("Synced", "Ready", "Healthy")} == {"Unknown"}
+    late = words(dataclasses.replace(found, generation=3), online=True)
+    assert late["Synced"] == ("False", "Pending")

@@ -87,11 +87,11 @@ def test_reports_in_any_order_and_number_never_lead_back(said):
             await plane.deployments.update(OPERATOR, "app", DeploymentChanges(version=version))
         service = await plane.services.get(OPERATOR, "app")
         for generation, number, state in said:
-            before = await plane.deployments.releases(OPERATOR, "app")
+            before = (await plane.deployments.releases(OPERATOR, "app")).items
             seen = (await plane.services.get(OPERATOR, "app")).observed.generation
             for _ in range(2):
                 await plane.report(service, generation=generation, number=number, state=state.value)
-            after = await plane.deployments.releases(OPERATOR, "app")
+            after = (await plane.deployments.releases(OPERATOR, "app")).items
             assert (await plane.services.get(OPERATOR, "app")).observed.generation == max(seen, generation)
             for old, new in zip(before, after, strict=True):
                 moved = release.State(new.state) in release.AHEAD[release.State(old.state)]
@@ -237,7 +237,7 @@ async def test_a_change_makes_the_next_release_and_raises_the_generation(plane, 
     first = await plane.deployments.release(OPERATOR, "app", 1)
     assert first.state == "superseded"
     assert first.config.version == "20"
-    assert [one.number for one in await plane.deployments.releases(OPERATOR, "app")] == [2, 1]
+    assert [one.number for one in (await plane.deployments.releases(OPERATOR, "app")).items] == [2, 1]
 
 
 async def test_no_change_writes_nothing(plane, app):

@@ -250,6 +250,7 @@ def _add_columns() -> None:
         batch.add_column(sa.Column("cordoned", sa.Integer(), nullable=False, server_default="0"))
         batch.add_column(sa.Column("revoked", sa.Integer(), nullable=False, server_default="0"))
         batch.add_column(sa.Column("generation", sa.Integer(), nullable=False, server_default="1"))
+        batch.add_column(sa.Column("draining", sa.Integer(), nullable=False, server_default="0"))
 
     with op.batch_alter_table("projects") as batch:
         batch.add_column(sa.Column("generation", sa.Integer(), nullable=False, server_default="1"))
@@ -260,6 +261,7 @@ def _add_columns() -> None:
         batch.add_column(sa.Column("archive", sa.Text(), nullable=False, server_default=""))
         batch.add_column(sa.Column("cause", sa.Text(), nullable=False, server_default=""))
         batch.create_index("ix_releases_archive", ["archive"], unique=False)
+        batch.create_index("ix_releases_state", ["state"], unique=False)
 
     with op.batch_alter_table("routes") as batch:
         batch.add_column(sa.Column("options", sa.Text(), nullable=False, server_default="{}"))

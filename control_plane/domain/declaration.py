@@ -1,0 +1,158 @@
+"""The rules of a deployment's fields, and the stored form of fields that keep them. Pure.
+
+All problems are found at once, so that a user repairs a request once. Create and update share the same rules.
+"""
+
+import re
+from typing import Any
+
+from control_plane.domain import abilities, grammar, health, resources, strategy, values
+from control_plane.domain.fields import DeploymentFields
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+ALIASES = {"node": "nodejs", "golang": "go"}
+IMAGES = frozenset({"image", "docker"})
+STATIC_PORT = 80
+MAX_COMMAND = 4096
+MAX_DESCRIPTION = 1000
+MAX_REPLICAS = 100
+
+Problem = dict[str, Any]
+
+
+def problems(fields: DeploymentFields, able: abilities.Abilities, *, allow_file: bool) -> list[Problem]:
+    """What is wrong with `fields`, for an instance that is `able`. The first problem of a field stands for it."""
+    found = [*_name_problems(fields), *_source_problems(fields, able, allow_file=allow_file)]
+    found += [*_runtime_problems(fields, able), *_command_problems(fields), *_port_problems(fields)]
+    found += [*_env_problems(fields), *health.problems(fields.health_check), *_run_problems(fields)]
+    found += abilities.problems(able, fields)
+    if fields.health_check.get("kind") == "command" and not fields.health_check.get("command"):
+        found.append(_problem("health_check.kind", "needs a command"))
+    named: dict[str, Problem] = {}
+    for problem in found:
+        named.setdefault(problem["field"], problem)
+    return list(named.values())
+
+
+def config_of(fields: DeploymentFields) -> values.Config:
+    """The stored form of fields without a problem."""
+    variables = [values.Variable(key, text) for key, text in fields.env.items()]
+    variables += [values.Variable(key, text, secret=True) for key, text in fields.secrets.items()]
+    return values.Config(
+        source=fields.source,
+        remote=fields.remote,
+        branch=fields.branch,
+        commit=fields.commit.lower(),
+        runtime=runtime_of(fields.runtime),
+        version=fields.version,
+        build_cmd=fields.build_cmd.strip(),
+        run_cmd=fields.run_cmd.strip(),
+        working_dir=grammar.normal_dir(fields.working_dir),
+        static_dir=grammar.normal_dir(fields.static_dir),
+        port=fields.port if fields.port is not None else STATIC_PORT,
+        env=tuple(sorted(variables, key=lambda one: one.key)),
+        health_check=health.parsed(fields.health_check),
+        description=fields.description,
+        git_token=fields.git_token,
+        replicas=fields.replicas,
+        resources=resources.parsed(fields.resources),
+        strategy=strategy.parsed(fields.strategy),
+        processes=_pairs({name: command.strip() for name, command in fields.processes.items()}),
+        labels=_pairs(fields.labels),
+        placement=_pairs(fields.placement),
+    )
+
+
+def runtime_of(word: str) -> str:
+    return ALIASES.get(word, word)
+
+
+def _pairs(mapping: Any) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(mapping.items()))
+
+
+def _problem(field: str, issue: str, **more: Any) -> Problem:
+    return {"field": field, "issue": issue, **more}
+
+
+def _name_problems(fields: DeploymentFields) -> list[Problem]:
+    found = []
+    if not NAME.fullmatch(fields.name):
+        found.append(_problem("name", "must be 1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends"))
+    if len(fields.description) > MAX_DESCRIPTION or not grammar.is_text(fields.description):
+        found.append(_problem("description", f"must be at most {MAX_DESCRIPTION} printable characters"))
+    return found + grammar.label_problems("labels", fields.labels)
+
+
+def _source_problems(fields: DeploymentFields, able: abilities.Abilities, *, allow_file: bool) -> list[Problem]:
+    supported = [source for source in able.sources if source in {"remote", "local"}]
+    if fields.source in IMAGES:
+        return [_problem("source", "needs an instance that can run images", supported=supported)]
+    if fields.source not in supported:
+        return [_problem("source", "Unsupported source", supported=supported)]
+    dirs = {"working_dir": grammar.dir_issue(fields.working_dir), "static_dir": grammar.dir_issue(fields.static_dir)}
+    found = _git_issues(fields, allow_file=allow_file) if fields.source == "remote" else _local_issues(fields)
+    return [_problem(field, issue) for field, issue in (found | dirs).items() if issue]
+
+
+def _git_issues(fields: DeploymentFields, *, allow_file: bool) -> dict[str, str]:
+    return {
+        "remote": grammar.remote_issue(fields.remote, allow_file=allow_file),
+        "branch": grammar.branch_issue(fields.branch),
+        "commit": grammar.commit_issue(fields.commit),
+        "git_token": grammar.token_issue(fields.git_token),
+    }
+
+
+def _local_issues(fields: DeploymentFields) -> dict[str, str]:
+    """What only git has would be ignored, so it is refused."""
+    given = {"remote": fields.remote, "commit": fields.commit, "git_token": fields.git_token}
+    return {field: "has no use with the source local; leave it out" for field, text in given.items() if text}
+
+
+def _runtime_problems(fields: DeploymentFields, able: abilities.Abilities) -> list[Problem]:
+    runtime, known = runtime_of(fields.runtime), able.runtimes
+    if not runtime:
+        return [_problem("runtime", "is required", supported=list(known))]
+    if runtime not in known:
+        return [_problem("runtime", "Unsupported runtime", supported=list(known))]
+    supported = known[runtime]
+    if fields.version and not any(abilities.is_of(fields.version, line) for line in supported):
+        return [_problem("version", "Unsupported runtime version", supported=list(supported))]
+    return []
+
+
+def _command_problems(fields: DeploymentFields) -> list[Problem]:
+    commands = {"build_cmd": fields.build_cmd, "run_cmd": fields.run_cmd}
+    commands |= {f"processes.{name[:64]}": command for name, command in fields.processes.items()}
+    issue = f"must be at most {MAX_COMMAND} printable characters"
+    found = [
+        _problem(field, issue)
+        for field, text in commands.items()
+        if len(text) > MAX_COMMAND or not grammar.is_text(text)
+    ]
+    if not fields.run_cmd.strip() and runtime_of(fields.runtime) != "static":
+        found.append(_problem("run_cmd", "is required unless the runtime is static"))
+    return found + grammar.process_problems(fields.processes)
+
+
+def _port_problems(fields: DeploymentFields) -> list[Problem]:
+    if fields.port is None:
+        return [] if runtime_of(fields.runtime) == "static" else [_problem("port", "is required")]
+    return [] if 1 <= fields.port <= 65535 else [_problem("port", "must be between 1 and 65535")]
+
+
+def _env_problems(fields: DeploymentFields) -> list[Problem]:
+    both = sorted(set(fields.env) & set(fields.secrets))
+    found = [_problem(f"secrets.{key[:128]}", "is in env too; delete one of them with null") for key in both]
+    found += grammar.env_problems(fields.env) + grammar.env_problems(fields.secrets, "secrets")
+    if not found and grammar.env_size({**fields.env, **fields.secrets}) > grammar.MAX_ENV:
+        found.append(_problem("env", f"must be at most {grammar.MAX_ENV} bytes together"))
+    return found
+
+
+def _run_problems(fields: DeploymentFields) -> list[Problem]:
+    found = [*resources.problems(fields.resources), *strategy.problems(fields.strategy)]
+    if not 1 <= fields.replicas <= MAX_REPLICAS:
+        found.append(_problem("replicas", f"must be 1 to {MAX_REPLICAS}"))
+    return found + grammar.label_problems("placement.labels", fields.placement)

@@ -1,0 +1,79 @@
+"""The fields of a deployment as a user gives them: all of a new one, or those that shall differ. Rules: declaration.py."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from control_plane.domain import strategy as strategies
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DeploymentFields:
+    """A new deployment as asked for.
+
+    `health_check`, `resources` and `strategy` hold the API's own keys; durations are seconds or "30s", sizes bytes or
+    "512M". `placement` are labels that its instance must have, `instance` is the id or name of that one.
+    """
+
+    name: str
+    source: str = "remote"
+    remote: str = ""
+    branch: str = "main"
+    commit: str = ""
+    git_token: str = dataclasses.field(default="", repr=False)
+    runtime: str = ""
+    version: str = ""
+    build_cmd: str = ""
+    run_cmd: str = ""
+    processes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    working_dir: str = ""
+    static_dir: str = ""
+    port: int | None = None
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    secrets: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    health_check: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    replicas: int = 1
+    resources: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    strategy: strategies.Given = "rolling"
+    placement: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    instance: str = ""
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    description: str = ""
+    poll: bool = True
+    project: str = "default"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DeploymentChanges:
+    """What shall differ; None is "as it is". `name`, `project` and `instance` may only be repeated.
+
+    `env`, `secrets`, `processes`, `labels`, `health_check` and `resources` merge by key, and None there deletes one;
+    `strategy` and `placement` are replaced.
+    """
+
+    name: str | None = None
+    source: str | None = None
+    remote: str | None = None
+    branch: str | None = None
+    commit: str | None = None
+    git_token: str | None = dataclasses.field(default=None, repr=False)
+    runtime: str | None = None
+    version: str | None = None
+    build_cmd: str | None = None
+    run_cmd: str | None = None
+    processes: Mapping[str, str | None] | None = None
+    working_dir: str | None = None
+    static_dir: str | None = None
+    port: int | None = None
+    env: Mapping[str, str | None] | None = dataclasses.field(default=None, repr=False)
+    secrets: Mapping[str, str | None] | None = dataclasses.field(default=None, repr=False)
+    health_check: Mapping[str, Any] | None = None
+    replicas: int | None = None
+    resources: Mapping[str, Any] | None = None
+    strategy: strategies.Given | None = None
+    placement: Mapping[str, str] | None = None
+    instance: str | None = None
+    labels: Mapping[str, str | None] | None = None
+    description: str | None = None
+    poll: bool | None = None
+    project: str | None = None

@@ -1,0 +1,51 @@
+"""Uploaded sources: given to the instances that want them, and removed when no release names them any more."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import IO
+
+from control_plane import errors, ports
+from control_plane.services.context import Context
+
+
+class Archives:
+    """Implements ports.Archives over the rows and ports.ArchiveFiles. Without `files` nothing can be uploaded."""
+
+    def __init__(self, context: Context, files: ports.ArchiveFiles | None = None) -> None:
+        self._context = context
+        self._files = files
+        self._sweeping = asyncio.Lock()  # what is let go between the question and the sweep would be lost
+
+    async def open(self, instance_id: str, archive: str) -> AsyncIterator[bytes]:
+        """The pieces of an archive. NotFoundError unless a service of that instance shall run a release of it."""
+        async with self._context.store.read() as tx:
+            services = await tx.list_services_of_instance(instance_id)
+            newest = await tx.newest_releases([service.deployment_id for service in services])
+            wanted = any(release.archive == archive for release in newest.values())
+        if not archive or not wanted or self._files is None:
+            raise errors.NotFoundError(f"cannot send archive {archive[:64]!r}: no service of {instance_id} wants it")
+        return self._files.pieces(archive)
+
+    def keep(self, stream: IO[bytes]) -> str:
+        """See ports.ArchiveFiles.keep; blocks. Whoever calls it calls `used` in the end."""
+        if self._files is None:
+            raise errors.UnavailableError("cannot take the source: there is no place for uploads here")
+        return self._files.keep(stream)
+
+    async def used(self, archive: str) -> None:
+        """The change that `archive` was kept for is made, or failed: whatever no release names goes."""
+        if self._files is not None:
+            async with self._sweeping:
+                self._files.let_go(archive)
+                await self._sweep(self._files)
+
+    async def sweep(self) -> None:
+        """Called at every start."""
+        if self._files is not None:
+            async with self._sweeping:
+                await self._sweep(self._files)
+
+    async def _sweep(self, files: ports.ArchiveFiles) -> None:
+        async with self._context.store.read() as tx:
+            wanted = await tx.archives_in_use()
+        await files.sweep(wanted)

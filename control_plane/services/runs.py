@@ -1,0 +1,72 @@
+"""One-off commands in the environment of a service's live release."""
+
+from collections.abc import AsyncIterator
+
+from control_plane import errors, ports
+from control_plane.domain import grammar, health, instance, values
+from control_plane.services.context import Context, service_of
+
+MAX_COMMAND = 4096
+DEFAULT_TIMEOUT_S = 60.0
+MAX_TIMEOUT_S = 3600.0
+
+
+class Runs:
+    """The use case of `/v1/services/:id/run`. Without `runs` there is no way to the instances."""
+
+    def __init__(self, context: Context, runs: ports.Runs | None = None) -> None:
+        self._context = context
+        self._runs = runs
+
+    async def open(
+        self, principal: values.Principal, id_or_name: str, command: str, timeout: object = DEFAULT_TIMEOUT_S
+    ) -> AsyncIterator[values.RunOutput]:
+        """What the command writes, see ports.Runs; closing it ends the command.
+
+        ConflictError when nothing is live, UnavailableError when the instance is away. What is run is written down
+        first: who, where, and the program; not its arguments, which may hold secrets.
+        """
+        timeout_s = _checked(command, timeout)
+        run_id = self._context.ids.new("run")
+        async with self._context.write() as tx:
+            found = await service_of(tx, principal, id_or_name, "service:run")
+            runs = await self._reachable(tx, found)
+            words = f"run a command in service {found.name}"
+            about = {"run": run_id, "program": _program(command), "release": found.observed.live_release}
+            await self._context.audit(
+                tx, principal, "service.run", found.id, project=found.project_id, summary=words, **about
+            )
+        return runs.run(found.instance_id, values.RunQuery(run_id, found.id, command, timeout_s))
+
+    async def _reachable(self, tx: ports.Transaction, found: values.Service) -> ports.Runs:
+        host = await tx.find_instance(found.instance_id)
+        if host is None or self._runs is None or not instance.is_online(host, self._context.clock.now()):
+            raise errors.UnavailableError(
+                f"cannot run a command in service {found.name!r}: its instance is not connected; try again later",
+                {"instance": found.instance_id},
+            )
+        if found.run is not values.Run.RUNNING or not found.observed.live_release:
+            raise errors.ConflictError(
+                f"cannot run a command in service {found.name!r}: no release of it is live; start or deploy it first",
+                {"id": found.id, "desired": found.run.value},
+            )
+        return self._runs
+
+
+def _checked(command: str, timeout: object) -> float:
+    seconds = health.seconds(timeout)
+    bad = []
+    if not command.strip() or len(command) > MAX_COMMAND or not grammar.is_text(command):
+        bad.append({"field": "command", "issue": f"must be 1 to {MAX_COMMAND} printable characters"})
+    if seconds is None or not 1 <= seconds <= MAX_TIMEOUT_S:
+        bad.append({"field": "timeout", "issue": f"must be 1 to {MAX_TIMEOUT_S:g} seconds"})
+    if bad or seconds is None:
+        more = {"errors": bad} if len(bad) > 1 else {}
+        raise errors.InvalidError(f"cannot run the command: {bad[0]['field']} {bad[0]['issue']}", {**bad[0], **more})
+    return seconds
+
+
+def _program(command: str) -> str:
+    """The first word that sets no variable, without its directory."""
+    words = [word for word in command.split() if "=" not in word]
+    return words[0].rpartition("/")[2][:64] if words else ""

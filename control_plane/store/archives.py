@@ -1,0 +1,132 @@
+"""Uploaded sources as files named by their SHA-256, in one directory (0700, files 0600).
+
+A file under its name is whole and durable: it is written beside, synced, and renamed. Nothing is unpacked here.
+"""
+
+import asyncio
+import collections
+import contextlib
+import errno
+import hashlib
+import os
+import pathlib
+import re
+import threading
+from collections.abc import AsyncIterator, Collection, Iterator
+from typing import IO
+
+from control_plane import errors
+
+PIECE_BYTES = 256 << 10
+NAME = re.compile(r"[0-9a-f]{64}")
+TEMPORARY = ".upload-"
+# How the archives begin that an agent can unpack: .tar.gz, .tar.zst, .zip.
+KINDS = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class FileArchives:
+    """Implements ports.ArchiveFiles. One for each directory."""
+
+    def __init__(self, directory: pathlib.Path) -> None:
+        self._directory = directory
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._held: collections.Counter[str] = collections.Counter()
+        self._writing: set[pathlib.Path] = set()
+
+    def keep(self, stream: IO[bytes]) -> str:
+        temporary = self._directory / f"{TEMPORARY}{os.urandom(8).hex()}"
+        with self._lock:
+            self._writing.add(temporary)
+        try:
+            with _room():
+                digest = _write(temporary, stream)
+                with self._lock:  # before it has its name: a sweep sees it held or not at all
+                    self._held[digest] += 1
+                    temporary.replace(self._directory / digest)
+                _sync(self._directory)
+        finally:
+            temporary.unlink(missing_ok=True)
+            with self._lock:
+                self._writing.discard(temporary)
+        return digest
+
+    def let_go(self, archive: str) -> None:
+        with self._lock:
+            self._held[archive] -= 1
+            if self._held[archive] <= 0:
+                del self._held[archive]
+
+    async def pieces(self, archive: str) -> AsyncIterator[bytes]:
+        if not NAME.fullmatch(archive):
+            raise _missing(archive)
+        try:
+            file = await asyncio.to_thread((self._directory / archive).open, "rb")
+        except OSError as error:
+            raise _missing(archive) from error
+        try:
+            while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+                yield piece
+        finally:
+            await asyncio.to_thread(file.close)
+
+    async def sweep(self, wanted: Collection[str]) -> None:
+        await asyncio.to_thread(self._sweep, frozenset(wanted))
+
+    def _sweep(self, wanted: frozenset[str]) -> None:
+        with self._lock:
+            for path in self._directory.iterdir():
+                is_used = path.name in wanted or path.name in self._held or path in self._writing
+                if not is_used and (NAME.fullmatch(path.name) or path.name.startswith(TEMPORARY)):
+                    path.unlink(missing_ok=True)
+
+
+def _write(path: pathlib.Path, stream: IO[bytes]) -> str:
+    """What `stream` gives into `path`, synced; its digest. InvalidError for what is no archive."""
+    digest = hashlib.sha256()
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        first = _first(stream)
+        piece = first
+        while piece:
+            digest.update(piece)
+            file.write(piece)
+            piece = stream.read(PIECE_BYTES)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _first(stream: IO[bytes]) -> bytes:
+    """The beginning, which tells the kind; a stream may give it in small pieces."""
+    first = b""
+    while len(first) < max(len(kind) for kind in KINDS) and (more := stream.read(PIECE_BYTES)):
+        first += more
+    if not first.startswith(KINDS):
+        issue = "must be a .tar.gz, .tar.zst or .zip" if first else "is empty"
+        raise errors.InvalidError.field(f"cannot take the source: the body {issue}", "body", issue)
+    return first
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise errors.InsufficientStorageError(
+            "cannot keep the source: the disk of the control plane is full; make room and send it again"
+        ) from error
+
+
+def _sync(directory: pathlib.Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _missing(archive: str) -> errors.NotFoundError:
+    return errors.NotFoundError(f"cannot find archive {archive[:64]!r}; upload the source again")

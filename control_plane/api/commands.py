@@ -22,38 +22,39 @@ TAG = re.compile(r'"([0-9]{1,18})"')
 FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
-def run(work: Coroutine[Any, Any, T], shape: Callable[[T], unit.Answer]) -> flask.Response:
+def run(work: Coroutine[Any, Any, T], shape: Callable[[T], unit.Answer], body_digest: str = "") -> flask.Response:
     """Run `work` (a call of one use case) as one change, and answer with what `shape` makes of its result.
 
-    `shape` is called on the core loop and must not touch Flask.
+    `shape` is called on the core loop and must not touch Flask. `body_digest` stands for a body that was streamed.
     """
     api = context.current()
     try:
-        answer, replayed = api.call(api.services.changes.run(_request(), work, shape))
+        answer, replayed = api.call(api.services.changes.run(_request(body_digest), work, shape))
     finally:
         if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:  # refused before it began
             work.close()
     return answers.of_answer(answer, {"Idempotency-Replayed": "true"} if replayed else {})
 
 
-def _request() -> unit.Request:
+def _request(body_digest: str) -> unit.Request:
     marks = (
         mutations.declared(flask.current_app.view_functions.get(flask.request.endpoint or "")) or mutations.Mutation()
     )
     return unit.Request(
         principal=limits.caller(),
         route=f"{flask.request.method} {flask.request.url_rule}",
-        fingerprint=_fingerprint(),
+        fingerprint=_fingerprint(body_digest),
         key=_key() if marks.idempotent else "",
         if_match=_if_match(marks),
         dry_run=_dry_run(marks),
     )
 
 
-def _fingerprint() -> str:
+def _fingerprint(body_digest: str) -> str:
     """What makes two requests the same: method, path, query and body."""
     request = flask.request
-    said = (request.method.encode(), request.path.encode(), request.query_string, request.get_data(cache=True))
+    body = body_digest.encode() or request.get_data(cache=True)
+    said = (request.method.encode(), request.path.encode(), request.query_string, body)
     return hashlib.sha256(b"\0".join(said)).hexdigest()
 
 

@@ -11,6 +11,7 @@ from control_plane import clock, ports
 from control_plane.domain import values
 from control_plane.services import (
     accounts,
+    archives,
     deployments,
     env,
     history,
@@ -19,6 +20,7 @@ from control_plane.services import (
     logs,
     projects,
     routes,
+    runs,
     services,
     tokens,
     unit,
@@ -26,6 +28,8 @@ from control_plane.services import (
     webhooks,
 )
 from control_plane.services import context as service_context
+from control_plane.services.archives import Archives
+from control_plane.services.instances import Entrance
 
 EXTENSION = "dployr"
 
@@ -67,6 +71,8 @@ class AppServices:
     instances: instances.Instances
     routes: routes.Routes
     logs: logs.Logs
+    runs: runs.Runs
+    archives: archives.Archives
     users: users.Users
     tokens: tokens.Tokens
     projects: projects.Projects
@@ -81,16 +87,25 @@ class AppServices:
 
     @classmethod
     def over(
-        cls, context: service_context.Context, relay: ports.LogRelay, ready: Callable[[], Awaitable[Readiness]]
+        cls,
+        context: service_context.Context,
+        relay: ports.LogRelay,
+        ready: Callable[[], Awaitable[Readiness]],
+        *,
+        runner: ports.Runs | None = None,
+        archive: Archives | None = None,
+        entrance: Callable[[], Entrance] | None = None,
     ) -> "AppServices":
-        """All use cases over one context."""
+        """All use cases over one context. Without `runner`, `archive` and `entrance` what needs them is unavailable."""
         return cls(
             accounts=accounts.Accounts(context),
             deployments=deployments.Deployments(context),
             services=services.Services(context),
-            instances=instances.Instances(context),
+            instances=instances.Instances(context, entrance),
             routes=routes.Routes(context),
             logs=logs.Logs(context, relay),
+            runs=runs.Runs(context, runner),
+            archives=archive or archives.Archives(context),
             users=users.Users(context),
             tokens=tokens.Tokens(context),
             projects=projects.Projects(context),

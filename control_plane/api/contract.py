@@ -22,6 +22,13 @@ JSON = "application/json"
 PLAN = {"$ref": "#/components/schemas/Plan"}
 PROMETHEUS = {"text/plain": {"schema": {"type": "string", "description": "Prometheus' text format."}}}
 # Content beside JSON that the parameters do not tell.
+UPLOADED = {"schema": {"type": "string", "format": "binary"}}
+# Bodies that are no JSON.
+BODIES: dict[str, dict[str, Any]] = {
+    "deployments_source": {"required": True, "content": dict.fromkeys(vocabulary.ARCHIVE_TYPES, UPLOADED)},
+}
+# Answers that are streams of the objects that their view declares.
+STREAMED: dict[str, dict[str, str]] = {"services_run": vocabulary.RUN}
 MORE_CONTENT: dict[str, dict[str, Any]] = {"instances_metrics": PROMETHEUS}
 DESCRIPTION = """\
 Deploy and run applications on your own servers.
@@ -100,6 +107,7 @@ def _complete_all(app: OpenAPI, document: Json) -> dict[tuple[str, str], mutatio
                 operation["operationId"] = operation_id(rule.endpoint)
                 mark = mutations.declared(view) or mutations.Mutation(idempotent=False)
                 marks[path, method] = mark
+                _body(operation, mark)
                 _describe(operation, view, access.declared(app, rule.endpoint) or "", mark)
                 _parametrise(operation, mark)
                 counted = rule.endpoint not in limits.UNCOUNTED
@@ -123,6 +131,13 @@ def _describe(operation: Json, view: Callable[..., Any], permission: str, mark: 
     operation["description"] = "\n\n".join(part for part in parts if part)
     operation["security"] = [] if permission == access.PUBLIC else [{"bearer": []}]
     operation["x-dployr-permission"] = permission
+
+
+def _body(operation: Json, mark: mutations.Mutation) -> None:
+    if operation["operationId"] in BODIES:
+        operation["requestBody"] = BODIES[operation["operationId"]]
+    if mark.optional_body:
+        operation["requestBody"]["required"] = False
 
 
 def _parametrise(operation: Json, mark: mutations.Mutation) -> None:
@@ -149,6 +164,8 @@ def _answer(operation: Json, schemas: Json, mark: mutations.Mutation) -> None:
         answer["headers"] = {name: vocabulary.header(name) for name in headers}
     content = answers.get("200", {}).get("content", {})
     content.update(MORE_CONTENT.get(operation["operationId"], {}))
+    if (described := STREAMED.get(operation["operationId"])) is not None:
+        content.update(vocabulary.streamed(content.pop(JSON)["schema"], described))
     if _is_followed(operation):
         content.update(vocabulary.followed(_item_of(content[JSON]["schema"], schemas)))
         operation["parameters"].append(vocabulary.parameter("Last-Event-ID"))

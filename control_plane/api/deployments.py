@@ -2,8 +2,20 @@
 
 import flask
 from flask_openapi.blueprint import APIBlueprint
+from werkzeug import exceptions as http_errors
 
-from control_plane.api import access, answers, commands, context, follow, mutations, schemas, shapes
+from control_plane.api import (
+    access,
+    answers,
+    commands,
+    context,
+    follow,
+    models_deployments,
+    mutations,
+    schemas,
+    shapes,
+    vocabulary,
+)
 from control_plane.domain import values
 from control_plane.services import unit
 
@@ -53,11 +65,47 @@ def update(path: schemas.ById, body: schemas.DeploymentUpdate) -> flask.Response
 
 @blueprint.post("/<id>/redeploy", responses={202: shapes.DeploymentShape})
 @access.permission("deployment:write")
-@mutations.mutation(if_match=True, dry_run=True)
-def redeploy(path: schemas.ById) -> flask.Response:
-    """Make another release of what is declared, from what its branch is now."""
-    work = context.current().services.deployments.redeploy(context.principal(), path.id)
+@mutations.mutation(if_match=True, dry_run=True, optional_body=True)
+def redeploy(path: schemas.ById, body: models_deployments.RedeployInput) -> flask.Response:
+    """Make another release of what is declared, from what its branch is now or from a commit."""
+    work = context.current().services.deployments.redeploy(context.principal(), path.id, body.commit)
     return commands.run(work, _accepted)
+
+
+@blueprint.post("/<id>/rollback", responses={202: shapes.DeploymentShape})
+@access.permission("deployment:write")
+@mutations.mutation(if_match=True, dry_run=True, optional_body=True)
+def rollback(path: schemas.ById, body: models_deployments.RollbackInput) -> flask.Response:
+    """Go back to a release that was live, without another build: a new release with its configuration and environment."""
+    work = context.current().services.deployments.rollback(context.principal(), path.id, body.release)
+    return commands.run(work, _accepted)
+
+
+@blueprint.post("/<id>/cancel", responses={202: shapes.DeploymentShape})
+@access.permission("deployment:write")
+@mutations.mutation(if_match=True, dry_run=True)
+def cancel(path: schemas.ById) -> flask.Response:
+    """Give up the release that is under way; what serves goes on serving."""
+    return commands.run(context.current().services.deployments.cancel(context.principal(), path.id), _accepted)
+
+
+@blueprint.post("/<id>/source", responses={202: shapes.DeploymentShape})
+@access.permission("deployment:write")
+@mutations.mutation(if_match=True, dry_run=True)
+def source(path: schemas.ById) -> flask.Response:
+    """Upload the source of a deployment with `source: local`: the body is a .tar.gz, .tar.zst or .zip.
+
+    The release that waits for it goes on; without one there is a new release.
+    """
+    api, principal = context.current(), context.principal()
+    api.call(api.services.deployments.expect_source(principal, path.id))
+    if flask.request.mimetype not in vocabulary.ARCHIVE_TYPES:
+        raise http_errors.UnsupportedMediaType(f"send one of {', '.join(vocabulary.ARCHIVE_TYPES)}")
+    archive = api.services.archives.keep(flask.request.stream)
+    try:
+        return commands.run(api.services.deployments.upload(principal, path.id, archive), _accepted, archive)
+    finally:
+        api.call(api.services.archives.used(archive))
 
 
 @blueprint.delete("/<id>", responses={202: shapes.DeploymentShape})
@@ -71,11 +119,12 @@ def delete(path: schemas.ById) -> flask.Response:
 
 @blueprint.get("/<id>/releases", responses={200: shapes.ReleaseList})
 @access.permission("deployment:read")
-def releases(path: schemas.ById) -> flask.Response:
+def releases(path: schemas.ById, query: schemas.Page) -> flask.Response:
     """List the releases of a deployment, newest first."""
     api = context.current()
-    found = api.call(api.services.deployments.releases(context.principal(), path.id))
-    return answers.of(shapes.ReleaseList(data=[shapes.ReleaseShape.of(release) for release in found]))
+    page = api.call(api.services.deployments.releases(context.principal(), path.id, query.cursor, query.limit))
+    data = [shapes.ReleaseShape.of(release) for release in page.items]
+    return answers.of(shapes.ReleaseList(data=data, next_cursor=page.next_cursor))
 
 
 @blueprint.get("/<id>/releases/<int:n>", responses={200: shapes.ReleaseShape})
@@ -89,9 +138,18 @@ def release(path: schemas.ReleasePath) -> flask.Response:
 
 @blueprint.get("/<id>/releases/<int:n>/logs", responses={200: shapes.LogPage})
 @access.permission("log:read")
-def release_logs(path: schemas.ReleasePath, query: schemas.LogsQuery) -> flask.Response:
+def release_logs(path: schemas.ReleasePath, query: schemas.BuildLogsQuery) -> flask.Response:
     """The build log of a release; with `follow` it ends by itself when the release is live or has failed."""
     return follow.release_log(path.id, path.n, query)
+
+
+@blueprint.get("/<id>/releases/<int:a>/diff/<int:b>", responses={200: models_deployments.DifferenceShape})
+@access.permission("deployment:read")
+def diff(path: schemas.DifferencePath) -> flask.Response:
+    """What differs between two releases."""
+    api = context.current()
+    old, new, changes = api.call(api.services.deployments.difference(context.principal(), path.id, path.a, path.b))
+    return answers.of(models_deployments.DifferenceShape.of(old, new, changes))
 
 
 def _created(view: values.DeploymentView) -> unit.Answer:

@@ -31,19 +31,19 @@ BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u
 
 def service_log(service: str, query: schemas.LogsQuery) -> flask.Response:
     """The answer to `/v1/services/:id/logs`."""
-    options = {"tail": query.tail, "after_seq": query.after_seq}
+    options = query.options()
     if not _is_followed(query):
         return _page(service, options)
     return _followed(service, _resumed(options), None)
 
 
-def release_log(deployment: str, number: int, query: schemas.LogsQuery) -> flask.Response:
+def release_log(deployment: str, number: int, query: schemas.BuildLogsQuery) -> flask.Response:
     """The build log of one release; followed, it ends a moment after the release has."""
     api, principal = context.current(), context.principal()
     api.call(api.services.deployments.release(principal, deployment, number))  # 404 for a number that does not exist
     view = api.call(api.services.deployments.get(principal, deployment))
     service: str = view.deployment.service_id
-    options = {"tail": query.tail, "after_seq": query.after_seq, "source": "build", "release": number}
+    options = {**query.options(), "source": "build", "release": number}
     if not _is_followed(query):
         return _page(service, options)
 
@@ -57,7 +57,7 @@ def release_log(deployment: str, number: int, query: schemas.LogsQuery) -> flask
     return _followed(service, _resumed(options), is_finished)
 
 
-def _is_followed(query: schemas.LogsQuery) -> bool:
+def _is_followed(query: schemas.BuildLogsQuery) -> bool:
     return query.follow and flask.request.method != "HEAD"  # a HEAD has no body to stream
 
 
@@ -68,12 +68,15 @@ def _resumed(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _page(service: str, options: dict[str, Any]) -> flask.Response:
+    """The last lines, or those behind a cursor; `next_cursor` is behind the last of them, None without any."""
     api = context.current()
-    lines = api.call(_collected(api.services.logs.open(context.principal(), service, follow=False, **options)))
-    return answers.of(shapes.LogPage(data=[shapes.log_line(line) for line in lines]))
+    opening = api.services.logs.open(context.principal(), service, follow=False, **options)
+    lines = api.call(_first(opening, options["tail"]) if options["after_seq"] else _newest(opening))
+    following = str(max(lines[-1].seq, lines[-1].gap_to)) if lines else None
+    return answers.of(shapes.LogPage(data=[shapes.log_line(line) for line in lines], next_cursor=following))
 
 
-async def _collected(opening: Awaitable[AsyncIterator[Batch]]) -> Sequence[values.LogLine]:
+async def _newest(opening: Awaitable[AsyncIterator[Batch]]) -> Sequence[values.LogLine]:
     """All lines of a log that ends; the newest of them when they are too much for one answer."""
     source = await opening
     lines: collections.deque[values.LogLine] = collections.deque()
@@ -84,6 +87,23 @@ async def _collected(opening: Awaitable[AsyncIterator[Batch]]) -> Sequence[value
             size += len(line.line)
             while size > MAX_PAGE_BYTES:
                 size -= len(lines.popleft().line)
+    return lines
+
+
+async def _first(opening: Awaitable[AsyncIterator[Batch]], most: int) -> Sequence[values.LogLine]:
+    """At most so many lines from the beginning, and no more than fit into one answer: the next page goes on there."""
+    source = await opening
+    lines: list[values.LogLine] = []
+    size = 0
+    try:
+        async for batch in source:
+            for line in batch:
+                size += len(line.line)
+                if len(lines) >= most or (lines and size > MAX_PAGE_BYTES):
+                    return lines
+                lines.append(line)
+    finally:
+        await streams.close(source)
     return lines
 
 
@@ -137,13 +157,13 @@ async def _chunks(
             if text:
                 yield text.encode()
     except errors.DployrError as error:
-        yield _last_words(mimetype, error).encode()
+        yield last_words(mimetype, error).encode()
     finally:
         await beats.aclose()
         await primed.aclose()
 
 
-def _last_words(mimetype: str, error: errors.DployrError) -> str:
+def last_words(mimetype: str, error: errors.DployrError) -> str:
     body = {"code": ANSWERS[error.kind][1], "message": error.message, "details": error.details}
     if mimetype == PLAIN:
         return f"[log ended: {visible(error.message)}]\n"

@@ -1,21 +1,35 @@
 """`/v1/instances`: the hosts, and what they measured last."""
 
+from collections.abc import Sequence
+
 import flask
 from flask_openapi.blueprint import APIBlueprint
 
-from control_plane.api import access, answers, context, schemas, shapes
+from control_plane.api import access, answers, commands, context, models_instances, mutations, schemas, shapes
+from control_plane.domain import values
+from control_plane.services import unit
+from control_plane.services.instances import JoinToken
 
 blueprint = APIBlueprint("instances", __name__, url_prefix="/v1/instances", abp_tags=[{"name": "instances"}])
 
 
 @blueprint.get("", responses={200: shapes.InstanceList})
 @access.permission("instance:read")
-def index(query: schemas.Page) -> flask.Response:
+def index(query: schemas.InstancesQuery) -> flask.Response:
     """List instances, oldest first."""
     api = context.current()
-    page = api.call(api.services.instances.list(context.principal(), query.cursor, query.limit))
+    page = api.call(api.services.instances.list(context.principal(), query.cursor, query.limit, query.status))
     data = [shapes.InstanceShape.of(instance) for instance in page.items]
     return answers.of(shapes.InstanceList(data=data, next_cursor=page.next_cursor))
+
+
+@blueprint.post("/join-tokens", responses={201: models_instances.JoinTokenShape})
+@access.permission("instance:write")
+@mutations.mutation()
+def join_token() -> flask.Response:
+    """Make a token with which one host joins, and the command that uses it there."""
+    work = context.current().services.instances.invite(context.principal())
+    return commands.run(work, _invited)
 
 
 @blueprint.get("/<id>", responses={200: shapes.InstanceShape})
@@ -23,7 +37,35 @@ def index(query: schemas.Page) -> flask.Response:
 def get(path: schemas.ById) -> flask.Response:
     """Get an instance."""
     api = context.current()
-    return answers.of(shapes.InstanceShape.of(api.call(api.services.instances.get(context.principal(), path.id))))
+    found = api.call(api.services.instances.get(context.principal(), path.id))
+    return answers.of(shapes.InstanceShape.of(found), headers=answers.etag(found.generation))
+
+
+@blueprint.patch("/<id>", responses={200: shapes.InstanceShape})
+@access.permission("instance:write")
+@mutations.mutation(if_match=True, dry_run=True)
+def update(path: schemas.ById, body: models_instances.InstancePatch) -> flask.Response:
+    """Change the labels of an instance, or whether new services are placed on it."""
+    work = context.current().services.instances.update(context.principal(), path.id, body.changes())
+    return commands.run(work, _shown)
+
+
+@blueprint.post("/<id>/drain", responses={200: models_instances.DrainShape})
+@access.permission("instance:write")
+@mutations.mutation(if_match=True, dry_run=True)
+def drain(path: schemas.ById) -> flask.Response:
+    """Place nothing new on an instance, and list what is still there; services do not move by themselves yet."""
+    work = context.current().services.instances.drain(context.principal(), path.id)
+    return commands.run(work, _drained)
+
+
+@blueprint.delete("/<id>", responses={204: None})
+@access.permission("instance:write")
+@mutations.mutation(if_match=True, dry_run=True)
+def delete(path: schemas.ById) -> flask.Response:
+    """Remove an instance without services: its certificate is refused from now on."""
+    work = context.current().services.instances.remove(context.principal(), path.id)
+    return commands.run(work, lambda _: answers.change(None, 204))
 
 
 @blueprint.get("/<id>/metrics", responses={200: shapes.Metrics})
@@ -35,3 +77,15 @@ def metrics(path: schemas.ById) -> flask.Response:
     if answers.wants_prometheus():
         return answers.text(sample.exposition)
     return answers.of(shapes.Metrics.of(sample))
+
+
+def _shown(instance: values.InstanceView) -> unit.Answer:
+    return answers.change(shapes.InstanceShape.of(instance), 200, instance.generation)
+
+
+def _drained(done: tuple[values.InstanceView, Sequence[values.Service]]) -> unit.Answer:
+    return answers.change(models_instances.DrainShape.of(*done), 200, done[0].generation)
+
+
+def _invited(made: JoinToken) -> unit.Answer:
+    return answers.change(models_instances.JoinTokenShape.of(made), 201, location="/v1/instances")

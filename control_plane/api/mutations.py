@@ -14,18 +14,24 @@ ATTRIBUTE = "dployr_mutation"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mutation:
-    """`idempotent`: takes Idempotency-Key. `if_match`: takes If-Match. `dry_run`: takes `?dry_run=true`."""
+    """`idempotent`: takes Idempotency-Key. `if_match`: takes If-Match. `dry_run`: takes `?dry_run=true`.
+
+    `optional_body`: no body at all is the same as an empty object.
+    """
 
     idempotent: bool = True
     if_match: bool = False
     dry_run: bool = False
+    optional_body: bool = False
 
 
-def mutation(*, idempotent: bool = True, if_match: bool = False, dry_run: bool = False) -> Callable[[View], View]:
+def mutation(
+    *, idempotent: bool = True, if_match: bool = False, dry_run: bool = False, optional_body: bool = False
+) -> Callable[[View], View]:
     """`@mutations.mutation(if_match=True)`, next to the permission."""
 
     def mark(view: View) -> View:
-        setattr(view, ATTRIBUTE, Mutation(idempotent, if_match, dry_run))
+        setattr(view, ATTRIBUTE, Mutation(idempotent, if_match, dry_run, optional_body))
         return view
 
     return mark

@@ -15,7 +15,7 @@ import structlog
 from werkzeug import exceptions as http_errors
 
 from control_plane import errors
-from control_plane.api import context
+from control_plane.api import context, mutations
 
 MAX_BODY_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -32,8 +32,16 @@ class StrictRequest(flask.Request):
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002 - never lenient
         """The body as a dict. Raises InvalidError, or UnsupportedMediaType for another type than JSON."""
         if self.mimetype != "application/json":
+            if not self.mimetype and _may_be_missing(self) and not self.get_data(cache=True):
+                return {}
             raise http_errors.UnsupportedMediaType("send application/json")
         return parse(self.get_data(cache=True))
+
+
+def _may_be_missing(request: flask.Request) -> bool:
+    view = flask.current_app.view_functions.get(request.endpoint or "")
+    mark = mutations.declared(view)
+    return mark is not None and mark.optional_body
 
 
 def begin() -> None:

@@ -4,16 +4,17 @@ The nested blueprint form (`runtime: {type, version}`, `remote: {url, branch, co
 one before anything else looks at it. This module knows Pydantic and nothing of the web framework.
 """
 
+import datetime
 import functools
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 
-from control_plane import errors
-from control_plane.domain import deployment, health, paging
+from control_plane.domain import deployment, health, paging, strategy
 
 RUNTIME_FORM = {"type": "runtime", "version": "version"}
 REMOTE_FORM = {"url": "remote", "branch": "branch", "commit_hash": "commit"}
+FLAT = {"env_vars": "env"}
 NESTED_RUNTIME = {
     "anyOf": [
         {"type": "string"},
@@ -48,12 +49,57 @@ HEALTH_CHECK = {
     "properties": {
         "kind": {"enum": list(health.KINDS)},
         "path": {"type": "string"},
+        "command": {"type": "string"},
         "interval": DURATION,
         "timeout": DURATION,
         "retries": {"type": "integer"},
         "start_period": DURATION,
     },
     "additionalProperties": False,
+}
+
+TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+TEXT_CHANGES = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+    "description": "Merged by key; null deletes",
+}
+SIZE = {
+    "anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}],
+    "description": 'Bytes, or text such as "512M"; null is no limit',
+}
+RESOURCES = {
+    "type": "object",
+    "properties": {
+        "memory": SIZE,
+        "cpu": {"anyOf": [{"type": "number"}, {"type": "null"}]},
+        "pids": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        "disk": SIZE,
+        "strict": {"type": "boolean", "description": "Refuse an instance that cannot enforce them"},
+    },
+    "additionalProperties": False,
+    "description": "Limits of each process",
+}
+STRATEGY = {
+    "anyOf": [
+        {"enum": list(strategy.KINDS)},
+        {
+            "type": "object",
+            "properties": {
+                "kind": {"enum": list(strategy.KINDS)},
+                "weight": {"type": "integer"},
+                "steps": {"type": "array", "items": {"type": "integer"}},
+                "interval": DURATION,
+            },
+            "additionalProperties": False,
+        },
+    ]
+}
+PLACEMENT = {
+    "type": "object",
+    "properties": {"labels": TEXTS},
+    "additionalProperties": False,
+    "description": "Labels that its instance must have",
 }
 
 
@@ -101,12 +147,57 @@ class DeploymentsQuery(Page):
 class ServicesQuery(Page):
     project: str | None = None
     name: str | None = None
+    status: str | None = None
+    instance: str | None = pydantic.Field(None, description="Id or name of an instance")
 
 
-class LogsQuery(Query):
-    tail: int = pydantic.Field(100, ge=0, le=5000)
+class InstancesQuery(Page):
+    status: str | None = None
+
+
+class DifferencePath(ById):
+    a: int = pydantic.Field(ge=1, le=2**31 - 1, description="The number of a release")
+    b: int = pydantic.Field(ge=1, le=2**31 - 1, description="The number of the other one")
+
+
+class BuildLogsQuery(Query):
+    """Which lines of a log."""
+
+    tail: int = pydantic.Field(100, ge=0, le=5000, description="The last so many; with after_seq the first so many")
     follow: bool = False
-    after_seq: int = pydantic.Field(0, ge=0, le=2**63 - 1)
+    after_seq: int = pydantic.Field(0, ge=0, le=2**63 - 1, description="Only lines behind this one")
+    cursor: str | None = pydantic.Field(None, pattern=r"^[0-9]{1,18}$", description="next_cursor of the page before")
+    since: pydantic.AwareDatetime | None = pydantic.Field(None, description="RFC 3339")
+    until: pydantic.AwareDatetime | None = pydantic.Field(None, description="RFC 3339")
+    grep: str = pydantic.Field("", max_length=1000, description="Only lines that hold this text")
+    stream: Literal["", "stdout", "stderr"] = ""
+    process: str = pydantic.Field("", max_length=64, description="Such as web.1")
+    partial: bool = pydantic.Field(False, description="When the instance is away: what can be had without it")
+
+    def options(self) -> dict[str, Any]:
+        """The filters as services take them."""
+        return {
+            "tail": self.tail,
+            "after_seq": int(self.cursor) if self.cursor else self.after_seq,
+            "since": _seconds(self.since),
+            "until": _seconds(self.until),
+            "grep": self.grep,
+            "stream": self.stream,
+            "process": self.process,
+            "partial": self.partial,
+        }
+
+
+class LogsQuery(BuildLogsQuery):
+    release: int = pydantic.Field(0, ge=0, le=2**31 - 1, description="Only lines of this release")
+    source: Literal["", "run", "build"] = ""
+
+    def options(self) -> dict[str, Any]:
+        return {**super().options(), "release": self.release, "source": self.source}
+
+
+def _seconds(moment: datetime.datetime | None) -> float:
+    return 0.0 if moment is None else max(0.0, moment.timestamp())
 
 
 class LoginInput(Input):
@@ -118,7 +209,7 @@ class RefreshInput(Input):
     refresh_token: str = pydantic.Field(max_length=4096)
 
 
-def _optional() -> Any:
+def optional() -> Any:
     """A field that may be left out and must not be null: `given` says which were there."""
     return pydantic.Field(default=None, json_schema_extra=_without_default)
 
@@ -130,20 +221,27 @@ def _without_default(schema: dict[str, Any]) -> None:
 class _Declared(Input):
     """The fields that create and update share."""
 
-    project: str = _optional()
-    source: str = _optional()
-    remote: Annotated[str, pydantic.WithJsonSchema(NESTED_REMOTE)] = _optional()
-    branch: str = _optional()
-    commit: str = _optional()
-    runtime: Annotated[str, pydantic.WithJsonSchema(NESTED_RUNTIME)] = _optional()
-    version: str = _optional()
-    build_cmd: str = _optional()
-    run_cmd: str = _optional()
-    working_dir: str = _optional()
-    static_dir: str = _optional()
-    port: int = _optional()
-    health_check: Annotated[dict[str, Any], pydantic.WithJsonSchema(HEALTH_CHECK)] = _optional()
-    description: str = _optional()
+    project: str = optional()
+    source: str = optional()
+    remote: Annotated[str, pydantic.WithJsonSchema(NESTED_REMOTE)] = optional()
+    branch: str = optional()
+    commit: str = optional()
+    runtime: Annotated[str, pydantic.WithJsonSchema(NESTED_RUNTIME)] = optional()
+    version: str = optional()
+    build_cmd: str = optional()
+    run_cmd: str = optional()
+    working_dir: str = optional()
+    static_dir: str = optional()
+    port: int = optional()
+    health_check: Annotated[dict[str, Any], pydantic.WithJsonSchema(HEALTH_CHECK)] = optional()
+    description: str = optional()
+    git_token: Annotated[str, pydantic.WithJsonSchema({"type": "string", "writeOnly": True})] = optional()
+    replicas: int = optional()
+    resources: Annotated[dict[str, Any], pydantic.WithJsonSchema(RESOURCES)] = optional()
+    strategy: Annotated[str | dict[str, Any], pydantic.WithJsonSchema(STRATEGY)] = optional()
+    placement: Annotated[dict[str, str], pydantic.WithJsonSchema(PLACEMENT)] = optional()
+    instance: str = optional()
+    poll: bool = optional()
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -163,7 +261,10 @@ class DeploymentCreate(_Declared):
     model_config = pydantic.ConfigDict(json_schema_extra=_with_env_vars)
 
     name: str
-    env: Annotated[dict[str, str], pydantic.WithJsonSchema(ENV)] = _optional()
+    env: Annotated[dict[str, str], pydantic.WithJsonSchema(ENV)] = optional()
+    secrets: Annotated[dict[str, str], pydantic.WithJsonSchema({**ENV, "writeOnly": True})] = optional()
+    processes: Annotated[dict[str, str], pydantic.WithJsonSchema(TEXTS)] = optional()
+    labels: Annotated[dict[str, str], pydantic.WithJsonSchema(TEXTS)] = optional()
 
     def fields(self) -> deployment.DeploymentFields:
         return deployment.DeploymentFields(**self.given())
@@ -172,8 +273,11 @@ class DeploymentCreate(_Declared):
 class DeploymentUpdate(_Declared):
     model_config = pydantic.ConfigDict(json_schema_extra=_with_env_vars)
 
-    name: str = _optional()
-    env: Annotated[dict[str, str | None], pydantic.WithJsonSchema(ENV_CHANGES)] = _optional()
+    name: str = optional()
+    env: Annotated[dict[str, str | None], pydantic.WithJsonSchema(ENV_CHANGES)] = optional()
+    secrets: Annotated[dict[str, str | None], pydantic.WithJsonSchema({**ENV_CHANGES, "writeOnly": True})] = optional()
+    processes: Annotated[dict[str, str | None], pydantic.WithJsonSchema(TEXT_CHANGES)] = optional()
+    labels: Annotated[dict[str, str | None], pydantic.WithJsonSchema(TEXT_CHANGES)] = optional()
 
     def changes(self) -> deployment.DeploymentChanges:
         return deployment.DeploymentChanges(**self.given())
@@ -187,35 +291,46 @@ def text_of(value: Any) -> Any:
 
 
 def flattened(data: dict[str, Any]) -> dict[str, Any]:
-    """The flat form of a deployment's fields. Raises InvalidError for a field given in both forms, and for null."""
+    """The flat form of a deployment's fields. Raises InvalidError for fields given in both forms, and for null."""
     flat: dict[str, Any] = {}
+    problems: list[deployment.Problem] = []
     for key, value in data.items():
         if value is None:
-            raise _refused(key, "must not be null; leave it out")
-        if isinstance(value, dict) and key in {"runtime", "remote"}:
-            form = RUNTIME_FORM if key == "runtime" else REMOTE_FORM
-            _put_nested(flat, key, value, form)
-        elif key in {"env", "env_vars"} and isinstance(value, dict):
-            _put(flat, "env", {name: text_of(item) for name, item in value.items()})
+            problems.append(_problem(key, "must not be null; leave it out"))
+        elif isinstance(value, dict) and key in {"runtime", "remote"}:
+            problems += _put_nested(flat, key, value, RUNTIME_FORM if key == "runtime" else REMOTE_FORM)
+        elif isinstance(value, dict) and key == "placement":
+            problems += [_problem(f"placement.{name}", "unknown field") for name in value if name != "labels"]
+            problems += _put(flat, key, value.get("labels", {}))
+        elif key in {"env", "env_vars", "secrets"} and isinstance(value, dict):
+            problems += _put(flat, FLAT.get(key, key), {name: text_of(item) for name, item in value.items()})
         else:
-            _put(flat, "env" if key == "env_vars" else key, value)
+            problems += _put(flat, FLAT.get(key, key), value)
+    if problems:
+        raise deployment.refused(problems)
     return flat
 
 
-def _put_nested(flat: dict[str, Any], name: str, nested: dict[str, Any], form: dict[str, str]) -> None:
+def _put_nested(
+    flat: dict[str, Any], name: str, nested: dict[str, Any], form: dict[str, str]
+) -> list[deployment.Problem]:
+    problems: list[deployment.Problem] = []
     for key, value in nested.items():
         if key not in form:
-            raise _refused(f"{name}.{key}", "unknown field")
-        if not isinstance(value, str):
-            raise _refused(f"{name}.{key}", "must be a string")
-        _put(flat, form[key], value)
+            problems.append(_problem(f"{name}.{key}", "unknown field"))
+        elif not isinstance(value, str):
+            problems.append(_problem(f"{name}.{key}", "must be a string"))
+        else:
+            problems += _put(flat, form[key], value)
+    return problems
 
 
-def _put(flat: dict[str, Any], key: str, value: Any) -> None:
+def _put(flat: dict[str, Any], key: str, value: Any) -> list[deployment.Problem]:
     if key in flat:
-        raise _refused(key, "given in both the flat and the nested form")
+        return [_problem(key, "given in both the flat and the nested form")]
     flat[key] = value
+    return []
 
 
-def _refused(field: str, issue: str) -> errors.InvalidError:
-    return errors.InvalidError.field(f"Invalid deployment configuration: {field}: {issue}", field, issue)
+def _problem(field: str, issue: str) -> deployment.Problem:
+    return {"field": field[:128], "issue": issue}

@@ -3,7 +3,18 @@
 import flask
 from flask_openapi.blueprint import APIBlueprint
 
-from control_plane.api import access, answers, commands, context, follow, mutations, schemas, shapes
+from control_plane.api import (
+    access,
+    answers,
+    commands,
+    context,
+    follow,
+    models_deployments,
+    mutations,
+    running,
+    schemas,
+    shapes,
+)
 from control_plane.domain import values
 from control_plane.services import unit
 
@@ -16,7 +27,9 @@ def index(query: schemas.ServicesQuery) -> flask.Response:
     """List services, oldest first."""
     api = context.current()
     page = api.call(
-        api.services.services.list(context.principal(), query.project, query.name, query.cursor, query.limit)
+        api.services.services.list(
+            context.principal(), query.project, query.name, query.cursor, query.limit, query.status, query.instance
+        )
     )
     data = [shapes.ServiceShape.of(service) for service in page.items]
     return answers.of(shapes.ServiceList(data=data, next_cursor=page.next_cursor))
@@ -29,6 +42,15 @@ def get(path: schemas.ById) -> flask.Response:
     api = context.current()
     found = api.call(api.services.services.get(context.principal(), path.id))
     return answers.of(shapes.ServiceShape.of(found), headers=answers.etag(found.generation))
+
+
+@blueprint.patch("/<id>", responses={200: shapes.ServiceShape})
+@access.permission("service:write")
+@mutations.mutation(if_match=True, dry_run=True)
+def update(path: schemas.ById, body: models_deployments.ServicePatch) -> flask.Response:
+    """Change replicas, resources or the health check without another build; nothing happens when they are as they were."""
+    work = context.current().services.services.patch(context.principal(), path.id, body.changes())
+    return commands.run(work, lambda done: _shown(done[0], 200))
 
 
 @blueprint.get("/<id>/status", responses={200: shapes.ServiceShape})
@@ -71,5 +93,20 @@ def logs(path: schemas.ById, query: schemas.LogsQuery) -> flask.Response:
     return follow.service_log(path.id, query)
 
 
-def _accepted(wished: values.Service) -> unit.Answer:
-    return answers.change(shapes.ServiceShape.of(wished), 202, wished.generation)
+@blueprint.post("/<id>/run", responses={200: models_deployments.RunPiece})
+@access.permission("service:run")
+@mutations.mutation(idempotent=False)
+def run(path: schemas.ById, body: models_deployments.RunInput) -> flask.Response:
+    """Run a command once in the environment of the live release, and send what it writes as it comes.
+
+    The last object says how it ended. Whoever closes the connection ends the command.
+    """
+    return running.run(path.id, body.command, body.timeout)
+
+
+def _accepted(wished: values.ServiceView) -> unit.Answer:
+    return _shown(wished, 202)
+
+
+def _shown(service: values.ServiceView, status: int) -> unit.Answer:
+    return answers.change(shapes.ServiceShape.of(service), status, service.generation)

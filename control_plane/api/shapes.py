@@ -45,36 +45,83 @@ class Me(Shape):
 class HealthCheckShape(Shape):
     kind: str
     path: str
+    command: str
     interval: float
     timeout: float
     retries: int
     start_period: float
 
 
-class DeploymentShape(Shape):
+class ResourcesShape(Shape):
+    """Limits of each process; null is none. Sizes in bytes."""
+
+    memory: int | None
+    cpu: float | None
+    pids: int | None
+    disk: int | None
+    strict: bool
+
+
+class StrategyShape(Shape):
+    kind: str
+    weight: int
+    steps: list[int]
+    interval: float
+
+
+class PlacementShape(Shape):
+    labels: dict[str, str]
+
+
+class ConfigShape(Shape):
+    """What is declared. Of secrets only the keys, of the token for git whether there is one."""
+
+    source: str
+    remote: str
+    branch: str
+    git_token_set: bool
+    runtime: str
+    version: str
+    build_cmd: str
+    run_cmd: str
+    processes: dict[str, str]
+    working_dir: str
+    static_dir: str
+    port: int
+    env: dict[str, str]
+    secret_keys: list[str]
+    health_check: HealthCheckShape
+    replicas: int
+    resources: ResourcesShape
+    strategy: StrategyShape
+    placement: PlacementShape
+    labels: dict[str, str]
+    description: str
+
+
+class DeploymentShape(ConfigShape):
+    """`commit` is that of the newest release; `commit_pinned` when it was declared. `url` is the first of `urls`.
+
+    `pending_changes`: what is declared waits for the next release. `warnings` tell what has no effect where it runs.
+    """
+
     id: str
     name: str
     project: str
     status: str
     status_reason: str
     service_id: str
+    instance_id: str
     release: int
     live_release: int | None
     commit: str
+    commit_pinned: bool
+    poll: bool
+    pending_changes: bool
+    url: str | None
     urls: list[str]
-    source: str
-    remote: str
-    branch: str
-    runtime: str
-    version: str
-    build_cmd: str
-    run_cmd: str
-    working_dir: str
-    static_dir: str
-    port: int
-    env: dict[str, str]
-    health_check: HealthCheckShape
-    description: str
+    warnings: list[str]
+    generation: int
     created_at: str
     updated_at: str
 
@@ -88,10 +135,17 @@ class DeploymentShape(Shape):
             status=view.status,
             status_reason=view.status_reason,
             service_id=declared.service_id,
+            instance_id=view.instance_id,
             release=declared.release,
             live_release=view.live_release,
             commit=view.commit,
+            commit_pinned=bool(config.commit),
+            poll=declared.poll,
+            pending_changes=view.pending_changes,
+            url=view.urls[0] if view.urls else None,
             urls=list(view.urls),
+            warnings=list(view.warnings),
+            generation=declared.generation,
             created_at=clock.rfc3339(declared.created_at),
             updated_at=clock.rfc3339(declared.updated_at),
             **_config(config),
@@ -104,15 +158,21 @@ class DeploymentList(Shape):
 
 
 class ReleaseShape(Shape):
+    """`cause` is what made it; `build_of` the release whose build it uses again. `config` is what was declared then."""
+
     id: str
     deployment_id: str
     number: int
     state: str
     reason: str
     message: str
+    cause: str
+    build_of: int | None
     commit: str
+    archive: str | None
     runtime: str
     version: str
+    config: ConfigShape
     created_at: str
     changed_at: str
 
@@ -125,9 +185,13 @@ class ReleaseShape(Shape):
             state=release.state,
             reason=release.reason,
             message=release.message,
+            cause=release.cause,
+            build_of=release.build_of or None,
             commit=release.commit,
+            archive=release.archive or None,
             runtime=release.config.runtime,
             version=release.config.version,
+            config=ConfigShape(**_config(release.config)),
             created_at=clock.rfc3339(release.created_at),
             changed_at=clock.rfc3339(release.changed_at),
         )
@@ -135,21 +199,25 @@ class ReleaseShape(Shape):
 
 class ReleaseList(Shape):
     data: list[ReleaseShape]
-    next_cursor: str | None = None
+    next_cursor: str | None
 
 
 class ProcessShape(Shape):
+    """`uptime_s` while it is alive; `last_exit` says how it ended last."""
+
     name: str
     release: int
     state: str
     pid: int
     port: int
     started_at: str | None
+    uptime_s: float | None
     restarts: int
     last_exit: str
 
     @classmethod
-    def of(cls, process: values.Process) -> "ProcessShape":
+    def of(cls, process: values.Process, at: values.Time | None = None) -> "ProcessShape":
+        runs = bool(at and process.pid and process.started_at)
         return cls(
             name=process.name,
             release=process.release,
@@ -157,15 +225,28 @@ class ProcessShape(Shape):
             pid=process.pid,
             port=process.port,
             started_at=moment(process.started_at),
+            uptime_s=max(0.0, round(at.timestamp() - process.started_at, 3)) if runs and at else None,
             restarts=process.restarts,
             last_exit=process.last_exit,
         )
 
 
+class ConditionShape(Shape):
+    """`status` is True, False or Unknown."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
 class ServiceShape(Shape):
+    """`desired` is what is wished; the rest is what its instance reported under `observed_generation`."""
+
     id: str
     name: str
     deployment_id: str
+    project_id: str
     instance_id: str
     desired: str
     status: str
@@ -174,17 +255,20 @@ class ServiceShape(Shape):
     generation: int
     observed_generation: int
     message: str
+    conditions: list[ConditionShape]
     processes: list[ProcessShape]
+    reported_at: str | None
     created_at: str
     updated_at: str
 
     @classmethod
-    def of(cls, service: values.Service) -> "ServiceShape":
+    def of(cls, service: values.ServiceView) -> "ServiceShape":
         observed = service.observed
         return cls(
             id=service.id,
             name=service.name,
             deployment_id=service.deployment_id,
+            project_id=service.project_id,
             instance_id=service.instance_id,
             desired=service.run.value,
             status=observed.status,
@@ -193,7 +277,12 @@ class ServiceShape(Shape):
             generation=service.generation,
             observed_generation=observed.generation,
             message=observed.message,
-            processes=[ProcessShape.of(process) for process in observed.processes],
+            conditions=[
+                ConditionShape(type=one.type, status=one.status, reason=one.reason, message=one.message)
+                for one in service.conditions
+            ],
+            processes=[ProcessShape.of(process, service.at) for process in observed.processes],
+            reported_at=clock.rfc3339(observed.reported_at) if observed.reported_at else None,
             created_at=clock.rfc3339(service.created_at),
             updated_at=clock.rfc3339(service.updated_at),
         )
@@ -205,23 +294,51 @@ class ServiceList(Shape):
 
 
 class InstanceShape(Shape):
+    """`status` is online, degraded (its heartbeats are late), offline or draining. Sizes in bytes.
+
+    `capabilities` and `runtimes` are what its agent said of the host when it connected last.
+    """
+
     id: str
     name: str
     status: str
     last_seen: str | None
     agent_version: str
-    facts: dict[str, Any]
+    hostname: str
+    os: str
+    addresses: list[str]
+    cpus: int
+    memory: int
+    disk: int
+    capabilities: dict[str, str]
+    runtimes: dict[str, str]
+    labels: dict[str, str]
+    cordoned: bool
+    services: int
+    generation: int
     created_at: str
 
     @classmethod
-    def of(cls, instance: values.Instance) -> "InstanceShape":
+    def of(cls, instance: values.InstanceView) -> "InstanceShape":
+        facts = instance.facts
         return cls(
             id=instance.id,
             name=instance.name,
-            status="online" if instance.online else "offline",
+            status=instance.status,
             last_seen=clock.rfc3339(instance.last_seen) if instance.last_seen else None,
             agent_version=instance.agent_version,
-            facts=instance.facts,
+            hostname=facts.get("hostname", ""),
+            os=facts.get("os", ""),
+            addresses=facts.get("addresses", []),
+            cpus=facts.get("cpus", 0),
+            memory=facts.get("memory_bytes", 0),
+            disk=facts.get("disk_bytes", 0),
+            capabilities=facts.get("capabilities", {}),
+            runtimes=facts.get("runtimes", {}),
+            labels=dict(instance.labels),
+            cordoned=instance.cordoned,
+            services=instance.services,
+            generation=instance.generation,
             created_at=clock.rfc3339(instance.created_at),
         )
 
@@ -313,27 +430,47 @@ def log_line(line: values.LogLine) -> LogLineShape | GapShape:
 
 
 def _config(config: values.Config) -> dict[str, Any]:
-    check = config.health_check
+    check, limits = config.health_check, config.resources
     return {
         "source": config.source,
         "remote": config.remote,
         "branch": config.branch,
+        "git_token_set": bool(config.git_token),
         "runtime": config.runtime,
         "version": config.version,
         "build_cmd": config.build_cmd,
         "run_cmd": config.run_cmd,
+        "processes": dict(config.processes),
         "working_dir": config.working_dir,
         "static_dir": config.static_dir,
         "port": config.port,
         "env": {variable.key: variable.value for variable in config.env if not variable.secret},
+        "secret_keys": [variable.key for variable in config.env if variable.secret],
         "health_check": HealthCheckShape(
             kind=check.kind,
             path=check.path,
+            command=check.command,
             interval=check.interval_s,
             timeout=check.timeout_s,
             retries=check.retries,
             start_period=check.start_period_s,
         ),
+        "replicas": config.replicas,
+        "resources": ResourcesShape(
+            memory=limits.memory_bytes or None,
+            cpu=limits.cpu or None,
+            pids=limits.pids or None,
+            disk=limits.disk_bytes or None,
+            strict=limits.strict,
+        ),
+        "strategy": StrategyShape(
+            kind=config.strategy.kind,
+            weight=config.strategy.weight,
+            steps=list(config.strategy.steps),
+            interval=config.strategy.interval_s,
+        ),
+        "placement": PlacementShape(labels=dict(config.placement)),
+        "labels": dict(config.labels),
         "description": config.description,
     }
 

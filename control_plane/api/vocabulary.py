@@ -118,6 +118,15 @@ FOLLOWED = {
     "text/plain": "With `follow=true`: lines for people.",
 }
 
+# What a one-off command writes.
+RUN = {
+    "application/x-ndjson": "One JSON object per piece, as it is written; the last one has `exit`. Empty lines keep the "
+    'connection alive. A line `{"error": {…}}` ends a stream that ends early.',
+    "text/event-stream": "Server-sent events whose `data` is the JSON object.",
+    "text/plain": "The text itself, then a line that says how the command ended.",
+}
+ARCHIVE_TYPES = ("application/gzip", "application/zstd", "application/zip", "application/octet-stream")
+
 
 def header(name: str) -> Json:
     return {"$ref": f"#/components/headers/{name}"}
@@ -160,9 +169,14 @@ def _error_response(status: int, code: str) -> Json:
 
 
 def followed(item: Json) -> Json:
-    """The content of a stream whose objects have the schema `item`: OpenAPI 3.1 cannot say so but in an extension."""
+    """The content of a stream whose objects have the schema `item`."""
+    return streamed(item, FOLLOWED)
+
+
+def streamed(item: Json, described: dict[str, str]) -> Json:
+    """Content by type as `described`; that its objects are `item`, OpenAPI 3.1 cannot say but in an extension."""
     made: Json = {}
-    for content_type, description in FOLLOWED.items():
+    for content_type, description in described.items():
         made[content_type] = {"schema": {"type": "string", "description": description}}
         if content_type != "text/plain":
             made[content_type]["x-dployr-item"] = item

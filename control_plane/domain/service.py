@@ -90,7 +90,9 @@ def conditions(
 ) -> tuple[values.Condition, ...]:
     """Is the instance of a service there, has it answered the wish, is the service as wished, is it healthy?"""
     unknown = ("Unknown", "Disconnected", AWAY)
-    synced = ("True", "Answered", "") if answered else ("False", "Pending", "its instance has not answered the wish yet")
+    synced = (
+        ("True", "Answered", "") if answered else ("False", "Pending", "its instance has not answered the wish yet")
+    )
     ready = ("True" if status == wanted else "False", _word(status), message)
     healthy = ({"healthy": "True", "unhealthy": "False"}.get(health, "Unknown"), _word(health), "")
     return (

@@ -1,0 +1,55 @@
+"""What clients send and get of instances, beside the instance itself."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import pydantic
+
+from control_plane import clock
+from control_plane.api import schemas, shapes
+from control_plane.domain import values
+from control_plane.services.instances import InstanceChanges, JoinToken
+
+NOT_MOVED = (
+    "Nothing new is placed here. Services do not move by themselves yet: deploy them elsewhere, then delete them."
+)
+
+
+class InstancePatch(schemas.Input):
+    labels: Annotated[dict[str, str | None], pydantic.WithJsonSchema(schemas.TEXT_CHANGES)] = schemas.optional()
+    cordoned: bool = schemas.optional()
+
+    def changes(self) -> InstanceChanges:
+        return InstanceChanges(**{name: getattr(self, name) for name in self.model_fields_set})
+
+
+class ServiceReference(shapes.Shape):
+    id: str
+    name: str
+    deployment_id: str
+
+
+class DrainShape(shapes.Shape):
+    """`services` are still there; `message` says what that means."""
+
+    instance: shapes.InstanceShape
+    services: list[ServiceReference]
+    message: str
+
+    @classmethod
+    def of(cls, instance: values.InstanceView, services: Sequence[values.Service]) -> "DrainShape":
+        left = [ServiceReference(id=one.id, name=one.name, deployment_id=one.deployment_id) for one in services]
+        message = NOT_MOVED if left else "Nothing is on it, and nothing new is placed here."
+        return cls(instance=shapes.InstanceShape.of(instance), services=left, message=message)
+
+
+class JoinTokenShape(shapes.Shape):
+    """The token works once, until `expires_at`. `command` is to be run on the host that shall join."""
+
+    token: str
+    expires_at: str
+    command: str
+
+    @classmethod
+    def of(cls, made: JoinToken) -> "JoinTokenShape":
+        return cls(token=made.token, expires_at=clock.rfc3339(made.expires_at), command=made.command)

@@ -35,6 +35,8 @@ class Settings:
     `base_url` is where people and git hosts reach the API; empty means the address that it listens on.
     Webhooks go to public addresses on ports 443 and 80, and to `webhook_allow` on any port.
     `rate_limit_storage` may hold a password: it is never shown. `max_source_bytes` bounds an uploaded source.
+    A release fails when one of its states takes longer than `release_timeout_s`, or, while its instance is away or its
+    source is missing, longer than `release_waiting_s`.
     """
 
     data_dir: pathlib.Path
@@ -57,6 +59,8 @@ class Settings:
     local_instance: bool = False
     webhook_allow: Networks = ()
     base_url: str = ""
+    release_timeout_s: int = 45 * 60
+    release_waiting_s: int = 24 * 3600
 
     @property
     def database(self) -> pathlib.Path:
@@ -165,6 +169,12 @@ def _optional_host(text: str) -> str:
     return _host(text) if text else ""
 
 
+def split_address(address: str) -> tuple[str, int]:
+    """HOST or HOST:PORT as a pair; port 0 when there is none. An IPv6 address has none."""
+    host, sign, port = address.rpartition(":")
+    return (host, int(port)) if sign and ":" not in host and port.isdigit() else (address, 0)
+
+
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,12}", text) or not low <= int(text) <= high:
@@ -238,4 +248,6 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "local_instance": _flag,
     "webhook_allow": _networks,
     "base_url": _optional_url,
+    "release_timeout_s": _whole(60, 999_999_999),
+    "release_waiting_s": _whole(60, 999_999_999),
 }

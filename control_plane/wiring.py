@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from control_plane import clock as clocks
-from control_plane import errors, logs, ports
+from control_plane import config, errors, logs, ports
 from control_plane.api import system
 from control_plane.certificates.authority import Authority
 from control_plane.config import Settings
@@ -26,23 +26,28 @@ from control_plane.delivery.sender import Sender
 from control_plane.domain import instance
 from control_plane.hub import parts
 from control_plane.hub.relay import Relay
+from control_plane.hub.runs import Runs
 from control_plane.hub.server import HubServer
 from control_plane.hub.settings import HubSettings
 from control_plane.notifier import LocalNotifier
 from control_plane.services.accounts import Accounts
+from control_plane.services.archives import Archives
 from control_plane.services.context import Context, ensure_defaults
 from control_plane.services.deliveries import Deliveries
 from control_plane.services.desired import DesiredState
 from control_plane.services.housekeeping import Housekeeping
-from control_plane.services.instances import Instances
+from control_plane.services.instances import Entrance, Instances
+from control_plane.services.reaper import Reaper
 from control_plane.services.status import Status
 from control_plane.store import open_store
+from control_plane.store.archives import FileArchives
 from control_plane.web import server
 from control_plane.web.app import AppServices, HttpSettings, Readiness, create_app
 from control_plane.web.core import Core
 
 log = structlog.get_logger()
 ALL = 200
+REAP_EVERY_S = 30.0
 HOUSEKEEPING_S = 3600.0
 
 
@@ -58,10 +63,17 @@ async def run(settings: Settings) -> None:
         accounts = Accounts(context)
         await _first_operator(settings, accounts)
         authority = Authority.load_or_create(settings.data_dir / "ca", clock)
-        relay = Relay(ids)
-        async with _hub(settings, context, authority, relay), _beside(_sender(context).run(), _keep_house(context)):
+        relay, runs = Relay(ids), Runs()
+        archives = Archives(context, FileArchives(settings.data_dir / "archives"))
+        await archives.sweep()
+        reaper = Reaper(context, settings.release_timeout_s, settings.release_waiting_s)
+        async with (
+            _hub(settings, context, authority, relay, runs, archives) as entrance,
+            _beside(_sender(context).run(), _keep_house(context), _reap(reaper)),
+        ):
             await _join_token(settings, context, authority)
-            app = create_app(_use_cases(context, relay), Core(asyncio.get_running_loop()).call, _http(settings))
+            use_cases = _use_cases(context, relay, runs, archives, entrance)
+            app = create_app(use_cases, Core(asyncio.get_running_loop()).call, _http(settings))
             gc.collect()  # what is there now stays: the collector need not look at it again with every full round
             gc.freeze()
             await server.serve(
@@ -130,21 +142,40 @@ async def _store(settings: Settings, clock: clocks.Clock) -> AsyncIterator[ports
 
 
 @contextlib.asynccontextmanager
-async def _hub(settings: Settings, context: Context, authority: Authority, relay: Relay) -> AsyncIterator[None]:
+async def _hub(
+    settings: Settings, context: Context, authority: Authority, relay: Relay, runs: Runs, archives: Archives
+) -> AsyncIterator[Entrance]:
     services = parts.Services(
         desired=DesiredState(context),
         status=Status(context),
         instances=Instances(context),
         audit=Instances(context),
         notifier=context.notifier,
+        archives=archives,
     )
     addresses = HubSettings(host=settings.hub_host, hub_port=settings.hub_port, enrol_port=settings.enrol_port)
-    hub = HubServer(services, authority, relay, context.clock, addresses)
-    await hub.start()
+    hub = HubServer(services, authority, relay, context.clock, addresses, runs)
+    hub_port, enrol_port = await hub.start()
     try:
-        yield
+        yield entrance_of(settings, hub_port, enrol_port, authority.fingerprint())
     finally:
         await hub.stop(2.0)
+
+
+def entrance_of(settings: Settings, hub_port: int, enrol_port: int, fingerprint: str) -> Entrance:
+    """Where agents join: the public address if there is one; its port, if it has one, is that of the hub."""
+    host, port = config.split_address(settings.public_hub_address or settings.hub_host)
+    shown = f"[{host}]" if ":" in host else host
+    return Entrance(f"{shown}:{port or hub_port}", f"{shown}:{enrol_port}", fingerprint)
+
+
+async def _reap(reaper: Reaper) -> None:
+    while True:
+        try:
+            await reaper.reap()
+        except errors.DployrError as error:  # the database was busy: the next turn comes soon
+            log.warning("reaper.failed", error=error.message)
+        await asyncio.sleep(REAP_EVERY_S)
 
 
 async def _first_operator(settings: Settings, accounts: Accounts) -> None:
@@ -182,7 +213,9 @@ def _write_private(path: pathlib.Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _use_cases(context: Context, relay: ports.LogRelay) -> AppServices:
+def _use_cases(
+    context: Context, relay: ports.LogRelay, runs: ports.Runs, archives: Archives, entrance: Entrance
+) -> AppServices:
     async def ready() -> Readiness:
         """The hub listens as long as this runs: wiring serves the API inside its block."""
         try:
@@ -195,7 +228,7 @@ def _use_cases(context: Context, relay: ports.LogRelay) -> AppServices:
         online = sum(instance.presented(host, now).online for host in hosts)
         return Readiness(database=True, operator=operator, hub=True, instances_online=online)
 
-    return AppServices.over(context, relay, ready)
+    return AppServices.over(context, relay, ready, runner=runs, archive=archives, entrance=lambda: entrance)
 
 
 def _http(settings: Settings) -> HttpSettings:

@@ -28,6 +28,7 @@ Apply = Literal["now", "next"]
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0
 SILENCE_TIMEOUT_S = 45.0  # of a followed stream: the server's heartbeat comes every 15 s
+UPLOAD_TIMEOUT_S = 120.0  # of one step: the server answers when it has stored all
 PAGE = 200
 UNAUTHORIZED = 401
 UNAVAILABLE = 503
@@ -120,6 +121,20 @@ class Client:
             return {}
         return _object(response)
 
+    def upload(self, path: str, data: Any, content_type: str) -> Json:
+        """POST bytes, or an iterator of them, as they are. Nothing is sent twice, not even after a refused token."""
+        import httpx2
+
+        timeout = httpx2.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        headers = {**self._headers(), "Content-Type": content_type}
+        try:
+            response = self._http.request("POST", path, content=data, headers=headers, timeout=timeout)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise self._unreachable(error) from error
+        if not response.is_success:
+            raise _api_error(response)
+        return _object(response)
+
     def _renew(self) -> bool:
         """Get a new access token; False without a refresh token that is still good."""
         if self.refresh_token is None:
@@ -143,7 +158,7 @@ class Client:
                 return
 
     @contextlib.contextmanager
-    def stream(self, path: str, query: Json) -> Iterator["Lines"]:
+    def stream(self, path: str, query: Json, method: str = "GET", body: Json | None = None) -> Iterator["Lines"]:
         """An NDJSON answer while it comes."""
         import httpx2
 
@@ -152,7 +167,7 @@ class Client:
         with contextlib.ExitStack() as stack:
             try:
                 response = stack.enter_context(
-                    self._http.stream("GET", path, params=_params(query), headers=headers, timeout=timeout)
+                    self._http.stream(method, path, params=_params(query), json=body, headers=headers, timeout=timeout)
                 )
                 if not response.is_success:
                     response.read()
@@ -226,9 +241,23 @@ class Deployments:
         """Only the fields given change; `env` merges per key, and None there deletes one."""
         return self._client.call("PUT", _path("/v1/deployments", name), body=changes)
 
-    def redeploy(self, name: str) -> Json:
-        """Another release of what is declared, from what its branch is now."""
-        return self._client.call("POST", _path("/v1/deployments", name, "redeploy"))
+    def redeploy(self, name: str, commit: str | None = None) -> Json:
+        """Another release of what is declared, from what its branch is now or from `commit`."""
+        body = {"commit": commit} if commit else {}
+        return self._client.call("POST", _path("/v1/deployments", name, "redeploy"), body=body)
+
+    def rollback(self, name: str, release: int | None = None) -> Json:
+        """Back to `release`, or to the one that was live before; without a build."""
+        body = {"release": release} if release is not None else {}
+        return self._client.call("POST", _path("/v1/deployments", name, "rollback"), body=body)
+
+    def cancel(self, name: str) -> Json:
+        """Give up the release that is under way."""
+        return self._client.call("POST", _path("/v1/deployments", name, "cancel"))
+
+    def source(self, name: str, data: bytes, content_type: str = "application/octet-stream") -> Json:
+        """Upload a .tar.gz, .tar.zst or .zip. `data` may be an iterator of bytes too: then it is sent as it comes."""
+        return self._client.upload(_path("/v1/deployments", name, "source"), data, content_type)
 
     def delete(self, name: str) -> Json:
         return self._client.call("DELETE", _path("/v1/deployments", name))
@@ -239,13 +268,25 @@ class Deployments:
     def release(self, name: str, number: int) -> Json:
         return self._client.call("GET", _path("/v1/deployments", name, "releases", str(number)))
 
+    def diff(self, name: str, old: int, new: int) -> Json:
+        """What differs between two releases."""
+        return self._client.call("GET", _path("/v1/deployments", name, "releases", str(old), "diff", str(new)))
+
     @contextlib.contextmanager
     def release_log(
-        self, name: str, number: int, *, tail: int | None = None, after_seq: int | None = None, follow: bool = False
+        self,
+        name: str,
+        number: int,
+        *,
+        tail: int | None = None,
+        after_seq: int | None = None,
+        follow: bool = False,
+        **filters: Any,
     ) -> Iterator[Lines]:
-        """The build log of one release, as a context that gives its lines."""
+        """The build log of one release, as a context that gives its lines. `filters` are those of the API."""
         path = _path("/v1/deployments", name, "releases", str(number), "logs")
-        with _log(self._client, path, {"tail": tail, "after_seq": after_seq}, follow=follow) as lines:
+        query = {"tail": tail, "after_seq": after_seq, **filters}
+        with _log(self._client, path, query, follow=follow) as lines:
             yield lines
 
 
@@ -255,8 +296,15 @@ class Services:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def list(self, project: str | None = None) -> Iterator[Json]:
-        return self._client.items("/v1/services", {"project": project})
+    def list(
+        self,
+        project: str | None = None,
+        name: str | None = None,
+        status: str | None = None,
+        instance: str | None = None,
+    ) -> Iterator[Json]:
+        query = {"project": project, "name": name, "status": status, "instance": instance}
+        return self._client.items("/v1/services", query)
 
     def get(self, name: str) -> Json:
         return self._client.call("GET", _path("/v1/services", name))
@@ -273,12 +321,32 @@ class Services:
     def restart(self, name: str) -> Json:
         return self._client.call("POST", _path("/v1/services", name, "restart"))
 
+    def update(self, name: str, **changes: Any) -> Json:
+        """`replicas`, `resources` or `health_check`, without a build."""
+        return self._client.call("PATCH", _path("/v1/services", name), body=changes)
+
+    @contextlib.contextmanager
+    def run(self, name: str, command: str, timeout: float | None = None) -> Iterator[Lines]:
+        """A one-off command, as a context that gives what it writes; the last object has `exit`. Leaving it ends it."""
+        body: Json = {"command": command, **({"timeout": timeout} if timeout is not None else {})}
+        with self._client.stream(_path("/v1/services", name, "run"), {}, "POST", body) as lines:
+            yield lines
+
     @contextlib.contextmanager
     def logs(
-        self, name: str, *, tail: int | None = None, after_seq: int | None = None, follow: bool = False
+        self,
+        name: str,
+        *,
+        tail: int | None = None,
+        after_seq: int | None = None,
+        follow: bool = False,
+        **filters: Any,
     ) -> Iterator[Lines]:
-        """The service's log, as a context that gives its lines: seq, ts, stream, process, release, line, or gap."""
-        query = {"tail": tail, "after_seq": after_seq}
+        """The service's log, as a context that gives its lines: seq, ts, stream, process, release, line, or gap.
+
+        `filters` are those of the API: since, until, grep, stream, process, release, source, partial.
+        """
+        query = {"tail": tail, "after_seq": after_seq, **filters}
         with _log(self._client, _path("/v1/services", name, "logs"), query, follow=follow) as lines:
             yield lines
 
@@ -342,11 +410,27 @@ class Instances:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def list(self) -> Iterator[Json]:
-        return self._client.items("/v1/instances")
+    def list(self, status: str | None = None) -> Iterator[Json]:
+        return self._client.items("/v1/instances", {"status": status})
 
     def get(self, name: str) -> Json:
         return self._client.call("GET", _path("/v1/instances", name))
+
+    def join_token(self) -> Json:
+        """A token with which one host joins, and the command that uses it there."""
+        return self._client.call("POST", "/v1/instances/join-tokens")
+
+    def update(self, name: str, **changes: Any) -> Json:
+        """`labels` (merged by key, None deletes) or `cordoned`."""
+        return self._client.call("PATCH", _path("/v1/instances", name), body=changes)
+
+    def drain(self, name: str) -> Json:
+        """Place nothing new there, and see what is left."""
+        return self._client.call("POST", _path("/v1/instances", name, "drain"))
+
+    def delete(self, name: str) -> None:
+        """Remove a host without services for good."""
+        self._client.call("DELETE", _path("/v1/instances", name))
 
     def metrics(self, name: str) -> Json:
         return self._client.call("GET", _path("/v1/instances", name, "metrics"))
@@ -433,7 +517,11 @@ def _path(base: str, *parts: str) -> str:
 
 
 def _params(query: Json | None) -> dict[str, str]:
-    return {key: str(value) for key, value in (query or {}).items() if value is not None}
+    return {key: _text(value) for key, value in (query or {}).items() if value is not None}
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _object(response: "httpx2.Response") -> Json:

@@ -16,11 +16,14 @@ import jwt
 
 from control_plane import clock, notifier, ports
 from control_plane.domain import values
+from control_plane.fakes import archive_files
+from control_plane.fakes import runs as fake_runs
 from control_plane.fakes import store as fake_store
+from control_plane.services import archives, instances, status
 from control_plane.services import context as service_context
 from control_plane.store import open_store
 from control_plane.web import app, core, server
-from tests import contract_checker
+from tests import builders, contract_checker
 
 
 class Loop:
@@ -134,7 +137,7 @@ class Connection(http.client.HTTPConnection):
             headers = {name.lower(): value for name, value in response.getheaders()}
             checker.check(*self._asked, response.status, headers, None)
             if headers.get("content-type") == "application/x-ndjson":
-                response.judge = functools.partial(checker.check_line, self._asked[1])
+                response.judge = functools.partial(checker.check_line, self._asked[1], method=self._asked[0])
         return response
 
 
@@ -239,8 +242,17 @@ class ControlPlane:
         self.readiness = app.Readiness(database=True, operator=True, hub=True, instances_online=1)
         system, ids = clock.SystemClock(), clock.SystemIds()
         self.context = service_context.Context(self.store, notifier.LocalNotifier(), system, ids, **context)
-        self.services = app.AppServices.over(self.context, self.relay, self._ready)
+        self.runs, self.files = fake_runs.MemoryRuns(), archive_files.MemoryArchiveFiles()
+        self.services = app.AppServices.over(
+            self.context,
+            self.relay,
+            self._ready,
+            runner=self.runs,
+            archive=archives.Archives(self.context, self.files),
+            entrance=lambda: instances.Entrance("hub.example.com:8443", "hub.example.com:8444", "f" * 64),
+        )
         self.instance = loop.run(self._seed())
+        self.epoch = 1
         self.app = app.create_app(self.services, loop.core.call, settings)
 
     async def _ready(self) -> app.Readiness:
@@ -266,6 +278,23 @@ class ControlPlane:
     async def _user(self) -> str:
         async with self.store.read() as tx:
             return (await tx.find_user(EMAIL)).id
+
+    def connect(self, **facts: Any) -> None:
+        """The instance says other things of itself."""
+        self.epoch = self.loop.run(self.services.instances.connected(self.instance.id, "0.1.0", "boot", facts))
+
+    def report(self, name: str, number: int = 1, state: str = "live", live: int = 1, **changes: Any) -> None:
+        """The instance reports of the service `name`: what it is in, and a release."""
+
+        async def said() -> None:
+            async with self.store.read() as tx:
+                service = await tx.find_service(name)
+            observed = values.Observed(service.generation, "running", "healthy", live, "", (builders.a_process(),))
+            releases = (values.ReleaseReport(number, state, "", "", f"{number:040x}", 0.0),)
+            report = builders.a_report(service_id=service.id, observed=observed, releases=releases, **changes)
+            await status.Status(self.context).record(self.instance.id, self.epoch, report)
+
+        self.loop.run(said())
 
     async def change_release(self, name: str, number: int, **changes: Any) -> None:
         async with self.store.write() as tx:

@@ -67,10 +67,10 @@ class Checker:
         raw = urllib.parse.urlsplit(target).path
         return next((path for path in self._paths if self._patterns[path].fullmatch(raw)), "")
 
-    def check_line(self, target: str, line: bytes) -> None:
+    def check_line(self, target: str, line: bytes, method: str = "GET") -> None:
         """AssertionError unless `line` of the NDJSON stream at `target` is an object of it, or its last words."""
         path, value = self.path_of(target), json.loads(line)
-        content = self.document["paths"][path]["get"]["responses"]["200"]["content"]["application/x-ndjson"]
+        content = self.document["paths"][path][method.lower()]["responses"]["200"]["content"]["application/x-ndjson"]
         last_words = isinstance(value, dict) and "error" in value
         schema = {"$ref": "#/components/schemas/ErrorBody"} if last_words else content["x-dployr-item"]
         self._validate(f"a line of {target}", schema, value["error"] if last_words else value)

@@ -134,7 +134,7 @@ def test_head_of_a_followed_log_streams_nothing(plane, client):
 
 def test_following_needs_a_login_and_good_parameters(plane, client):
     assert api_fixtures.Client(client.port).get(f"{LOGS}?follow=true").status == 401
-    for query in ("follow=perhaps", "tail=-1", "tail=5001", "tail=x", "after_seq=-1", "grep=x"):
+    for query in ("follow=perhaps", "tail=-1", "tail=5001", "tail=x", "after_seq=-1", "since=soon", "source=odd"):
         answer = client.get(f"{LOGS}?{query}")
         assert answer.status == 400
         assert answer.json["error"]["details"]["field"] == query.partition("=")[0]

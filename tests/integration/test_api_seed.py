@@ -152,7 +152,7 @@ def test_service_logs_as_a_page(plane, client, deployed):
     plane.relay.tail = [api_fixtures.a_line(seq, f"line {seq}") for seq in range(1, 5)]
     plane.relay.tail.append(api_fixtures.a_line(5, gap_to=7))
     page = client.get(f"/v1/services/{deployed['service_id']}/logs?tail=3&after_seq=1").json
-    assert page["next_cursor"] is None
+    assert page["next_cursor"] == "7"
     assert [line.get("seq") for line in page["data"]] == [3, 4, None]
     assert page["data"][0] == {
         "seq": 3,
@@ -168,7 +168,7 @@ def test_service_logs_as_a_page(plane, client, deployed):
 def test_instances_are_listed_and_shown(plane, client):
     listed = client.get("/v1/instances").json["data"]
     assert [(found["name"], found["status"]) for found in listed] == [("host-1", "online")]
-    assert client.get(f"/v1/instances/{plane.instance.id}").json["facts"]["os"] == "Debian"
+    assert client.get(f"/v1/instances/{plane.instance.id}").json["os"] == "Debian"
     assert client.get("/v1/instances/host-1").json["id"] == plane.instance.id
 
 
@@ -228,9 +228,26 @@ def test_the_blueprint_form_is_the_flat_one(client):
         ({"runtime": "cobol"}, "runtime"),
         ({"version": "3000"}, "version"),
         ({"replicas": 2}, "replicas"),
-        ({"secrets": {"A": "b"}}, "secrets"),
-        ({"resources": {}}, "resources"),
-        ({"git_token": "x"}, "git_token"),
+        ({"secrets": {"A B": "b"}}, "secrets.A B"),
+        ({"secrets": {"A": ["b"]}}, "secrets.A"),
+        ({"env": {"A": "1"}, "secrets": {"A": "2"}}, "secrets.A"),
+        ({"resources": {"memory": "much"}}, "resources.memory"),
+        ({"resources": {"gpu": 1}}, "resources.gpu"),
+        ({"resources": {"cpu": 1, "strict": True}}, "resources.cpu"),
+        ({"git_token": "a b"}, "git_token"),
+        ({"strategy": "recreate"}, "strategy"),
+        ({"strategy": {"kind": "canary", "weight": 0}}, "strategy.weight"),
+        ({"strategy": "magic"}, "strategy"),
+        ({"processes": {"web": "x"}}, "processes.web"),
+        ({"processes": {"worker": "x"}}, "processes"),
+        ({"labels": {"-": "x"}}, "labels.-"),
+        ({"instance": "nowhere"}, "instance"),
+        ({"placement": {"labels": {"disk": "ssd"}}}, "placement.labels"),
+        ({"placement": {"zone": "a"}}, "placement.zone"),
+        ({"source": "docker"}, "source"),
+        ({"source": "image"}, "source"),
+        ({"health_check": {"kind": "command", "command": "true"}}, "health_check.kind"),
+        ({"poll": "never"}, "poll"),
         ({"name": "Not A Name"}, "name"),
         ({"port": "3000"}, "port"),
         ({"port": True}, "port"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from control_plane.domain import values
 
-SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)([KMGT])?(?:i?B)?")
+SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)([KMGT])?(?:iB|B|i)?")
 UNITS = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 LIMITS = ("memory", "cpu", "pids", "disk")
 MIN_MEMORY = 4 << 20

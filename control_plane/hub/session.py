@@ -150,13 +150,19 @@ class Session:
                 case "report":
                     await self._report(message.report)
                 case "heartbeat":
-                    await self._services.instances.heartbeat(self.instance_id, self.epoch)
+                    await self._heartbeat()
                 case _:
                     pass  # a word of a newer agent
         except errors.DployrError as error:
             await self._note(message, error)
         except Exception:  # a defect of ours: what this message says must not hold up what the next one says
             self._log.exception("hub.defect", what=message.WhichOneof("message"))
+
+    async def _heartbeat(self) -> None:
+        try:
+            await self._services.instances.heartbeat(self.instance_id, self.epoch)
+        except errors.ForbiddenError as error:  # it was removed meanwhile
+            self.end(fenced=error.message)
 
     async def _acknowledged(self, ack: pb.Ack) -> None:
         if ack.service_id not in self._sent:

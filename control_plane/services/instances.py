@@ -225,10 +225,12 @@ class Instances:
                 await events.emit(self._context, tx, "instance.offline", subject=old.id, name=old.name)
 
     async def heartbeat(self, instance_id: str, epoch: int) -> None:
-        """Renew the lease of the session; nothing when a newer one has begun."""
+        """Renew the lease of the session; nothing when a newer one has begun, ForbiddenError when it was removed."""
         async with self._context.write() as tx:
             old = await tx.find_instance(instance_id)
-            if old is not None and old.epoch == epoch and old.online:
+            if old is None:
+                raise errors.ForbiddenError(f"cannot go on as {instance_id}: the instance was removed; join again")
+            if old.epoch == epoch and old.online:
                 await tx.update_instance(dataclasses.replace(old, last_seen=self._context.clock.now()))
 
     async def refused(self, instance_id: str, target: str, issue: str) -> None:

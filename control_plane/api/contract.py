@@ -23,9 +23,9 @@ PLAN = {"$ref": "#/components/schemas/Plan"}
 PROMETHEUS = {"text/plain": {"schema": {"type": "string", "description": "Prometheus' text format."}}}
 # Content beside JSON that the parameters do not tell.
 UPLOADED = {"schema": {"type": "string", "format": "binary"}}
-# Bodies that are no JSON.
+# Bodies that are no JSON, as the one type that client generators know.
 BODIES: dict[str, dict[str, Any]] = {
-    "deployments_source": {"required": True, "content": dict.fromkeys(vocabulary.ARCHIVE_TYPES, UPLOADED)},
+    "deployments_source": {"required": True, "content": {"application/octet-stream": UPLOADED}},
 }
 # Answers that are streams of the objects that their view declares.
 STREAMED: dict[str, dict[str, str]] = {"services_run": vocabulary.RUN}

@@ -95,7 +95,8 @@ def cancel(path: schemas.ById) -> flask.Response:
 def source(path: schemas.ById) -> flask.Response:
     """Upload the source of a deployment with `source: local`: the body is a .tar.gz, .tar.zst or .zip.
 
-    The release that waits for it goes on; without one there is a new release.
+    The release that waits for it goes on; without one there is a new release. The type may be application/gzip,
+    application/zstd or application/zip too; what counts is how the body begins.
     """
     api, principal = context.current(), context.principal()
     api.call(api.services.deployments.expect_source(principal, path.id))

@@ -116,13 +116,8 @@ def _resolved(env: Variables, wanted: Wanted, name: Callable[[str], str]) -> tup
 
 def _checked(found: Sequence[values.Variable], problems: list[Problem], whole: str) -> Variables:
     """The variables in order. Raises InvalidError: for `problems`, or for `whole` when they are too much together."""
-    if not problems:
-        problems = [
-            {"field": whole, "issue": one["issue"]}
-            for one in grammar.env_problems({one.key: one.value for one in found})
-        ]
+    if not problems and grammar.env_size({one.key: one.value for one in found}) > grammar.MAX_ENV:
+        problems = [{"field": whole, "issue": f"must be at most {grammar.MAX_ENV} bytes together"}]
     if problems:
-        listed = "; ".join(f"{problem['field']}: {problem['issue']}" for problem in problems[:5])
-        details = dict(problems[0]) if len(problems) == 1 else {**problems[0], "errors": problems}
-        raise errors.InvalidError(f"cannot set the variables: {listed}", details)
+        raise errors.InvalidError.several("cannot set the variables", problems)
     return tuple(sorted(found, key=lambda one: one.key))

@@ -35,7 +35,7 @@ async def live(plane, number=1):
 
 
 async def newest(plane):
-    return (await plane.deployments.releases(OPERATOR, "app"))[0]
+    return (await plane.deployments.releases(OPERATOR, "app")).items[0]
 
 
 async def keys(env):

@@ -41,7 +41,7 @@ async def pushed(plane, commit=PUSHED, delivery="d-1"):
 
 
 async def newest(plane):
-    return (await plane.deployments.releases(OPERATOR, "app"))[0]
+    return (await plane.deployments.releases(OPERATOR, "app")).items[0]
 
 
 async def test_a_push_that_nobody_told_of_is_deployed_by_the_poll(plane):

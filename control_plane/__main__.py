@@ -1,6 +1,6 @@
 """`dployr-control-plane`: stores what is wanted, serves the API, and tells the agents.
 
-The first word chooses a command: `run` (also without it), or one of COMMANDS, which has flags of its own.
+The first word chooses a command: `run` (also without it), or one of WITH_OWN_FLAGS, which has flags of its own.
 """
 
 import argparse
@@ -13,12 +13,12 @@ from typing import Any
 
 from control_plane import audit_command, config, errors, wiring
 
-COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"audit": audit_command.main}
+WITH_OWN_FLAGS: dict[str, Callable[[Sequence[str]], int]] = {"audit": audit_command.main}
 
 
 def main() -> int:
     """The exit code: 0 after a wished stop, 1 when it cannot work, 2 for bad settings."""
-    command = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    command = WITH_OWN_FLAGS.get(sys.argv[1]) if len(sys.argv) > 1 else None
     if command is not None:
         return command(sys.argv[2:])
     try:
@@ -37,7 +37,8 @@ def main() -> int:
 def settings_of(argv: Sequence[str]) -> config.Settings:
     """Settings from the flags over environment and file. Raises ConfigError; exits with 2 for unknown flags."""
     parser = argparse.ArgumentParser(
-        prog="dployr-control-plane", description=f"The control plane of dployr. Other commands: {', '.join(COMMANDS)}."
+        prog="dployr-control-plane",
+        description=f"The control plane of dployr. Other commands: {', '.join(WITH_OWN_FLAGS)}.",
     )
     parser.add_argument("command", choices=["run"], nargs="?", default="run")
     parser.add_argument("--config", type=pathlib.Path, help="YAML file with settings")

@@ -466,8 +466,6 @@ class Routes:
 
 class Webhooks:
     """Addresses that events are sent to."""
-class Projects:
-    """What deployments belong to. `name` stands for an id or a name."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -497,6 +495,14 @@ class Projects:
 
     def redeliver(self, webhook_id: str, delivery_id: str) -> Json:
         return self._client.call("POST", _path("/v1/webhooks", webhook_id, "deliveries", delivery_id, "redeliver"))
+
+
+class Projects:
+    """What deployments belong to. `name` stands for an id or a name."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
     def list(self, name: str | None = None) -> Iterator[Json]:
         return self._client.items("/v1/projects", {"name": name})
 

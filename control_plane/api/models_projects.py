@@ -10,8 +10,14 @@ from control_plane.domain import values
 from control_plane.services import members
 
 Role = Literal["viewer", "developer", "admin", "owner"]
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default")
+
+
 # A field that may be left out and must not be null.
-OPTIONAL: Any = pydantic.Field(default=None, json_schema_extra=lambda schema: schema.pop("default"))
+OPTIONAL: Any = pydantic.Field(default=None, json_schema_extra=_without_default)
 
 
 class ProjectsQuery(schemas.Page):

@@ -21,9 +21,7 @@ def check(name: str, description: str) -> None:
         issue = f"must be at most {MAX_DESCRIPTION} printable characters"
         problems.append({"field": "description", "issue": issue})
     if problems:
-        listed = "; ".join(f"{problem['field']}: {problem['issue']}" for problem in problems)
-        details = problems[0] if len(problems) == 1 else {**problems[0], "errors": problems}
-        raise errors.InvalidError(f"Invalid project: {listed}", details)
+        raise errors.InvalidError.several("Invalid project", problems)
 
 
 def check_membership(

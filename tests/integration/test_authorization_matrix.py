@@ -68,6 +68,9 @@ class Route:
         with self.world.fresh():
             return client.request(self.method, self.target(ids), body)
 
+    def head(self, who, ids):
+        return self.world.client(who).request("HEAD", self.target(ids)).status
+
     def stream(self, who, ids):
         """The status of a stream; of one that begins nothing is read."""
         with contextlib.closing(self.world.client(who).open("GET", self.target(ids, "follow=true"))) as connection:
@@ -99,6 +102,8 @@ def fault_of(route, who, side):
         return f"{answer.status} instead of an answer: {answer.text}"
     elif wanted in {"401", "403"} and answer.status != int(wanted):
         return f"{answer.status} instead of {wanted}: {answer.text}"
+    if route.method == "GET" and (status := route.head(who, ids)) != answer.status:
+        return f"{status} for HEAD, and {answer.status} for GET"
     if route.is_followed and (status := route.stream(who, ids)) != answer.status:
         return f"{status} for the stream, and {answer.status} for the page"
     return ""

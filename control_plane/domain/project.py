@@ -1,12 +1,14 @@
 """What a project may be called, and who may change which of its members. Pure."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from control_plane import errors
 from control_plane.domain import grammar, permissions, values
-from control_plane.domain.deployment import MAX_DESCRIPTION, NAME
 
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # no underscore: so none is taken for an id
+MAX_DESCRIPTION = 1000
 DEFAULT = "default"  # the one that every installation has, for what names none
 OWNER = "owner"
 

@@ -189,9 +189,10 @@ class Client:
     def _ask(self, request: Request, body: Any = None) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self._daemon.port, timeout=30)
         headers = {"Authorization": f"Bearer {self._token}", "Idempotency-Key": request.key}
-        headers |= {"X-Request-Id": request.key, "Content-Type": "application/json", "Connection": "close"}
+        headers |= {"X-Request-Id": request.key, "Connection": "close"}
         with contextlib.closing(connection):
             said = request.body if body is None else body
+            headers |= {} if said is None else {"Content-Type": "application/json"}
             connection.request(request.method, request.path, None if said is None else json.dumps(said), headers)
             response = connection.getresponse()
             text = response.read()

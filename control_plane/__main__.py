@@ -18,9 +18,9 @@ WITH_OWN_FLAGS: dict[str, Callable[[Sequence[str]], int]] = {"audit": audit_comm
 
 def main() -> int:
     """The exit code: 0 after a wished stop, 1 when it cannot work, 2 for bad settings."""
-    command = WITH_OWN_FLAGS.get(sys.argv[1]) if len(sys.argv) > 1 else None
-    if command is not None:
-        return command(sys.argv[2:])
+    own = WITH_OWN_FLAGS.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if own is not None:
+        return own(sys.argv[2:])
     try:
         settings = settings_of(sys.argv[1:])
     except config.ConfigError as error:

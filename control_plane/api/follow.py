@@ -13,7 +13,7 @@ from typing import Any
 import flask
 
 from control_plane import errors
-from control_plane.api import answers, context, schemas, shapes, standing, streams
+from control_plane.api import answers, context, schemas, shapes, streams
 from control_plane.api.errors import ANSWERS
 from control_plane.domain import release, values
 
@@ -113,8 +113,7 @@ def _followed(
     api = context.current()
     mimetype = accepted()
     primed = api.call(_primed(api.services.logs.open(context.principal(), service, follow=True, **options)))
-    allowed = streams.while_allowed(primed, standing.to_read_log(service), standing.ASK_AGAIN_S)
-    batches = allowed if is_finished is None else _until(allowed, is_finished)
+    batches = primed if is_finished is None else _until(primed, is_finished)
     chunks = _chunks(batches, primed, mimetype, api.settings.heartbeat_s)
     return streams.respond(chunks, api.call, content_type(mimetype))
 

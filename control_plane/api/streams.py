@@ -6,7 +6,7 @@ costs them a thread per follower.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import flask
@@ -98,23 +98,6 @@ async def with_heartbeat(source: AsyncIterator[T], interval_s: float) -> AsyncGe
             pending.cancel()
             await asyncio.gather(pending, return_exceptions=True)
         await close(source)
-
-
-async def while_allowed(
-    source: AsyncIterator[T], check: Callable[[], Awaitable[object]], interval_s: float
-) -> AsyncGenerator[T, None]:
-    """The items of `source` for as long as `check`, which is asked every `interval_s`, raises nothing."""
-    loop = asyncio.get_running_loop()
-    beats, asked = with_heartbeat(source, interval_s), loop.time()
-    try:
-        async for item in beats:
-            if loop.time() - asked >= interval_s:
-                await check()
-                asked = loop.time()
-            if item is not None:
-                yield item
-    finally:
-        await beats.aclose()
 
 
 async def close(source: AsyncIterator[Any]) -> None:

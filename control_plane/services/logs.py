@@ -43,11 +43,6 @@ class Logs:
             )
         return self._relay.read(found.instance_id, dataclasses.replace(query, service_id=found.id))
 
-    async def check(self, principal: values.Principal, service: str) -> None:
-        """Return when `principal` may read that log now; asked again and again while it is followed."""
-        async with self._context.store.read() as tx:
-            await service_of(tx, principal, service, "log:read")
-
 
 async def _nothing() -> AsyncGenerator[Sequence[values.LogLine], None]:
     nothing: tuple[Sequence[values.LogLine], ...] = ()

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from control_plane import errors
-from tests import api_fixtures, builders
+from tests import api_fixtures
 from tests.waiting import wait_until
 
 MANY = {"requests_per_hour": 100_000, "anonymous_per_hour": 100_000}
@@ -172,23 +172,6 @@ def test_a_followed_release_log_of_an_ended_release_ends(plane, client):
     with following(client, f"{BUILD}?follow=true") as response:
         assert json.loads(response.read())["line"] == "done"
     plane.loop.run(plane.change_release("my-app", 1, state="pending"))
-
-
-def test_who_is_disabled_loses_a_quiet_log_with_the_reason_as_its_last_line(plane, client):
-    user_id = plane.loop.run(_make_user(plane, disabled=False))
-    with following(api_fixtures.Client(client.port, plane.token(sub=user_id)), f"{LOGS}?follow=true") as response:
-        plane.loop.run(_make_user(plane, disabled=True))
-        assert json.loads(response.readline())["error"]["code"] == "unauthorized"
-        assert response.read() == b""
-
-
-async def _make_user(plane, disabled):
-    """The second operator, as it is to be now."""
-    user = builders.a_user(id=builders.an_id("usr", 2), email="second@example.test", disabled=disabled)
-    async with plane.store.write() as tx:
-        if not await tx.insert_user(user):
-            await tx.update_user(user)
-    return user.id
 
 
 def test_a_quiet_stream_is_kept_alive():

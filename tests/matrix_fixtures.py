@@ -71,6 +71,10 @@ TABLE: dict[str, Call] = {
     "deployments.releases": of("$deployment"),
     "deployments.release": of("$deployment", n="1"),
     "deployments.release_logs": of("$deployment", n="1"),
+    "deployments.cancel": of("$deployment"),
+    "deployments.diff": of("$deployment", a="1", b="1"),
+    "deployments.rollback": of("$deployment"),
+    "deployments.source": of("$deployment"),
     "services.index": Call(),
     "services.get": of("$service"),
     "services.status": of("$service"),
@@ -78,9 +82,25 @@ TABLE: dict[str, Call] = {
     "services.stop": of("$service"),
     "services.restart": of("$service"),
     "services.logs": of("$service"),
+    "services.run": of("$service", {"command": "true"}),
+    "services.update": of("$service", {"replicas": 1}),
+    "env.index": of("$service"),
+    "env.get": of("$service", key="KEY"),
+    "env.set_": of("$service", {"key": "KEY", "value": "new"}),
+    "env.unset": of("$service", key="KEY"),
+    "env.replace": of("$service", {"variables": []}),
+    "env.history": of("$service"),
+    "hooks.get": of("$deployment"),
+    "hooks.create": of("$deployment"),
+    "hooks.delete": of("$deployment"),
+    "hooks.receive": Call({"deployment": "$deployment", "token": "none"}, {}),
     "instances.index": Call(),
     "instances.get": of("$instance"),
     "instances.metrics": of("$instance"),
+    "instances.update": of("$instance", {"cordoned": False}),
+    "instances.drain": of("$instance"),
+    "instances.delete": of("$instance"),
+    "instances.join_token": Call(),
     "routes.index": Call(),
     "routes.create": Call(body={"domain": "new.example.com", "service_id": "$service", "port": 3000}),
     "routes.get": of("$route"),
@@ -187,6 +207,8 @@ class World:
         body = {**api_fixtures.NODE_APP, "name": f"{side}-app", "project": project}
         deployment = self._made("/v1/deployments", body)
         service = deployment["service_id"]
+        self._made(f"/v1/services/{service}/env", {"key": "KEY", "value": "set"})
+        self._made(f"/v1/deployments/{deployment['id']}/hook", None)
         route = self._made("/v1/proxy/routes", {"domain": f"{side}.example.com", "service_id": service, "port": 3000})
         webhook = self._made("/v1/webhooks", {**HOOK, "project": project})["id"]
         self._made(f"/v1/webhooks/{webhook}/test", None)

@@ -1,18 +1,26 @@
-"""`dployr-control-plane`: stores what is wanted, serves the API, and tells the agents."""
+"""`dployr-control-plane`: stores what is wanted, serves the API, and tells the agents.
+
+The first word chooses a command: `run` (also without it), or one of WITH_OWN_FLAGS, which has flags of its own.
+"""
 
 import argparse
 import asyncio
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from control_plane import config, errors, wiring
+from control_plane import audit_command, config, errors, wiring
+
+WITH_OWN_FLAGS: dict[str, Callable[[Sequence[str]], int]] = {"audit": audit_command.main}
 
 
 def main() -> int:
     """The exit code: 0 after a wished stop, 1 when it cannot work, 2 for bad settings."""
+    own = WITH_OWN_FLAGS.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    if own is not None:
+        return own(sys.argv[2:])
     try:
         settings = settings_of(sys.argv[1:])
     except config.ConfigError as error:
@@ -28,7 +36,10 @@ def main() -> int:
 
 def settings_of(argv: Sequence[str]) -> config.Settings:
     """Settings from the flags over environment and file. Raises ConfigError; exits with 2 for unknown flags."""
-    parser = argparse.ArgumentParser(prog="dployr-control-plane", description="The control plane of dployr.")
+    parser = argparse.ArgumentParser(
+        prog="dployr-control-plane",
+        description=f"The control plane of dployr. Other commands: {', '.join(WITH_OWN_FLAGS)}.",
+    )
     parser.add_argument("command", choices=["run"], nargs="?", default="run")
     parser.add_argument("--config", type=pathlib.Path, help="YAML file with settings")
     for name in ("--data-dir", "--proxy-url", "--admin-email", "--admin-password-file", "--join-token-file"):

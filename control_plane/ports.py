@@ -194,7 +194,7 @@ class HistoryRows(Protocol):
     async def list_audit(
         self, projects: Collection[str] | None, wanted: values.AuditQuery, before: int | None, limit: int
     ) -> Sequence[values.AuditEntry]:
-        """Newest first, those with a sequence below `before`."""
+        """Newest first, those with a sequence below `before`. Those of no project are shown for None alone."""
         ...
 
     async def audit_after(self, sequence: int, limit: int) -> Sequence[values.AuditEntry]:
@@ -213,6 +213,7 @@ class HistoryRows(Protocol):
 
     async def drop_events(self, before: values.Time) -> None: ...
 
+    async def find_event(self, event_id: str) -> values.Event | None: ...
     async def newest_event(self) -> int:
         """The highest sequence; 0 without any."""
         ...
@@ -303,7 +304,15 @@ class Notifier(Protocol):
         ...
 
     async def wait(self, instance_id: str, timeout_s: float) -> bool:
-        """True when the instance was told of since the last wait; False after `timeout_s`."""
+        """True when the instance was told of since the last wait; False after `timeout_s`. For one consumer of a topic."""
+        ...
+
+    def count(self, topic: str) -> int:
+        """How often the topic was told of; to be read before the rows are."""
+        ...
+
+    async def wait_beyond(self, topic: str, seen: int, timeout_s: float) -> int:
+        """The count as soon as it is not `seen`, at the latest after `timeout_s`. For any number of consumers."""
         ...
 
 

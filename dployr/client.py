@@ -64,6 +64,10 @@ class Client:
         self.webhooks = Webhooks(self)
         self.env = Env(self)
         self.hooks = Hooks(self)
+        self.projects = Projects(self)
+        self.members = Members(self)
+        self.events = Events(self)
+        self.audit = Audit(self)
 
     def __enter__(self) -> Self:
         return self
@@ -491,6 +495,76 @@ class Webhooks:
 
     def redeliver(self, webhook_id: str, delivery_id: str) -> Json:
         return self._client.call("POST", _path("/v1/webhooks", webhook_id, "deliveries", delivery_id, "redeliver"))
+
+
+class Projects:
+    """What deployments belong to. `name` stands for an id or a name."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self, name: str | None = None) -> Iterator[Json]:
+        return self._client.items("/v1/projects", {"name": name})
+
+    def create(self, name: str, description: str = "") -> Json:
+        """Make a project and own it."""
+        return self._client.call("POST", "/v1/projects", body={"name": name, "description": description})
+
+    def get(self, name: str) -> Json:
+        return self._client.call("GET", _path("/v1/projects", name))
+
+    def update(self, project: str, **changes: str) -> Json:
+        """Give a new `name` or `description` to a project."""
+        return self._client.call("PATCH", _path("/v1/projects", project), body=changes)
+
+    def delete(self, name: str, *, force: bool = False) -> Json:
+        """Take an empty project away; with `force` one with deployments, which is answered while it is deleting."""
+        return self._client.call("DELETE", _path("/v1/projects", name), query={"force": "true" if force else None})
+
+
+class Members:
+    """Who is what in a project. `user` stands for an id or an email."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self, project: str) -> Iterator[Json]:
+        return self._client.items(_path("/v1/projects", project, "members"))
+
+    def put(self, project: str, user: str, role: str) -> Json:
+        """Make `user` viewer, developer, admin or owner."""
+        return self._client.call("PUT", _path("/v1/projects", project, "members", user), body={"role": role})
+
+    def remove(self, project: str, user: str) -> Json:
+        return self._client.call("DELETE", _path("/v1/projects", project, "members", user))
+
+
+class Events:
+    """What happened. Filters: `since` (a time, or the id or sequence of an event), `type`, `subject`, `project`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self, **filters: str | int | None) -> Iterator[Json]:
+        """From the first that was ever kept, or behind `since`, up to now."""
+        return self._client.items("/v1/events", dict(filters))
+
+    @contextlib.contextmanager
+    def follow(self, **filters: str | int | None) -> Iterator[Lines]:
+        """What happens from now on, or behind `since`, without an end: a context that gives the events."""
+        with self._client.stream("/v1/events", {**filters, "follow": "true"}) as lines:
+            yield lines
+
+
+class Audit:
+    """Who did what, when and from where. Filters: `actor`, `action`, `target`, `since`, `until`, `project`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self, **filters: str | None) -> Iterator[Json]:
+        """Newest first."""
+        return self._client.items("/v1/audit", dict(filters))
 
 
 @contextlib.contextmanager

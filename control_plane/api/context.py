@@ -18,6 +18,7 @@ from control_plane.services import (
     hooks,
     instances,
     logs,
+    members,
     projects,
     routes,
     runs,
@@ -76,6 +77,7 @@ class AppServices:
     users: users.Users
     tokens: tokens.Tokens
     projects: projects.Projects
+    members: members.Members
     env: env.Env
     hooks: hooks.Hooks
     webhooks: webhooks.Webhooks
@@ -109,6 +111,7 @@ class AppServices:
             users=users.Users(context),
             tokens=tokens.Tokens(context),
             projects=projects.Projects(context),
+            members=members.Members(context),
             env=env.Env(context),
             hooks=hooks.Hooks(context),
             webhooks=webhooks.Webhooks(context),

@@ -111,11 +111,20 @@ def _followed(
     service: str, options: dict[str, Any], is_finished: Callable[[], Awaitable[bool]] | None
 ) -> flask.Response:
     api = context.current()
-    mimetype = flask.request.accept_mimetypes.best_match([NDJSON, EVENTS, PLAIN], NDJSON)
+    mimetype = accepted()
     primed = api.call(_primed(api.services.logs.open(context.principal(), service, follow=True, **options)))
     batches = primed if is_finished is None else _until(primed, is_finished)
     chunks = _chunks(batches, primed, mimetype, api.settings.heartbeat_s)
-    return streams.respond(chunks, api.call, mimetype if mimetype == NDJSON else f"{mimetype}; charset=utf-8")
+    return streams.respond(chunks, api.call, content_type(mimetype))
+
+
+def accepted() -> str:
+    """The form of a stream that the client likes best."""
+    return flask.request.accept_mimetypes.best_match([NDJSON, EVENTS, PLAIN], NDJSON)
+
+
+def content_type(mimetype: str) -> str:
+    return mimetype if mimetype == NDJSON else f"{mimetype}; charset=utf-8"
 
 
 async def _primed(opening: Awaitable[AsyncIterator[Batch]]) -> streams.Primed[Batch]:

@@ -69,7 +69,7 @@ def delete(path: schemas.ById) -> flask.Response:
 
 
 @blueprint.get("/<id>/metrics", responses={200: shapes.Metrics})
-@access.permission("instance:read")
+@access.permission("instance:metrics")
 def metrics(path: schemas.ById) -> flask.Response:
     """The newest sample of an instance, as JSON or (by Accept) as Prometheus text."""
     api = context.current()

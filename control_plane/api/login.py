@@ -3,7 +3,7 @@
 import flask
 from flask_openapi.blueprint import APIBlueprint
 
-from control_plane.api import access, answers, auth, context, schemas, shapes
+from control_plane.api import access, answers, auth, context, mutations, schemas, shapes
 from control_plane.domain import permissions
 
 blueprint = APIBlueprint("auth", __name__, url_prefix="/v1/auth", abp_tags=[{"name": "auth"}])
@@ -11,6 +11,7 @@ blueprint = APIBlueprint("auth", __name__, url_prefix="/v1/auth", abp_tags=[{"na
 
 @blueprint.post("/login", responses={200: shapes.Tokens})
 @access.permission.public
+@mutations.mutation(idempotent=False)
 def login(body: schemas.LoginInput) -> flask.Response:
     """Log in: an access token for one hour and a refresh token."""
     api = context.current()
@@ -20,6 +21,7 @@ def login(body: schemas.LoginInput) -> flask.Response:
 
 @blueprint.post("/refresh", responses={200: shapes.Tokens})
 @access.permission.public
+@mutations.mutation(idempotent=False)
 def refresh(body: schemas.RefreshInput) -> flask.Response:
     """A new access token for a refresh token, which stays valid."""
     principal = auth.principal_of_refresh(body.refresh_token)

@@ -36,3 +36,19 @@ def is_wanted(patterns: Sequence[str], name: str) -> bool:
     return name == "webhook.test" or any(
         pattern in {"*", name} or (pattern.endswith(".*") and name.startswith(pattern[:-1])) for pattern in patterns
     )
+
+
+def matching(text: str) -> tuple[str, ...]:
+    """The types that a filter such as `route.*,deployment.failed` lets through; () for everything. InvalidError."""
+    patterns = [pattern.strip() for pattern in text.split(",")]
+    unknown = next((pattern for pattern in patterns if pattern not in TYPES and pattern not in PATTERNS), None)
+    if unknown is not None:
+        raise errors.InvalidError.field(
+            f"cannot list events of type {unknown[:100]!r}: no such event",
+            "type",
+            "unknown event",
+            supported=[*PATTERNS, *TYPES],
+        )
+    if "*" in patterns:
+        return ()
+    return tuple(name for name in TYPES if name in patterns or f"{name.partition('.')[0]}.*" in patterns)

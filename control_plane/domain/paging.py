@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import re
 
 from control_plane import errors
 from control_plane.domain import values
@@ -50,6 +51,24 @@ def refused() -> errors.InvalidError:
     return errors.InvalidError.field(
         "cannot read the cursor: use next_cursor of the page before", "cursor", "not a cursor of this list"
     )
+
+
+def encode_number(sequence: int) -> str:
+    """An opaque cursor of a list that is ordered by a sequence number."""
+    return base64.urlsafe_b64encode(f"#{sequence}".encode()).decode().rstrip("=")
+
+
+def decode_number(cursor: str | None) -> int | None:
+    """The number of a cursor that we made, else InvalidError."""
+    if cursor is None:
+        return None
+    try:
+        text = text_of(cursor)
+    except ValueError:
+        text = ""
+    if not re.fullmatch(r"#[0-9]{1,18}", text):
+        raise refused()
+    return int(text[1:])
 
 
 def checked_limit(limit: int) -> int:

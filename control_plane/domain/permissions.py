@@ -24,7 +24,7 @@ VIEWER = frozenset(
 )
 DEVELOPER = VIEWER | {"deployment:write", "service:write", "service:run", "env:write", "route:write"}
 ADMIN = DEVELOPER | {"project:write", "member:write", "webhook:write", "audit:read"}
-OWNER = ADMIN | {"project:delete"}
+OWNER = ADMIN | {"project:delete", "owner:write"}
 ROLES: dict[str, frozenset[str]] = {"viewer": VIEWER, "developer": DEVELOPER, "admin": ADMIN, "owner": OWNER}
 # What every user has, and what operators alone have, whatever the project.
 ACCOUNT = frozenset({"project:create", "token:read", "token:write", "instance:read"})

@@ -95,6 +95,7 @@ class Project:
     created_at: Time
     generation: int = 1
     updated_at: Time | None = None
+    deleting: bool = False  # it goes with its last deployment, and takes nothing new
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ class AuditEntry:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AuditQuery:
-    """Filters of the audit; empty ones let everything through."""
+    """Filters of the audit; empty ones let everything through. `actor` is an id or an email."""
 
     actor: str = ""
     action: str = ""

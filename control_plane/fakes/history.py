@@ -41,6 +41,9 @@ class HistoryRows(tables.Rows):
         rows, newest = self._tables.events, await self.newest_event()
         self._tables.events = {key: row for key, row in rows.items() if row.at >= before or key == newest}
 
+    async def find_event(self, event_id: str) -> values.Event | None:
+        return next((row for row in self._tables.events.values() if row.id == event_id), None)
+
     async def newest_event(self) -> int:
         return max(self._tables.events, default=0)
 
@@ -135,7 +138,11 @@ class HistoryRows(tables.Rows):
 
 
 def _matches(row: values.AuditEntry, wanted: values.AuditQuery) -> bool:
-    same = wanted.actor in {"", row.actor} and wanted.action in {"", row.action} and wanted.target in {"", row.target}
+    same = (
+        wanted.actor in {"", row.actor, row.actor_name}
+        and wanted.action in {"", row.action}
+        and wanted.target in {"", row.target}
+    )
     after = wanted.since is None or row.at >= wanted.since
     return same and after and (wanted.until is None or row.at < wanted.until)
 

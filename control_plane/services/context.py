@@ -146,13 +146,21 @@ async def project_of(
 async def named_project(
     tx: ports.Transaction, principal: values.Principal, id_or_name: str, permission: str
 ) -> values.Project:
-    """The project that a body or a filter names: one that cannot be seen is a bad field."""
+    """The project that a body or a filter names: one that cannot be seen is a bad field.
+
+    ConflictError when something is to be put into a project that is being deleted.
+    """
     try:
-        return await project_of(tx, principal, id_or_name, permission)
+        found = await project_of(tx, principal, id_or_name, permission)
     except errors.NotFoundError:
         raise errors.InvalidError.field(
             f"cannot find project {id_or_name[:100]!r}", "project", "no such project"
         ) from None
+    if found.deleting and not permission.endswith(":read"):
+        raise errors.ConflictError(
+            f"cannot add anything to project {found.name!r}: it is being deleted", {"id": found.id}
+        )
+    return found
 
 
 async def shown_projects(

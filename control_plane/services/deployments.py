@@ -6,9 +6,9 @@ from typing import Any
 
 from control_plane import errors, ports
 from control_plane.domain import deployment as rules
-from control_plane.domain import differences, paging, release, values
+from control_plane.domain import differences, paging, values
 from control_plane.domain.deployment import DeploymentChanges, DeploymentFields
-from control_plane.services import lists, placement, releases, views
+from control_plane.services import lists, placement, releases, removal, views
 from control_plane.services.context import deployment_of, named_project, shown_projects
 from control_plane.services.rollouts import Rollouts, follow_port
 
@@ -99,12 +99,8 @@ class Deployments(Rollouts):
             self._context.match(found.generation)
             service = await releases.service_of(tx, found)
             if service.run is not values.Run.REMOVED:
-                found = await self._tombstone(tx, found, service)
-                words = f"delete deployment {found.name} with its routes"
-                await self._note(tx, principal, "deployment.deleted", found, words, name=found.name)
-            view = await views.load_one(self._context, tx, found)
-        self._context.wake(service.instance_id)
-        return view
+                found = await removal.put_tombstone(self._context, tx, principal, found, service)
+            return await views.load_one(self._context, tx, found)
 
     async def releases(
         self,
@@ -187,21 +183,6 @@ class Deployments(Rollouts):
         words = f"change {', '.join(one['field'] for one in changed)} of {old.name}{released}"
         await self._note(tx, principal, "deployment.updated", new, words, changes=changed)
         await self._emit(tx, "deployment.updated", new, release=new.release)
-
-    async def _tombstone(
-        self, tx: ports.Transaction, found: values.Deployment, service: values.Service
-    ) -> values.Deployment:
-        now = self._context.clock.now()
-        for route in (await tx.routes_of([service.id])).get(service.id, ()):
-            await tx.delete_route(route.id)
-        await releases.end_unfinished(tx, found, release.State.CANCELLED, "the deployment is being deleted", now)
-        changed = dataclasses.replace(
-            service, run=values.Run.REMOVED, generation=service.generation + 1, updated_at=now
-        )
-        await tx.update_service(changed)
-        marked = dataclasses.replace(found, generation=found.generation + 1, updated_at=now)
-        await tx.update_deployment(marked)
-        return marked
 
 
 async def _project(

@@ -8,7 +8,7 @@ import dataclasses
 from control_plane import errors, ports
 from control_plane.domain import release, values
 from control_plane.domain import service as service_rules
-from control_plane.services import events, releases
+from control_plane.services import events, releases, removal
 from control_plane.services.context import Context
 
 MAX_MESSAGE = 2000
@@ -53,6 +53,7 @@ class Status:
         await events.emit(
             self._context, tx, "deployment.deleted", subject=deployment, project=project, name=service.name
         )
+        await removal.end_project(self._context, tx, project, instance_id)
 
     async def _take(self, tx: ports.Transaction, service: values.Service, report: values.ServiceReport) -> None:
         now = self._context.clock.now()

@@ -35,8 +35,9 @@ class HistoryQueries(Queries):
     ) -> Sequence[values.AuditEntry]:
         table = tables.audit
         query = where_in(sa.select(table), table.c.project_id, projects)
-        for column, value in ((table.c.actor, wanted.actor), (table.c.action, wanted.action)):
-            query = query.where(column == value) if value else query
+        if wanted.actor:
+            query = query.where(sa.or_(table.c.actor == wanted.actor, table.c.actor_name == wanted.actor))
+        query = query.where(table.c.action == wanted.action) if wanted.action else query
         query = query.where(table.c.target == wanted.target) if wanted.target else query
         query = query.where(table.c.at >= wanted.since) if wanted.since else query
         query = query.where(table.c.at < wanted.until) if wanted.until else query
@@ -69,6 +70,10 @@ class HistoryQueries(Queries):
         table = tables.events
         newest = sa.select(sa.func.max(table.c.sequence)).scalar_subquery()
         await self._delete(table, table.c.at < before, table.c.sequence < newest)
+
+    async def find_event(self, event_id: str) -> values.Event | None:
+        row = await self._first(sa.select(tables.events).where(tables.events.c.id == event_id))
+        return values.Event(**row._mapping) if row else None  # noqa: SLF001
 
     async def newest_event(self) -> int:
         row = await self._first(sa.select(sa.func.max(tables.events.c.sequence)))

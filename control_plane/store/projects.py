@@ -12,7 +12,9 @@ from control_plane.store.queries import Queries, page, where_given, where_in
 
 
 def project_of(row: sa.Row[Any]) -> values.Project:
-    return values.Project(row.id, row.name, row.description, row.created_at, row.generation, row.updated_at)
+    return values.Project(
+        row.id, row.name, row.description, row.created_at, row.generation, row.updated_at, row.deleting
+    )
 
 
 def row_of_project(project: values.Project) -> dict[str, Any]:

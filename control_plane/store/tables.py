@@ -76,6 +76,7 @@ projects = _table(
     _moment("created_at"),
     _whole("generation"),
     _maybe_moment("updated_at"),
+    sa.Column("deleting", Flag, nullable=False),
     sa.UniqueConstraint("name"),
 )
 

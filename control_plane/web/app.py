@@ -10,17 +10,19 @@ from werkzeug.middleware import proxy_fix
 
 from control_plane.api import (
     access,
+    audit,
     auth,
     context,
     contract,
     deployments,
     env,
     errors,
-    history,
+    events,
     hooks,
     instances,
     limits,
     login,
+    members,
     projects,
     requests,
     routes,
@@ -39,8 +41,8 @@ from control_plane.web.uploads import Uploads
 __all__ = ["AppServices", "HttpSettings", "Readiness", "create_app"]
 
 BLUEPRINTS = (
-    *(login, users, tokens, projects, deployments, services, env, instances, routes),
-    *(webhooks, hooks, history, system),
+    *(login, users, tokens, projects, members, deployments, services, env, instances, routes),
+    *(webhooks, hooks, events, audit, system),
 )
 UPLOADS = (("POST", re.compile(r"/v1/deployments/[^/]+/source")),)
 PROBLEMS = {

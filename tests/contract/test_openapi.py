@@ -144,7 +144,6 @@ def test_every_error_that_the_server_can_give_has_a_text(document):
     assert set(document["components"]["responses"]) == set(problems.codes().values())
 
 
-@pytest.mark.xfail(strict=True, reason="comes with Idempotency-Key: every mutating view declares what it takes")
 def test_every_mutating_operation_declares_what_it_takes(made):
     without = [
         rule.endpoint

@@ -62,7 +62,6 @@ ONE = frozenset({"id"})
 LIST = frozenset({"data", "next_cursor"})
 DEPLOYMENT = ONE | {"name", "status", "runtime", "version", "remote", "branch", "build_cmd", "run_cmd", "port"}
 SERVICE = ONE | {"name", "status", "health", "deployment_id", "processes"}
-LATER_PROJECTS = pytest.mark.xfail(strict=True, reason="comes with projects")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,13 +115,12 @@ STEPS = [
              {"domain": "example.com", "port": 3000}),
     ),
     pytest.param(Step("Delete Route", "DELETE /v1/proxy/routes/:id", GONE)),
-    pytest.param(Step("List Projects", "GET /v1/projects", OK, LIST), marks=LATER_PROJECTS),
+    pytest.param(Step("List Projects", "GET /v1/projects", OK, LIST)),
     pytest.param(
         Step("Create Project", "POST /v1/projects", CREATED, ONE | {"name", "description"}, PROJECT,
              {"name": "my-project", "description": "Project description"}),
-        marks=LATER_PROJECTS,
     ),
-    pytest.param(Step("Delete Project", "DELETE /v1/projects/:id", GONE | ACCEPTED), marks=LATER_PROJECTS),
+    pytest.param(Step("Delete Project", "DELETE /v1/projects/:id", GONE | ACCEPTED)),
     pytest.param(Step("List Variables", "GET /v1/services/:id/env", OK, frozenset({"data"}))),
     pytest.param(
         Step("Set Variable", "POST /v1/services/:id/env", SET, frozenset({"key", "value"}), VARIABLE,

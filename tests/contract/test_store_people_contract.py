@@ -139,8 +139,8 @@ async def test_members_have_one_role_and_go_with_user_and_project(opened):
 async def test_a_project_is_renamed_unless_the_name_is_taken(opened):
     async with opened.write() as tx:
         assert not await tx.update_project(builders.a_project(name="second"))
-        assert await tx.update_project(builders.a_project(name="third", generation=2))
-        assert (await tx.find_project("third")).generation == 2
+        assert await tx.update_project(builders.a_project(name="third", generation=2, deleting=True))
+        assert await tx.find_project("third") == builders.a_project(name="third", generation=2, deleting=True)
         assert [one.name for one in await tx.list_projects({SECOND}, None, None, 9)] == ["second"]
         assert set(await tx.projects_by_id([PROJECT, "prj_none"])) == {PROJECT}
 
@@ -158,6 +158,7 @@ async def test_the_audit_is_a_chain_and_filtered_newest_first(opened):
         assert await tx.list_audit(None, values.AuditQuery(since=after(1)), None, 9) == [second]
         assert await tx.list_audit(None, values.AuditQuery(until=after(1), actor=USER), None, 9) == [first]
         assert await tx.list_audit(None, values.AuditQuery(), 2, 9) == [first]
+        assert await tx.list_audit(None, values.AuditQuery(actor="o@e.c"), None, 9) == [second, first]
         assert await tx.list_audit(None, values.AuditQuery(target="y"), None, 9) == []
 
 
@@ -181,6 +182,10 @@ async def test_events_go_on_where_a_reader_was(opened):
         assert await tx.list_events(None, values.EventQuery(types=("route.deleted",)), 0, 9) == [two]
         assert await tx.list_events(None, values.EventQuery(subject="rte_1"), 0, 1) == [one]
         assert await tx.list_events(None, values.EventQuery(since=after(2)), 0, 9) == [two, own]
+        assert await tx.find_event(two.id) == two
+        assert await tx.find_event("evt_none") is None
+        await tx.delete_project(PROJECT)
+        assert await tx.list_events(None, everything, 0, 9) == [one, two, own]
 
 
 async def test_what_is_old_is_dropped_and_no_number_comes_again(opened):

@@ -246,12 +246,30 @@ async def test_who_waits_is_woken_and_who_comes_later_too():
     assert not await notifier.wait("ins_1", 0.01)
 
 
+async def test_of_many_who_count_none_takes_a_wake_up_from_another():
+    notifier = LocalNotifier()
+    waiting = [asyncio.create_task(notifier.wait_beyond("events", 0, 5)) for _ in range(3)]
+    await asyncio.sleep(0)
+    notifier.instance_changed("events")
+    assert await asyncio.gather(*waiting) == [1, 1, 1]
+    assert await notifier.wait("events", 0)  # the one consumer was busy, and is told all the same
+    assert await notifier.wait_beyond("events", 0, 5) == 1  # so is one who counted before
+    assert await notifier.wait_beyond("events", 1, 0.01) == 1
+    one = asyncio.create_task(notifier.wait("events", 5))
+    await asyncio.sleep(0)
+    notifier.instance_changed("events")
+    assert await one
+    assert await notifier.wait_beyond("events", notifier.count("events") - 1, 5) == 2
+
+
 async def test_a_waiter_that_is_cancelled_leaves_nothing():
     notifier = LocalNotifier()
-    task = asyncio.create_task(notifier.wait("ins_1", 5))
-    await asyncio.sleep(0)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    for wait in (notifier.wait("ins_1", 5), notifier.wait_beyond("ins_1", 0, 5)):
+        task = asyncio.create_task(wait)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
     assert not notifier._waiting
+    assert not notifier._beyond
     notifier.instance_changed("ins_1")
     assert await notifier.wait("ins_1", 5)

@@ -255,6 +255,7 @@ def _add_columns() -> None:
     with op.batch_alter_table("projects") as batch:
         batch.add_column(sa.Column("generation", sa.Integer(), nullable=False, server_default="1"))
         batch.add_column(sa.Column("updated_at", sa.Text(), nullable=True))
+        batch.add_column(sa.Column("deleting", sa.Integer(), nullable=False, server_default="0"))
 
     with op.batch_alter_table("releases") as batch:
         batch.add_column(sa.Column("build_of", sa.Integer(), nullable=False, server_default="0"))

@@ -63,7 +63,7 @@ CREDENTIALS = {"email": "ada@example.com", "password": "correct horse battery"}
 REQUESTS: dict[str, dict[str, Json]] = {
     "LoginInput": {"login": CREDENTIALS},
     "RefreshInput": {"refresh": {"refresh_token": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"}},
-    "PasswordInput": {"change": {"current": "correct horse battery", "new": "a longer horse battery"}},
+    "PasswordInput": {"change": {"current": "a short horse battery", "new": "a longer horse battery"}},
     "SetupInput": {"first": {"token": "3f9a0c5d" * 8, **CREDENTIALS}},
     "UserInput": {"user": {**CREDENTIALS, "operator": False}},
     "UserUpdate": {"disable": {"disabled": True}, "password": {"password": "a longer horse battery"}},

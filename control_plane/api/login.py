@@ -45,7 +45,7 @@ def logout() -> flask.Response:
     """Log out: end the login of the token, with its access and refresh tokens."""
     api = context.current()
     api.call(api.services.accounts.sessions.end(context.principal()))
-    return flask.Response(status=204)
+    return answers.empty()
 
 
 @blueprint.get("/me", responses={200: shapes.Me})

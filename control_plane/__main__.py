@@ -1,6 +1,7 @@
-"""`dployr-control-plane`: stores what is wanted, serves the API, and tells the agents.
+"""`dployr-control-plane`: stores what is wanted, serves the API, and tells the agents; or keeps its data in order.
 
-The first word chooses a command: `run` (also without it), or one of WITH_OWN_FLAGS, which has flags of its own.
+The first words choose a command: those of COMMANDS (`run` also without any), or one of WITH_OWN_FLAGS, which has flags of
+its own.
 """
 
 import argparse
@@ -8,11 +9,16 @@ import asyncio
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from control_plane import audit_command, config, errors, wiring
+from control_plane import audit_command, config, errors, maintenance, wiring
 
+COMMANDS: dict[str, Callable[[config.Settings], Coroutine[Any, Any, None]]] = {
+    "run": wiring.run,
+    "keys rotate-signing": maintenance.rotate_signing,
+    "keys rotate-sealing": maintenance.rotate_sealing,
+}
 WITH_OWN_FLAGS: dict[str, Callable[[Sequence[str]], int]] = {"audit": audit_command.main}
 
 
@@ -22,25 +28,28 @@ def main() -> int:
     if own is not None:
         return own(sys.argv[2:])
     try:
-        settings = settings_of(sys.argv[1:])
+        command, settings = parsed(sys.argv[1:])
     except config.ConfigError as error:
         sys.stderr.write(f"dployr-control-plane: {error}\n")
         return 2
     try:
-        asyncio.run(wiring.run(settings))
+        asyncio.run(COMMANDS[command](settings))
     except (errors.DployrError, config.ConfigError, OSError) as error:
         sys.stderr.write(f"dployr-control-plane: {error}\n")
         return 1
     return 0
 
 
-def settings_of(argv: Sequence[str]) -> config.Settings:
-    """Settings from the flags over environment and file. Raises ConfigError; exits with 2 for unknown flags."""
+def parsed(argv: Sequence[str]) -> tuple[str, config.Settings]:
+    """The command, and the settings from the flags over environment and file.
+
+    Raises ConfigError; exits with 2 for unknown flags.
+    """
     parser = argparse.ArgumentParser(
         prog="dployr-control-plane",
         description=f"The control plane of dployr. Other commands: {', '.join(WITH_OWN_FLAGS)}.",
     )
-    parser.add_argument("command", choices=["run"], nargs="?", default="run")
+    parser.add_argument("command", nargs="*", default=["run"], help=" | ".join(COMMANDS))
     parser.add_argument("--config", type=pathlib.Path, help="YAML file with settings")
     for name in ("--data-dir", "--proxy-url", "--admin-email", "--admin-password-file", "--join-token-file"):
         parser.add_argument(name)
@@ -50,10 +59,12 @@ def settings_of(argv: Sequence[str]) -> config.Settings:
         parser.add_argument(name, action="store_const", const=True)
     given: dict[str, Any] = vars(parser.parse_args(argv))
     file = given.pop("config")
-    given.pop("command")
+    command = " ".join(given.pop("command"))
+    if command not in COMMANDS:
+        parser.error(f"there is no command {command!r}; there are: {', '.join(COMMANDS)}")
     for key in ("api", "hub", "enrol"):
         given |= _address(key, given.pop(key))
-    return config.load(file, os.environ, given)
+    return command, config.load(file, os.environ, given)
 
 
 def _address(key: str, text: str | None) -> dict[str, str]:

@@ -9,6 +9,7 @@ import gc
 import os
 import pathlib
 import signal
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -49,6 +50,10 @@ log = structlog.get_logger()
 ALL = 200
 REAP_EVERY_S = 30.0
 HOUSEKEEPING_S = 3600.0
+SETUP_HINT = """\
+There is no operator yet, so the API does nothing else. On this machine, within 30 minutes:
+  POST http://127.0.0.1:{port}/v1/auth/setup  {{"token": "{token}", "email": "...", "password": "..."}}
+"""
 
 
 async def run(settings: Settings) -> None:
@@ -61,7 +66,7 @@ async def run(settings: Settings) -> None:
         context = _context(settings, store, clock, ids)
         await ensure_defaults(context)
         accounts = Accounts(context)
-        await _first_operator(settings, accounts)
+        setup_token = await _first_operator(settings, accounts)
         authority = Authority.load_or_create(settings.data_dir / "ca", clock)
         relay, runs = Relay(ids), Runs()
         archives = Archives(context, FileArchives(settings.data_dir / "archives"))
@@ -81,7 +86,7 @@ async def run(settings: Settings) -> None:
                 settings.api_host,
                 settings.api_port,
                 stop,
-                lambda port: log.info("api.listening", host=settings.api_host, port=port),
+                lambda port: _listening(settings, port, setup_token),
             )
     log.info("control_plane.stopped")
 
@@ -178,13 +183,13 @@ async def _reap(reaper: Reaper) -> None:
         await asyncio.sleep(REAP_EVERY_S)
 
 
-async def _first_operator(settings: Settings, accounts: Accounts) -> None:
-    """Make the first operator from the settings; without one nobody can log in, and /ready says so."""
+async def _first_operator(settings: Settings, accounts: Accounts) -> str:
+    """Make the first operator from the settings; without such settings the token with which somebody makes it, once."""
     if await accounts.has_admin():
-        return
+        return ""
     if not settings.admin_email or settings.admin_password_file is None:
-        log.warning("operator.missing", next="start once with admin_email and admin_password_file")
-        return
+        log.warning("operator.missing", next="POST /v1/auth/setup with the token that is printed")
+        return await accounts.setup.issue()
     try:
         password = settings.admin_password_file.read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -192,6 +197,14 @@ async def _first_operator(settings: Settings, accounts: Accounts) -> None:
             f"cannot read admin_password_file {settings.admin_password_file}: {error.strerror}"
         ) from error
     await accounts.ensure_admin(settings.admin_email, password)
+    return ""
+
+
+def _listening(settings: Settings, port: int, setup_token: str) -> None:
+    log.info("api.listening", host=settings.api_host, port=port)
+    if setup_token:  # past the log: it is shown once, and kept nowhere
+        sys.stderr.write(SETUP_HINT.format(port=port, token=setup_token))
+        sys.stderr.flush()
 
 
 async def _join_token(settings: Settings, context: Context, authority: Authority) -> None:

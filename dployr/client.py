@@ -15,7 +15,7 @@ import re
 import socket
 import urllib.parse
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from dployr.errors import ApiError, Unreachable
 
@@ -34,6 +34,16 @@ UNAUTHORIZED = 401
 UNAVAILABLE = 503
 
 
+class Keeper(Protocol):
+    """Where the processes that share one login keep its tokens: a refresh token is good for one use."""
+
+    def locked(self) -> contextlib.AbstractContextManager[tuple[str, str | None] | None]:
+        """Nobody else renews meanwhile. Gives the access and refresh token that are kept now."""
+        ...
+
+    def keep(self, access: str, refresh: str | None) -> None: ...
+
+
 class Client:
     """A signed-in session with one server. `transport` is what httpx2 calls a transport, for tests and special nets."""
 
@@ -49,6 +59,7 @@ class Client:
         self.base_url = base_url.rstrip("/")
         self.token = token
         self.refresh_token = refresh_token
+        self.keeper: Keeper | None = None
         host = urllib.parse.urlsplit(self.base_url).hostname or ""
         self._http = httpx2.Client(
             base_url=self.base_url,
@@ -60,6 +71,8 @@ class Client:
         self.deployments = Deployments(self)
         self.services = Services(self)
         self.instances = Instances(self)
+        self.users = Users(self)
+        self.tokens = Tokens(self)
         self.routes = Routes(self)
         self.webhooks = Webhooks(self)
         self.env = Env(self)
@@ -87,6 +100,21 @@ class Client:
     def refresh(self) -> bool:
         """Get a new access token; False without a refresh token that is still good."""
         return self._renew()
+
+    def logout(self) -> None:
+        """End this login on the server; its tokens are worth nothing afterwards."""
+        self.call("POST", "/v1/auth/logout")
+        self.token = self.refresh_token = None
+
+    def password(self, current: str, new: str) -> None:
+        """Change your password. Other logins of yours end."""
+        self.call("PUT", "/v1/auth/password", body={"current": current, "new": new})
+
+    def setup(self, token: str, email: str, password: str) -> Json:
+        """Make the first operator, with the token that the server printed, and be logged in as it."""
+        answer = self.call("POST", "/v1/auth/setup", body={"token": token, "email": email, "password": password})
+        self.token, self.refresh_token = str(answer["access_token"]), str(answer["refresh_token"])
+        return answer
 
     def me(self) -> Json:
         """Who the token speaks for."""
@@ -143,6 +171,20 @@ class Client:
         """Get a new access token; False without a refresh token that is still good."""
         if self.refresh_token is None:
             return False
+        if self.keeper is None:
+            return self._exchange()
+        with self.keeper.locked() as kept:
+            if (
+                kept is not None and kept[0] != self.token
+            ):  # another process was faster; a second use would end the login
+                self.token, self.refresh_token = kept
+                return True
+            renewed = self._exchange()
+            if renewed:
+                self.keeper.keep(str(self.token), self.refresh_token)
+            return renewed
+
+    def _exchange(self) -> bool:
         offered, self.refresh_token = self.refresh_token, None
         response = self._send("POST", "/v1/auth/refresh", body={"refresh_token": offered})
         if not response.is_success:
@@ -224,6 +266,47 @@ class Lines:
         if raw is not None:
             with contextlib.suppress(OSError):
                 raw.shutdown(socket.SHUT_RDWR)
+
+
+class Users:
+    """The people of the installation; for operators. `user` is an id or an email."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self, email: str | None = None) -> Iterator[Json]:
+        return self._client.items("/v1/users", {"email": email})
+
+    def create(self, email: str, password: str, *, operator: bool = False) -> Json:
+        body = {"email": email, "password": password, "operator": operator}
+        return self._client.call("POST", "/v1/users", body=body)
+
+    def get(self, user: str) -> Json:
+        return self._client.call("GET", _path("/v1/users", user))
+
+    def update(self, user: str, **changes: Any) -> Json:
+        """Of email, operator, disabled and password only those given change."""
+        return self._client.call("PATCH", _path("/v1/users", user), body=changes)
+
+    def delete(self, user: str) -> None:
+        self._client.call("DELETE", _path("/v1/users", user))
+
+
+class Tokens:
+    """Your personal tokens."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self) -> Iterator[Json]:
+        return self._client.items("/v1/tokens")
+
+    def create(self, name: str, **options: Any) -> Json:
+        """`token` of the answer is the secret, shown this once. Options: scopes, project, expires_in, expires_at."""
+        return self._client.call("POST", "/v1/tokens", body={"name": name, **options})
+
+    def delete(self, token_id: str) -> None:
+        self._client.call("DELETE", _path("/v1/tokens", token_id))
 
 
 class Deployments:

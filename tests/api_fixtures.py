@@ -9,6 +9,7 @@ import json
 import pathlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -240,8 +241,8 @@ class ControlPlane:
         self.store = store or fake_store.MemoryStore()
         self.relay = ScriptedRelay()
         self.readiness = app.Readiness(database=True, operator=True, hub=True, instances_online=1)
-        system, ids = clock.SystemClock(), clock.SystemIds()
-        self.context = service_context.Context(self.store, notifier.LocalNotifier(), system, ids, **context)
+        given = {"clock": clock.SystemClock(), "ids": clock.SystemIds(), **context}
+        self.context = service_context.Context(self.store, notifier.LocalNotifier(), **given)
         self.runs, self.files = fake_runs.MemoryRuns(), archive_files.MemoryArchiveFiles()
         self.services = app.AppServices.over(
             self.context,
@@ -266,11 +267,15 @@ class ControlPlane:
         return joined
 
     def token(self, **claims: Any) -> str:
-        """A good access token with `claims` in place of its own; None takes a claim away."""
+        """A good access token of the operator, or of the user `sub`, with `claims` in place of its own.
+
+        None takes a claim away.
+        """
         kid, secret = self.loop.run(self.services.accounts.signing_key())
-        now = int(self.context.clock.now().timestamp())
-        user = self.loop.run(self._user())
+        now = int(time.time())
+        user = claims.get("sub") or self.loop.run(self._user())
         own = {"sub": user, "jti": "j", "iat": now, "nbf": now, "exp": now + 600}
+        own["fam"] = self.loop.run(self._login(user))
         own |= {"iss": "dployr", "aud": "dployr-api", "type": "access", "fresh": False}
         chosen = {key: value for key, value in (own | claims).items() if value is not None}
         return jwt.encode(chosen, secret, "HS256", headers={"kid": kid})
@@ -295,6 +300,11 @@ class ControlPlane:
             await status.Status(self.context).record(self.instance.id, self.epoch, report)
 
         self.loop.run(said())
+
+    async def _login(self, user_id: str) -> str:
+        async with self.store.write() as tx:
+            known = await tx.get_user(user_id) is not None
+            return (await self.services.accounts.sessions.begin(tx, user_id)).id if known else "fam_none"
 
     async def change_release(self, name: str, number: int, **changes: Any) -> None:
         async with self.store.write() as tx:

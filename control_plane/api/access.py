@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import flask
 
 from control_plane import errors
+from control_plane.api import auth
 from control_plane.domain import permissions
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -52,6 +53,7 @@ def refuse_undeclared(app: flask.Flask) -> None:
 
 def enforce() -> None:
     """Before every view. An unknown path has no view: its 404 or 405 is told to anybody."""
+    auth.demand_setup()
     endpoint = flask.request.endpoint
     if endpoint is None:
         return
@@ -59,7 +61,7 @@ def enforce() -> None:
     if needed == PUBLIC:
         return
     if flask.g.principal is None:
-        raise errors.UnauthenticatedError(flask.g.get("token_problem") or "cannot do this: log in first")
+        raise auth.refuse()
     if needed is None:
         raise errors.ForbiddenError("cannot do this: the view declares no permission")
     if needed in permissions.INSTALLATION | permissions.ACCOUNT:  # the rest is asked of the object that is meant

@@ -33,9 +33,16 @@ def change(
 
 
 def of_answer(answer: unit.Answer, headers: Mapping[str, str]) -> flask.Response:
-    response = flask.Response(status=answer.status) if answer.body is None else flask.jsonify(answer.body)
+    response = empty() if answer.body is None else flask.jsonify(answer.body)
     response.status_code = answer.status
     response.headers.update({**answer.headers, **headers})
+    return response
+
+
+def empty() -> flask.Response:
+    """204: no body, so no type of one."""
+    response = flask.Response(status=204)
+    del response.headers["Content-Type"]
     return response
 
 

@@ -5,6 +5,7 @@ ignored nowhere else: a header that would be ignored is refused, so that nobody 
 """
 
 import hashlib
+import hmac
 import inspect
 import re
 from collections.abc import Callable, Coroutine
@@ -40,22 +41,27 @@ def _request(body_digest: str) -> unit.Request:
     marks = (
         mutations.declared(flask.current_app.view_functions.get(flask.request.endpoint or "")) or mutations.Mutation()
     )
+    key = _key() if marks.idempotent else ""
     return unit.Request(
         principal=limits.caller(),
         route=f"{flask.request.method} {flask.request.url_rule}",
-        fingerprint=_fingerprint(body_digest),
-        key=_key() if marks.idempotent else "",
+        fingerprint=_fingerprint(body_digest) if key else "",
+        key=key,
         if_match=_if_match(marks),
         dry_run=_dry_run(marks),
     )
 
 
 def _fingerprint(body_digest: str) -> str:
-    """What makes two requests the same: method, path, query and body."""
-    request = flask.request
+    """What makes two requests the same: method, path, query and body.
+
+    Keyed, because it is stored: from a plain digest of a body with a password the password could be guessed.
+    """
+    request, api = flask.request, context.current()
+    pepper: bytes = api.call(api.services.accounts.pepper())
     body = body_digest.encode() or request.get_data(cache=True)
     said = (request.method.encode(), request.path.encode(), request.query_string, body)
-    return hashlib.sha256(b"\0".join(said)).hexdigest()
+    return hmac.new(pepper, b"\0".join(said), hashlib.sha256).hexdigest()
 
 
 def _key() -> str:

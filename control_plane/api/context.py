@@ -49,6 +49,7 @@ class Readiness:
 class HttpSettings:
     """`local_instance`: ready only with an instance online. `trusted_hops`: proxies whose X-Forwarded-For is believed.
 
+    `watch_s`: how often a stream asks whether its reader still may read it.
     `rate_limit_storage` is the address of the store of the quotas; it may hold a password and is never shown.
     """
 
@@ -58,6 +59,7 @@ class HttpSettings:
     trusted_hops: int = 0
     local_instance: bool = False
     heartbeat_s: float = 15.0
+    watch_s: float = 2.5
     rate_limit_storage: str = dataclasses.field(default="memory://", repr=False)
     max_source_bytes: int = 512 << 20
 
@@ -99,8 +101,9 @@ class AppServices:
         entrance: Callable[[], Entrance] | None = None,
     ) -> "AppServices":
         """All use cases over one context. Without `runner`, `archive` and `entrance` what needs them is unavailable."""
+        people = accounts.Accounts(context)
         return cls(
-            accounts=accounts.Accounts(context),
+            accounts=people,
             deployments=deployments.Deployments(context),
             services=services.Services(context),
             instances=instances.Instances(context, entrance),
@@ -108,7 +111,7 @@ class AppServices:
             logs=logs.Logs(context, relay),
             runs=runs.Runs(context, runner),
             archives=archive or archives.Archives(context),
-            users=users.Users(context),
+            users=users.Users(context, people.passwords),
             tokens=tokens.Tokens(context),
             projects=projects.Projects(context),
             members=members.Members(context),

@@ -63,6 +63,13 @@ CREDENTIALS = {"email": "ada@example.com", "password": "correct horse battery"}
 REQUESTS: dict[str, dict[str, Json]] = {
     "LoginInput": {"login": CREDENTIALS},
     "RefreshInput": {"refresh": {"refresh_token": "eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl"}},
+    "PasswordInput": {"change": {"current": "a short horse battery", "new": "a longer horse battery"}},
+    "SetupInput": {"first": {"token": "3f9a0c5d" * 8, **CREDENTIALS}},
+    "UserInput": {"user": {**CREDENTIALS, "operator": False}},
+    "UserUpdate": {"disable": {"disabled": True}, "password": {"password": "a longer horse battery"}},
+    "TokenInput": {
+        "ci": {"name": "ci", "scopes": ["deployment:write"], "project": "my-project", "expires_in": 7776000}
+    },
     "DeploymentCreate": {"flat": FLAT, "blueprint": BLUEPRINT},
     "RedeployInput": {"head": {}, "commit": {"commit": "9fceb02d0ae598e95dc970b74767f19372d61af8"}},
     "RollbackInput": {"previous": {}, "chosen": {"release": 2}},
@@ -93,6 +100,15 @@ REQUESTS: dict[str, dict[str, Json]] = {
 }
 
 CHECK = {"kind": "tcp", "path": "/", "command": "", "interval": 2.0, "timeout": 3.0, "retries": 3, "start_period": 30.0}
+TOKEN = {
+    "id": "tok_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+    "name": "ci",
+    "scopes": ["deployment:write"],
+    "project": "prj_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+    "expires_at": "2027-02-22T09:30:00.000Z",
+    "last_used_at": LATER,
+    "created_at": TIME,
+}
 LINE = {"seq": 41, "ts": TIME, "stream": "stdout", "process": "web.1", "release": 2, "line": "listening on 3000"}
 
 WEBHOOK = "whk_01JD4Y2M6T3Q8W5R7X9ZABCDEF"
@@ -180,6 +196,16 @@ ANSWERS: dict[str, Any] = {
         "operator": False,
         "permissions": {"prj_01JD4Y2M6T3Q8W5R7X9ZABCDEF": ["deployment:read", "log:read"], "": ["instance:read"]},
     },
+    "UserShape": {
+        "id": "usr_01JD4Y2M6T3Q8W5R7X9ZABCDEF",
+        "email": "ada@example.com",
+        "operator": False,
+        "disabled": False,
+        "created_at": TIME,
+        "updated_at": LATER,
+    },
+    "TokenShape": TOKEN,
+    "NewTokenShape": {**TOKEN, "last_used_at": None, "token": f"pat_{'5e2b81d7' * 8}"},
     "DeploymentShape": {
         **CONFIG,
         "id": DEPLOYMENT,

@@ -1,10 +1,13 @@
-"""`/v1/auth`: tokens for an email and a password."""
+"""`/v1/auth`: tokens for an email and a password, and what belongs to a login."""
+
+import ipaddress
 
 import flask
 from flask_openapi.blueprint import APIBlueprint
 
-from control_plane.api import access, answers, auth, context, mutations, schemas, shapes
-from control_plane.domain import permissions
+from control_plane import errors
+from control_plane.api import access, answers, auth, commands, context, models_auth, mutations, schemas, shapes
+from control_plane.domain import permissions, values
 
 blueprint = APIBlueprint("auth", __name__, url_prefix="/v1/auth", abp_tags=[{"name": "auth"}])
 
@@ -13,19 +16,36 @@ blueprint = APIBlueprint("auth", __name__, url_prefix="/v1/auth", abp_tags=[{"na
 @access.permission.public
 @mutations.mutation(idempotent=False)
 def login(body: schemas.LoginInput) -> flask.Response:
-    """Log in: an access token for one hour and a refresh token."""
+    """Log in: an access token for one hour and a refresh token.
+
+    A login lasts 30 days, however often its tokens are refreshed.
+    """
     api = context.current()
-    user = api.call(api.services.accounts.verify(body.email, body.password))
-    return _tokens(user.id, auth.refresh_token(user.id))
+    return _tokens(api.call(api.services.accounts.login(auth.caller(), body.email, body.password)))
 
 
 @blueprint.post("/refresh", responses={200: shapes.Tokens})
 @access.permission.public
 @mutations.mutation(idempotent=False)
 def refresh(body: schemas.RefreshInput) -> flask.Response:
-    """A new access token for a refresh token, which stays valid."""
-    principal = auth.principal_of_refresh(body.refresh_token)
-    return _tokens(principal.user_id, body.refresh_token)
+    """Get the next pair of tokens for a refresh token, which is good for one use.
+
+    A refresh token that was used before ends its login, with all its tokens: two have it, and one of them should not. The
+    same goes for two requests that race with one token, so make them one after the other.
+    """
+    api = context.current()
+    user_id, family_id, jti = auth.refresh_claims(body.refresh_token)
+    return _tokens(api.call(api.services.accounts.sessions.refresh(auth.caller(), user_id, family_id, jti)))
+
+
+@blueprint.post("/logout", responses={204: None})
+@access.permission.signed_in
+@mutations.mutation(idempotent=False)
+def logout() -> flask.Response:
+    """Log out: end the login of the token, with its access and refresh tokens."""
+    api = context.current()
+    api.call(api.services.accounts.sessions.end(context.principal()))
+    return answers.empty()
 
 
 @blueprint.get("/me", responses={200: shapes.Me})
@@ -43,8 +63,46 @@ def me() -> flask.Response:
     )
 
 
-def _tokens(user_id: str, refresh_token: str) -> flask.Response:
+@blueprint.put("/password", responses={204: None})
+@access.permission.signed_in
+@mutations.mutation()
+def password(body: models_auth.PasswordInput) -> flask.Response:
+    """Change your password. Your other logins end, this one goes on; personal tokens stay."""
+    work = context.current().services.accounts.change_password(context.principal(), body.current, body.new)
+    return commands.run(work, lambda _: answers.change(None, 204))
+
+
+@blueprint.post("/setup", responses={201: shapes.Tokens})
+@access.permission.public
+@mutations.mutation(idempotent=False)
+def setup(body: models_auth.SetupInput) -> flask.Response:
+    """Make the first operator, with the token that the control plane printed; then log in.
+
+    From this machine only, within 30 minutes of the start, once. Until then everything else answers 503.
+    """
+    _demand_loopback()
+    api = context.current()
+    user = api.call(api.services.accounts.setup.spend(auth.caller(), body.token, body.email, body.password))
+    family = api.call(api.services.accounts.login(auth.caller(), user.email, body.password))
+    response = _tokens(family)
+    response.status_code = 201
+    response.headers["Location"] = "/v1/auth/me"
+    return response
+
+
+def _demand_loopback() -> None:
+    try:
+        found = ipaddress.ip_address(flask.request.remote_addr or "")
+    except ValueError:
+        found = ipaddress.ip_address("0.0.0.0")  # noqa: S104 - no address that is known, so not ours
+    if isinstance(found, ipaddress.IPv6Address):
+        found = found.ipv4_mapped or found
+    if not found.is_loopback:
+        raise errors.UnauthenticatedError("cannot set up from another machine: call this on the one that runs dployr")
+
+
+def _tokens(family: values.Family) -> flask.Response:
     tokens = shapes.Tokens(
-        access_token=auth.access_token(user_id), refresh_token=refresh_token, expires_in=auth.ACCESS_S
+        access_token=auth.access_token(family), refresh_token=auth.refresh_token(family), expires_in=auth.ACCESS_S
     )
     return answers.of(tokens)

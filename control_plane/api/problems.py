@@ -30,7 +30,7 @@ TEXTS: dict[int, Problem] = {
     401: Problem(
         "There are no credentials, or they are wrong, expired or revoked.",
         "Log in again, or refresh the access token, and send it as `Authorization: Bearer …`.",
-        "cannot accept the token: it has expired; log in again",
+        "cannot do this: no valid token came with it; log in, or refresh the token",
     ),
     403: Problem(
         "The object is known to you, and your role does not allow this.",

@@ -6,10 +6,12 @@ costs them a thread per follower.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import flask
+
+from control_plane.api import auth, context
 
 T = TypeVar("T")
 FOLLOW_FOR_EVER_S = 24 * 3600.0
@@ -37,12 +39,43 @@ class AsyncStream:
             self._call(self._chunks.aclose())
 
 
+async def while_good(
+    chunks: AsyncGenerator[bytes, None], is_good: Callable[[], Awaitable[bool]], every_s: float
+) -> AsyncGenerator[bytes, None]:
+    """`chunks` until `is_good` says no; it is asked every `every_s`, whether anything comes or not."""
+    loop = asyncio.get_running_loop()
+    look_at = loop.time() + every_s
+    pending: asyncio.Future[bytes] | None = None
+    try:
+        while True:
+            pending = pending or asyncio.ensure_future(_next(chunks))
+            await asyncio.wait({pending}, timeout=max(0.0, look_at - loop.time()))
+            if loop.time() >= look_at:
+                if not await is_good():
+                    return
+                look_at = loop.time() + every_s
+            if pending.done():
+                try:
+                    chunk = pending.result()
+                except StopAsyncIteration:
+                    return
+                pending = None
+                yield chunk
+    finally:
+        if pending is not None:
+            pending.cancel()
+            await asyncio.gather(pending, return_exceptions=True)
+        await chunks.aclose()
+
+
 def respond(chunks: AsyncGenerator[bytes, None], call: Callable[..., Any], mimetype: str) -> flask.Response:
-    """The response of a follow view. HEAD gets the headers, and the stream is closed unread."""
+    """The response of a follow view, for as long as its reader may read it. HEAD gets the headers alone."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     if flask.request.method == "HEAD":
         call(chunks.aclose())
         return flask.Response(headers=headers, content_type=mimetype)
+    if flask.g.get("principal") is not None:
+        chunks = while_good(chunks, auth.watch(), context.current().settings.watch_s)
     return flask.Response(AsyncStream(chunks, call), headers=headers, content_type=mimetype, direct_passthrough=True)
 
 

@@ -11,6 +11,7 @@ TYPES = (
     *(f"instance.{word}" for word in ("joined", "online", "offline", "drained", "removed")),
     *(f"route.{word}" for word in ("created", "active", "failed", "deleted")),
     *(f"certificate.{word}" for word in ("issued", "expiring", "failed")),
+    "auth.reuse_detected",
     "webhook.test",
 )
 PATTERNS = ("*", *sorted({f"{name.partition('.')[0]}.*" for name in TYPES}))

@@ -154,8 +154,8 @@ class Token:
 class Principal:
     """Who calls, and from where: set once per request by the authentication hook.
 
-    `roles` says what the caller is in each project. A personal token narrows: `scopes` (None: no narrowing) and `only`
-    (the id of its one project). `family` is the login that an access token belongs to.
+    `roles` says what the caller is in each project. A personal token narrows: `scopes` (None: no narrowing), `only` (the
+    id of its one project) and `until` (when it ends). `family` is the login that an access token belongs to.
     """
 
     user_id: str
@@ -164,6 +164,7 @@ class Principal:
     roles: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scopes: frozenset[str] | None = None
     only: str = ""
+    until: Time | None = None
     family: str = ""
     address: str = ""
     request_id: str = ""

@@ -22,6 +22,9 @@ class PeopleRows(tables.Rows):
     async def count_users(self) -> int:
         return len(self._tables.users)
 
+    async def count_operators(self) -> int:
+        return sum(user.operator and not user.disabled for user in self._tables.users.values())
+
     async def insert_user(self, user: values.User) -> bool:
         if await self.find_user(user.email) is not None:
             return False

@@ -1,6 +1,29 @@
-"""Personal access tokens: made by their user, shown once, kept as digests."""
+"""Personal access tokens: made by their user, shown once, kept as digests. None can do more than the one that made it."""
 
+import dataclasses
+import datetime
+
+from control_plane import errors, ports
+from control_plane.domain import permissions, person, values
+from control_plane.services import lists
 from control_plane.services.context import Context
+from control_plane.services.sessions import digest_of
+
+PREFIX = "pat_"
+MAX_NAME = 100
+MAX_TOKENS = 200
+MAX_LIFE_S = 10 * 366 * 24 * 3600
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewToken:
+    """`expires_in` in seconds or `expires_at`, not both; neither: it does not expire. Empty `scopes`: all of its user's."""
+
+    name: str
+    scopes: tuple[str, ...] = ()
+    project: str | None = None
+    expires_in: int | None = None
+    expires_at: datetime.datetime | None = None
 
 
 class Tokens:
@@ -8,3 +31,105 @@ class Tokens:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+
+    async def list(self, principal: values.Principal, cursor: str | None = None, limit: int = 50) -> values.Page:
+        """The caller's own, oldest first."""
+        permissions.demand(principal, "token:read")
+
+        async def fetch(after: str | None, count: int) -> "tuple[values.Token, ...]":
+            async with self._context.store.read() as tx:
+                return tuple(await tx.list_tokens(principal.user_id, after, count))
+
+        return values.Page(*await lists.page(fetch, cursor, limit))
+
+    async def create(self, principal: values.Principal, new: NewToken) -> tuple[values.Token, str]:
+        """The token and its secret, which nobody can read again."""
+        permissions.demand(principal, "token:write")
+        now = self._context.clock.now()
+        expires_at = _end(new, now)
+        person.refuse(_problems(new, expires_at, now), "token")
+        scopes = _narrowed_scopes(principal, permissions.checked_scopes(new.scopes))
+        secret = PREFIX + self._context.ids.secret(32)
+        async with self._context.write() as tx:
+            token = values.Token(
+                id=self._context.ids.new("tok"),
+                user_id=principal.user_id,
+                name=new.name.strip(),
+                digest=digest_of(secret),
+                scopes=scopes,
+                project_id=await _project(tx, principal, new.project),
+                expires_at=_not_after(expires_at, principal.until),
+                last_used_at=None,
+                created_at=now,
+            )
+            if len(await tx.list_tokens(principal.user_id, None, MAX_TOKENS)) >= MAX_TOKENS:
+                raise errors.ConflictError(f"cannot make another token: you have {MAX_TOKENS}; delete one first")
+            await tx.insert_token(token)
+            await self._context.audit(
+                tx,
+                principal,
+                "token.created",
+                token.id,
+                project=token.project_id,
+                summary=f"token {token.name!r} is made",
+                name=token.name,
+                scopes=list(token.scopes),
+            )
+        return token, secret
+
+    async def delete(self, principal: values.Principal, token_id: str) -> None:
+        """Revoke one of the caller's own. NotFoundError for any other."""
+        permissions.demand(principal, "token:write")
+        async with self._context.write() as tx:
+            if not await tx.delete_token(token_id, principal.user_id):
+                raise errors.NotFoundError(f"cannot find token {token_id[:100]!r}; list yours with GET /v1/tokens")
+            await self._context.audit(tx, principal, "token.revoked", token_id, summary="a token is revoked")
+
+
+def _end(new: NewToken, now: values.Time) -> values.Time | None:
+    if new.expires_in is not None and 0 < new.expires_in <= MAX_LIFE_S:
+        return now + datetime.timedelta(seconds=new.expires_in)
+    return new.expires_at.astimezone(datetime.UTC) if new.expires_at is not None and new.expires_at.tzinfo else None
+
+
+def _problems(new: NewToken, expires_at: values.Time | None, now: values.Time) -> list[person.Problem]:
+    found = []
+    name = new.name.strip()
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        found.append(("name", f"must have 1 to {MAX_NAME} printable characters"))
+    if new.expires_in is not None and new.expires_at is not None:
+        found.append(("expires_at", "must not be given beside expires_in"))
+    if new.expires_in is not None and not 0 < new.expires_in <= MAX_LIFE_S:
+        found.append(("expires_in", f"must be 1 to {MAX_LIFE_S} seconds"))
+    if new.expires_at is not None and not new.expires_at.tzinfo:
+        found.append(("expires_at", "must say its offset from UTC, such as Z"))
+    elif new.expires_at is not None and expires_at is not None and expires_at <= now:
+        found.append(("expires_at", "must be in the future"))
+    return found
+
+
+def _narrowed_scopes(principal: values.Principal, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    """Those asked for, at most those of the calling token; asking for none is asking for all that there are."""
+    if principal.scopes is None:
+        return scopes
+    beyond = [scope for scope in scopes if scope not in principal.scopes]
+    if beyond:
+        raise errors.ForbiddenError(
+            f"cannot make a token with {beyond[0]}: the token that asks has not got it", {"permission": beyond[0]}
+        )
+    return scopes or tuple(sorted(principal.scopes))
+
+
+async def _project(tx: ports.Transaction, principal: values.Principal, project: str | None) -> str:
+    if project is None:
+        return principal.only
+    found = await tx.find_project(project)
+    if found is None or not permissions.can_see(principal, found.id):
+        raise errors.InvalidError.field(f"cannot find project {project[:100]!r}", "project", "no such project")
+    return found.id
+
+
+def _not_after(expires_at: values.Time | None, until: values.Time | None) -> values.Time | None:
+    if until is None or expires_at is None:
+        return expires_at or until
+    return min(expires_at, until)

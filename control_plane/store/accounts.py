@@ -36,6 +36,10 @@ class AccountQueries(Queries):
     async def count_users(self) -> int:
         return await self._count(tables.users)
 
+    async def count_operators(self) -> int:
+        table = tables.users
+        return await self._count(table, table.c.operator.is_(True), table.c.disabled.is_(False))
+
     async def insert_user(self, user: values.User) -> bool:
         return await self._insert(tables.users, row_of_user(user))
 

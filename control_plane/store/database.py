@@ -67,6 +67,23 @@ class SqlStore:
         async with _explained(), self._writer.begin() as connection:
             yield SqlTransaction(connection, self._keys)
 
+    async def rotate_sealing(self) -> tuple[str, int]:
+        """Seal with a new key, bring everything under it, forget the older ones: its name, and how much was changed.
+
+        Safe beside another process: whatever it seals from now on, in a transaction after ours, is under the new key.
+        Raises SealError, with all keys still there, when something would be left behind.
+        """
+        name, changed = self._keys.rotate(), 0
+        async with _explained():
+            async with self._writer.begin() as connection:
+                changed = await reseal.rewrap_all(connection, self._keys)
+            async with self._writer.begin() as connection:
+                left = await reseal.left_behind(connection, self._keys.older)
+        if left:
+            raise SealError(f"cannot forget the older keys: {', '.join(left)} are not under the new one; report this")
+        self._keys.forget_older()
+        return name, changed
+
     async def close(self) -> None:
         await self._readers.dispose()
         await self._writer.dispose()

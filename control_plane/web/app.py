@@ -73,6 +73,7 @@ def create_app(app_services: AppServices, call: Callable[..., Any], settings: Ht
         app.register_api(module.blueprint)
     app.register_blueprint(pages.blueprint(_status, access.permission.public))
     limits.throttle_logins(app, limiter, "auth.login", settings.logins_per_minute)
+    limits.throttle_passwords(app, limiter, "auth.password", settings.logins_per_minute)
     access.refuse_undeclared(app)
     contract.install(app)
     if settings.trusted_hops:

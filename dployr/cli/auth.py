@@ -1,5 +1,6 @@
 """`dployr login`, and `dployr auth login|status|logout`."""
 
+import contextlib
 import pathlib
 
 import click
@@ -7,7 +8,7 @@ import click
 from dployr import client, config
 from dployr.cli import failures
 from dployr.cli.session import Session
-from dployr.errors import ConfigError
+from dployr.errors import ApiError, ConfigError, Unreachable
 
 
 @click.command()
@@ -49,7 +50,11 @@ def status(session: Session) -> None:
 @auth.command()
 @click.pass_obj
 def logout(session: Session) -> None:
-    """Forget the stored token of the server."""
+    """End this sign-in on the server, and forget its stored token."""
+    with session.client() as http:
+        if http.refresh_token is not None:
+            with contextlib.suppress(ApiError, Unreachable):  # forgotten it is in any case
+                http.logout()
     config.forget(session.config_path, session.server)
     click.echo(f"signed out of {session.server}")
 

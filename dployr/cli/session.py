@@ -1,6 +1,7 @@
 """What every command shares: the global options, and from them a client for the right server."""
 
 import contextlib
+import fcntl
 import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -33,17 +34,32 @@ class Session:
 
     @contextlib.contextmanager
     def client(self) -> Iterator[client.Client]:
-        """A client for the server, signed in when tokens are known. Renewed tokens are stored."""
+        """A client for the server, signed in when tokens are known. Renewed tokens are stored at once."""
         stored = config.load(self.config_path)
         server = config.pick_server(self._server, stored)
         tokens = config.pick_tokens(server, stored)
         access, refresh = (tokens.access, tokens.refresh) if tokens else (None, None)
         with client.Client(server, access, refresh_token=refresh) as http:
-            try:
-                yield http
-            finally:
-                if http.token and http.refresh_token and http.token != access:
-                    config.store(self.config_path, server, config.Tokens(http.token, http.refresh_token))
+            http.keeper = _Kept(self.config_path, server) if refresh else None
+            yield http
+
+
+class _Kept:
+    """The file of the sign-in as what commands that run at the same time share. See client.Keeper."""
+
+    def __init__(self, path: pathlib.Path, server: str) -> None:
+        self._path = path
+        self._server = server
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[tuple[str, str | None] | None]:
+        with self._path.with_name(f"{self._path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            kept = config.load(self._path).tokens.get(self._server)
+            yield (kept.access, kept.refresh) if kept else None
+
+    def keep(self, access: str, refresh: str | None) -> None:
+        config.store(self._path, self._server, config.Tokens(access, refresh))
 
 
 def json_option(command: F) -> F:

@@ -101,6 +101,15 @@ async def test_all_logins_of_a_user_are_revoked_but_one(opened):
         assert [(await tx.get_family(name)).revoked for name in ("fam_1", "fam_2", "fam_3")] == [True, False, False]
 
 
+async def test_operators_are_counted_while_they_are_not_disabled(opened):
+    async with opened.write() as tx:
+        assert await tx.count_operators() == 1
+        await tx.update_user(builders.a_user(id=OTHER, email="other@example.com", operator=True))
+        assert await tx.count_operators() == 2
+        await tx.update_user(builders.a_user(disabled=True))
+        assert await tx.count_operators() == 1
+
+
 async def test_personal_tokens_are_found_by_digest_and_deleted_by_their_user_alone(opened):
     async with opened.write() as tx:
         assert await tx.insert_token(a_token(1, project_id=PROJECT, expires_at=after(9)))

@@ -122,7 +122,9 @@ def test_login_keeps_the_tokens_readable_by_their_owner_alone(run, server, tmp_p
     assert run("list").exit_code == 0
     assert json.loads(file.read_text())["tokens"][server.url]["access"] == "second"
 
+    server.on("POST", "/v1/auth/logout", (204, None))
     assert run("auth", "logout").exit_code == 0
+    assert len(server.bodies("POST", "/v1/auth/logout")) == 1
     assert json.loads(file.read_text())["tokens"] == {}
 
 

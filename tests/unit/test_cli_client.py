@@ -1,5 +1,6 @@
 """The Python client against a transport in memory: what it sends, and what each kind of answer becomes."""
 
+import contextlib
 import json
 
 import httpx2
@@ -110,6 +111,46 @@ def test_an_expired_token_is_renewed_once_and_the_request_repeated() -> None:
     assert json.loads(requests[1].content) == {"refresh_token": "r1"}
     assert requests[2].headers["Authorization"] == "Bearer new"
     assert (client.token, client.refresh_token) == ("new", "r2")
+
+
+class Kept:
+    """What processes share, in memory."""
+
+    def __init__(self, *tokens: str) -> None:
+        self.tokens = tokens or None
+
+    @contextlib.contextmanager
+    def locked(self):
+        yield self.tokens
+
+    def keep(self, access, refresh):
+        self.tokens = (access, refresh)
+
+
+def test_what_another_process_renewed_is_taken_instead_of_a_second_renewal() -> None:
+    client, requests = client_of(
+        httpx2.Response(401, json=ENVELOPE), httpx2.Response(200, json={"id": "dep_1"}), refresh_token="r1"
+    )
+    client.keeper = Kept("theirs", "r2")
+    with client:
+        client.deployments.get("a")
+    assert [request.url.path for request in requests] == ["/v1/deployments/a"] * 2
+    assert requests[1].headers["Authorization"] == "Bearer theirs"
+    assert (client.token, client.refresh_token) == ("theirs", "r2")
+
+
+def test_renewed_tokens_are_kept_for_other_processes_at_once() -> None:
+    tokens = {"access_token": "new", "refresh_token": "r2"}
+    client, _ = client_of(
+        httpx2.Response(401, json=ENVELOPE),
+        httpx2.Response(200, json=tokens),
+        httpx2.Response(500, json=ENVELOPE),
+        refresh_token="r1",
+    )
+    client.keeper = Kept("t", "r1")
+    with client, pytest.raises(ApiError):
+        client.deployments.get("a")
+    assert client.keeper.tokens == ("new", "r2")
 
 
 def test_a_refused_renewal_leaves_the_first_refusal() -> None:

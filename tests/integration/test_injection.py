@@ -14,7 +14,7 @@ import pytest
 
 from control_plane import logs
 from control_plane.api import contract
-from tests import api_fixtures
+from tests import api_fixtures, running_plane
 
 MARK = "dployr-canary"
 
@@ -82,6 +82,8 @@ def running():
     with api_fixtures.control_plane(requests_per_hour=10**9, anonymous_per_hour=10**9, logins_per_minute=10**6) as pair:
         plane, client = pair
         logs.configure()
+        facts = {"capabilities": running_plane.ABLE}
+        plane.loop.run(plane.services.instances.connected(plane.instance.id, "0.1.0", "boot", facts))
         assert client.post("/v1/deployments", api_fixtures.NODE_APP).status == 201
         service = client.get("/v1/deployments/my-app").json["service_id"]
         client.put("/v1/services/my-app/env", {"variables": [{"key": "NODE_ENV", "value": "x"}]})

@@ -32,7 +32,15 @@ OPTIONS = (
     "maintenance",
     "weights",
 )
-ABLE = {"replicas": "100", "sources": "remote,local", "processes": "any", "route_options": ",".join(OPTIONS)}
+ABLE = {  # what an agent says that can do everything
+    "replicas": "100",
+    "sources": "remote,local",
+    "processes": "any",
+    "strategies": "rolling,recreate,canary",
+    "health_checks": "http,tcp,command",
+    "limits": "memory,cpu,pids,disk",
+    "route_options": ",".join(OPTIONS),
+}
 UNLIMITED = {"DPLOYR_RATE_LIMIT_USER": "1000000", "DPLOYR_RATE_LIMIT_ANONYMOUS": "1000000"}
 
 

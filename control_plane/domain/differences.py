@@ -21,17 +21,30 @@ def of_configs(old: values.Config, new: values.Config) -> list[dict[str, Any]]:
 
 def _of_env(old: tuple[values.Variable, ...], new: tuple[values.Variable, ...]) -> list[dict[str, Any]]:
     before, after = {one.key: one for one in old}, {one.key: one for one in new}
+    secret = {one.key for one in (*old, *new) if one.secret}  # on one side: it may be the same value on the other
     return [
-        {"field": f"env.{key}", "from": _value(before.get(key)), "to": _value(after.get(key))}
+        {
+            "field": f"env.{key}",
+            "from": _value(before.get(key), hidden=key in secret),
+            "to": _value(after.get(key), hidden=key in secret),
+        }
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key)
     ]
 
 
-def _value(variable: values.Variable | None) -> str | None:
+def without_values(changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For the audit, which is neither sealed nor ever changed: of variables only that they differ."""
+    return [
+        {**one, "from": one["from"] and HIDDEN, "to": one["to"] and HIDDEN} if one["field"].startswith("env.") else one
+        for one in changes
+    ]
+
+
+def _value(variable: values.Variable | None, *, hidden: bool) -> str | None:
     if variable is None:
         return None
-    return HIDDEN if variable.secret else variable.value
+    return HIDDEN if hidden else variable.value
 
 
 def _shown(field: str, value: Any) -> Any:

@@ -181,7 +181,7 @@ class Deployments(Rollouts):
             changed.append({"field": "poll", "from": old.poll, "to": new.poll})
         released = f": release {new.release}" if new.release != old.release else ""
         words = f"change {', '.join(one['field'] for one in changed)} of {old.name}{released}"
-        await self._note(tx, principal, "deployment.updated", new, words, changes=changed)
+        await self._note(tx, principal, "deployment.updated", new, words, changes=differences.without_values(changed))
         await self._emit(tx, "deployment.updated", new, release=new.release)
 
 

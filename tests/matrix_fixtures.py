@@ -8,18 +8,23 @@ from the declared permission.
 
 import contextlib
 import dataclasses
+import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from control_plane.domain import permissions, values
+from control_plane.services import sessions
 from tests import api_fixtures, builders
 
 MANY = {"requests_per_hour": 10_000_000, "anonymous_per_hour": 10_000_000, "logins_per_minute": 1_000_000}
 OWN, FOREIGN = "own", "foreign"
 ROLES = ("viewer", "developer", "admin", "owner")
 STRANGER, OPERATOR = "stranger", "operator"  # a stranger is a member of a third project
-NOBODY = ("anonymous", "expired", "revoked")
-WHO = (*NOBODY, STRANGER, *ROLES, OPERATOR)
+NOBODY = ("anonymous", "expired", "revoked", "disabled", "revoked-token", "expired-token")
+# Personal tokens: an owner's for reading deployments alone, and an operator's for the own project alone.
+SCOPED, NARROW = "scoped-token", "narrow-token"
+WHO = (*NOBODY, STRANGER, *ROLES, OPERATOR, SCOPED, NARROW)
+SCOPES = ("deployment:read",)
 # Kinds of objects that belong to a user, and those that are there once for everybody.
 PERSONAL = frozenset({"$token"})
 COMMON = frozenset({"$instance", "$user"})
@@ -54,6 +59,18 @@ TABLE: dict[str, Call] = {
     "auth.login": Call(body={"email": "nobody@example.test", "password": "wrong"}),
     "auth.refresh": Call(body={"refresh_token": "none"}),
     "auth.me": Call(),
+    "auth.setup": Call(body={"token": "0" * 64, "email": "first@example.test", "password": "a long password"}),
+    # Both ask for the password or a login of the caller's own, and are refused by that alone.
+    "auth.logout": Call(answers=frozenset({403})),
+    "auth.password": Call(body={"current": "wrong", "new": "a longer password"}, answers=frozenset({400, 401, 403})),
+    "tokens.index": Call(),
+    "tokens.create": Call(body={"name": "new-token"}),
+    "tokens.delete": of("$token"),
+    "users.index": Call(),
+    "users.create": Call(body={"email": "new@example.test", "password": "a long password"}),
+    "users.get": of("$user"),
+    "users.update": of("$user", {"disabled": True}),
+    "users.delete": of("$user"),
     "projects.index": Call(),
     "projects.create": Call(body={"name": "new-project"}),
     "projects.get": of("$project"),
@@ -141,8 +158,14 @@ class World:
 
     def principal(self, who: str) -> values.Principal:
         """As the domain sees `who`, for what is to be expected."""
-        roles = {who: {self.project(OWN): who} for who in ROLES} | {STRANGER: {self.project("third"): "owner"}}
-        return values.Principal(self._users[who], f"{who}@matrix.test", who == OPERATOR, roles.get(who, {}))
+        own = self.project(OWN)
+        roles = {who: {own: who} for who in ROLES} | {
+            STRANGER: {self.project("third"): "owner"},
+            SCOPED: {own: "owner"},
+        }
+        found = values.Principal(self._users[who], f"{who}@matrix.test", who in {OPERATOR, NARROW}, roles.get(who, {}))
+        narrowed = {SCOPED: {"scopes": frozenset(SCOPES)}, NARROW: {"only": own}}
+        return dataclasses.replace(found, **narrowed.get(who, {}))
 
     def project(self, side: str) -> str:
         return self.ids[side]["$project"]
@@ -152,7 +175,7 @@ class World:
 
     def objects(self, side: str, who: str) -> dict[str, str]:
         """The ids behind the references, as `who` asks about `side`."""
-        return self.ids[side]
+        return {**self.ids[side], "$token": self._personal[who if side == OWN else "other"].id}
 
     def missing(self, ids: Mapping[str, str], kind: str) -> dict[str, str]:
         """`ids`, with one of the same form in place of `kind` that nothing has."""
@@ -173,14 +196,14 @@ class World:
     async def _insert_users(self) -> None:
         async with self.plane.store.write() as tx:
             for who, user_id in self._users.items():
-                is_operator = who == OPERATOR
+                is_operator = who in {OPERATOR, NARROW}
                 user = builders.a_user(id=user_id, email=f"{who}@matrix.test", operator=is_operator)
                 await tx.insert_user(dataclasses.replace(user, created_at=self.plane.context.clock.now()))
 
     async def _join(self) -> None:
         now = self.plane.context.clock.now()
         async with self.plane.store.write() as tx:
-            for who in (*ROLES, "expired", "revoked"):
+            for who in (*ROLES, *NOBODY, SCOPED):
                 role = who if who in ROLES else "owner"
                 await tx.put_member(values.Member(self.project(OWN), self._users[who], role, now))
             await tx.put_member(values.Member(self.project("third"), self._users[STRANGER], "owner", now))
@@ -193,13 +216,32 @@ class World:
         tokens = {who: self.plane.token(sub=self._users[who]) for who in WHO}
         past = {"iat": moment - 7200, "nbf": moment - 7200, "exp": moment - 3600}
         tokens["expired"] = self.plane.token(sub=self._users["expired"], **past)
-        self.plane.loop.run(self._revoke())
-        return tokens | {"anonymous": ""}
+        self._personal, secrets = self._personal_tokens()
+        self.ids[FOREIGN]["$token"] = self._personal["other"].id
+        self.plane.loop.run(self._end_tokens())
+        return tokens | secrets | {"anonymous": ""}
 
-    async def _revoke(self) -> None:
+    def _personal_tokens(self) -> tuple[dict[str, values.Token], dict[str, str]]:
+        """One of everybody, and the secrets of those who use theirs."""
+        now, made, secrets = self.plane.context.clock.now(), {}, {}
+        for number, (who, user_id) in enumerate(self._users.items()):
+            secret = f"pat_{number:064x}"
+            scopes, only = (SCOPES if who == SCOPED else ()), (self.project(OWN) if who == NARROW else "")
+            ends = now - datetime.timedelta(hours=1) if who == "expired-token" else None
+            digest = sessions.digest_of(secret)
+            made[who] = values.Token(builders.an_id("tok", number), user_id, who, digest, scopes, only, ends, None, now)
+            if who.endswith("-token"):
+                secrets[who] = secret
+        return made, secrets
+
+    async def _end_tokens(self) -> None:
         async with self.plane.store.write() as tx:
-            user = await tx.get_user(self._users["revoked"])
+            await tx.revoke_families(self._users["revoked"])
+            user = await tx.get_user(self._users["disabled"])
             await tx.update_user(dataclasses.replace(user, disabled=True))
+            for who, token in self._personal.items():
+                if who != "revoked-token":
+                    await tx.insert_token(token)
 
     def _objects(self, side: str) -> dict[str, str]:
         """Made over the API, as operator."""
@@ -241,8 +283,8 @@ def expected(world: World, permission: str, who: str, side: str, kinds: frozense
         if not permissions.may(principal, permission):
             return "403"
         return "hidden" if side == FOREIGN and kinds & PERSONAL else "ok"
-    if not kinds:
-        return "ok"  # a list of what the caller can see
+    if not kinds:  # a list of what the caller can see
+        return "ok" if principal.scopes is None or permission in principal.scopes else "403"
     if not permissions.can_see(principal, world.project(side)):
         return "hidden"
     return "ok" if permissions.may(principal, permission, world.project(side)) else "403"

@@ -104,10 +104,6 @@ class DeploymentRows(Protocol):
         """Of all deployments, those that are neither live nor ended."""
         ...
 
-    async def was_released(self, deployment_id: str, commit: str) -> bool:
-        """Whether some release of the deployment is of that commit."""
-        ...
-
     async def newest_releases(self, deployment_ids: Sequence[str]) -> Mapping[str, values.Release]:
         """The one with the highest number of each."""
         ...

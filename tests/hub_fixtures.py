@@ -139,6 +139,7 @@ class Instances:
         self.facts: dict[str, Any] = {}
         self.heartbeats = 0
         self.samples: list[values.Sample] = []
+        self.removed: set[str] = set()
         self._ids = cp_clock.SystemIds()
 
     async def enrol(self, secret: str, hostname: str) -> values.Instance:
@@ -164,6 +165,8 @@ class Instances:
 
     async def heartbeat(self, instance_id: str, epoch: int) -> None:
         self.heartbeats += 1
+        if instance_id in self.removed:
+            raise cp_errors.ForbiddenError(f"cannot go on as {instance_id}: the instance was removed; join again")
 
     async def record_sample(self, instance_id: str, sample: values.Sample) -> None:
         self.samples.append(sample)

@@ -37,10 +37,23 @@ def run(work: Coroutine[Any, Any, T], shape: Callable[[T], unit.Answer], body_di
     return answers.of_answer(answer, {"Idempotency-Replayed": "true"} if replayed else {})
 
 
+def check_marks() -> None:
+    """For a view that runs no unit: InvalidError for everything of a unit that the request asks for."""
+    marks = _marks()
+    _if_match(marks)
+    _dry_run(marks)
+    if not marks.idempotent and flask.request.headers.get("Idempotency-Key") is not None:
+        issue = "not supported here; leave it out"
+        raise errors.InvalidError.field("cannot take an idempotency key here", "Idempotency-Key", issue)
+
+
+def _marks() -> mutations.Mutation:
+    view = flask.current_app.view_functions.get(flask.request.endpoint or "")
+    return mutations.declared(view) or mutations.Mutation()
+
+
 def _request(body_digest: str) -> unit.Request:
-    marks = (
-        mutations.declared(flask.current_app.view_functions.get(flask.request.endpoint or "")) or mutations.Mutation()
-    )
+    marks = _marks()
     key = _key() if marks.idempotent else ""
     return unit.Request(
         principal=limits.caller(),

@@ -73,7 +73,7 @@ REQUESTS: dict[str, dict[str, Json]] = {
     "DeploymentCreate": {"flat": FLAT, "blueprint": BLUEPRINT},
     "RedeployInput": {"head": {}, "commit": {"commit": "9fceb02d0ae598e95dc970b74767f19372d61af8"}},
     "RollbackInput": {"previous": {}, "chosen": {"release": 2}},
-    "ServicePatch": {"scale": {"replicas": 2, "resources": {"memory": "512M"}}},
+    "ServicePatch": {"limit": {"replicas": 1, "resources": {"memory": "512M"}}},
     "RunInput": {"run": {"command": "npm run migrate", "timeout": "5m"}},
     "InstancePatch": {"labels": {"labels": {"disk": "ssd", "zone": None}}, "cordon": {"cordoned": True}},
     "DeploymentUpdate": {"merge": {"version": "22", "env": {"NODE_ENV": "production", "OLD": None}}},

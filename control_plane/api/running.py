@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 import flask
 
 from control_plane import errors
-from control_plane.api import context, follow, models_deployments, streams
+from control_plane.api import commands, context, follow, models_deployments, streams
 from control_plane.domain import values
 
 FIRST_PIECE_S = 2.0
@@ -19,6 +19,7 @@ Encode = Callable[[models_deployments.RunPiece], str]
 
 def run(service: str, command: str, timeout: float | str) -> flask.Response:
     """The answer to `POST /v1/services/:id/run`."""
+    commands.check_marks()
     api = context.current()
     kinds = [follow.NDJSON, follow.EVENTS, follow.PLAIN]
     mimetype = flask.request.accept_mimetypes.best_match(kinds, follow.NDJSON)

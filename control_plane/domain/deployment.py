@@ -18,8 +18,6 @@ BY_KEY = frozenset({"env", "secrets", "processes", "labels", "health_check", "re
 OF_GIT = ("remote", "commit", "git_token")
 # A release depends on these for nothing: they change without one.
 UNRELEASED = ("description", "labels")
-# What a build is made of; the rest can change without another build.
-BUILT_FROM = ("source", "remote", "branch", "commit", "runtime", "version", "build_cmd", "working_dir", "static_dir")
 
 
 def validated(fields: DeploymentFields, *, allow_file: bool = False, able: Abilities | None = None) -> values.Config:
@@ -89,11 +87,6 @@ def declared(name: str, project: str, config: values.Config) -> DeploymentFields
 def needs_release(old: values.Config, new: values.Config) -> bool:
     """Whether what runs under `old` differs from what `new` declares."""
     return dataclasses.replace(old, **{name: getattr(new, name) for name in UNRELEASED}) != new
-
-
-def same_build(old: values.Config, new: values.Config) -> bool:
-    """Whether a build of `old` is one of `new` too. The environment of a build is that of its own release."""
-    return all(getattr(old, name) == getattr(new, name) for name in BUILT_FROM)
 
 
 def _with(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,11 +76,14 @@ def token_issue(token: str) -> str:
 
 
 def env_problems(env: Mapping[str, str], field: str = "env") -> list[dict[str, Any]]:
-    return [
+    problems = [
         {"field": f"{field}.{key[:128]}", "issue": issue}
         for key, value in env.items()
         if (issue := _env_issue(key, value))
     ]
+    if not problems and env_size(env) > MAX_ENV:
+        problems.append({"field": field, "issue": f"must be at most {MAX_ENV} bytes together"})
+    return problems
 
 
 def env_size(env: Mapping[str, str]) -> int:

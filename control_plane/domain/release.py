@@ -7,7 +7,7 @@ import enum
 from collections.abc import Sequence
 
 from control_plane import errors
-from control_plane.domain import deployment, values
+from control_plane.domain import values
 
 
 class State(enum.Enum):
@@ -121,12 +121,6 @@ def last_good(releases: Sequence[values.Release], live: int) -> values.Release |
     """What a rollback goes back to: the newest that served and is older than what serves now (`live`, 0 for nothing)."""
     found = [one for one in releases if State(one.state) in GOOD and (not live or one.number < live)]
     return max(found, key=lambda one: one.number, default=None)
-
-
-def reusable(releases: Sequence[values.Release], config: values.Config) -> int:
-    """The newest release that was built well and whose build is one of `config` too; 0 when there is none."""
-    found = [one for one in releases if State(one.state) in GOOD and deployment.same_build(one.config, config)]
-    return max((one.number for one in found), default=0)
 
 
 def diagram() -> str:

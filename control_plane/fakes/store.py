@@ -61,9 +61,6 @@ class MemoryTransaction(PeopleRows, HistoryRows):
     async def unfinished_releases(self) -> Sequence[values.Release]:
         return [row for row in self._tables.releases.values() if release.State(row.state) in release.UNFINISHED]
 
-    async def was_released(self, deployment_id: str, commit: str) -> bool:
-        return any(row.commit == commit for row in await self.list_releases(deployment_id))
-
     async def newest_releases(self, deployment_ids: Sequence[str]) -> Mapping[str, values.Release]:
         return {one: rows[-1] for one in deployment_ids if (rows := await self.list_releases(one))}
 

@@ -28,6 +28,7 @@ class Deployments(Rollouts):
                 raise await _name_taken(tx, fields.name, project)
             await tx.insert_service(service)
             await tx.insert_release(releases.first(self._context, new))
+            await self._note_env(tx, principal, service, None, new)
             words = f"create deployment {new.name} in project {project.name}, on instance {host.name}: {why}"
             await self._note(
                 tx, principal, "deployment.created", new, words, name=new.name, instance=host.id, reason=why
@@ -87,6 +88,7 @@ class Deployments(Rollouts):
                 await follow_port(tx, service, config.port)
             else:
                 new = await self._described(tx, dataclasses.replace(wanted, config=config), service)
+            await self._note_env(tx, principal, service, old.config, new)
             await self._tell_update(tx, principal, old, new)
             view = await views.load_one(self._context, tx, new)
         self._context.wake(service.instance_id)

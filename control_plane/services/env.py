@@ -11,7 +11,6 @@ from control_plane.services.context import Context, service_of
 
 Apply = Literal["now", "next"]
 T = TypeVar("T")
-LOOK_BACK = 50  # releases that are looked through for a build
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ class Env:
             return Environment(old.service, env)
         config = dataclasses.replace(old.deployment.config, env=env)
         if apply == "now":
-            build = await _build_to_use(tx, old.deployment, config)
+            build = await releases.build_to_use(tx, old.deployment, config)
             await releases.roll_out(self._context, tx, old.deployment, old.service, config, "env", build)
         else:
             await self._keep_for_later(tx, old, config)
@@ -193,12 +192,6 @@ async def note_changes(
             service.id, context.clock.now(), principal.user_id, one.key, one.action, one.secret, release
         )
         await tx.append_env_change(line)
-
-
-async def _build_to_use(tx: ports.Transaction, deployment: values.Deployment, config: values.Config) -> int:
-    oldest = max(0, deployment.release - LOOK_BACK)
-    found = [await tx.get_release(deployment.id, number) for number in range(deployment.release, oldest, -1)]
-    return variables.build_to_use((one for one in found if one is not None), config)
 
 
 async def _deployment_of(tx: ports.Transaction, service: values.Service) -> values.Deployment:

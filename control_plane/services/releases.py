@@ -3,8 +3,10 @@
 import dataclasses
 
 from control_plane import errors, ports
-from control_plane.domain import paging, release, values
+from control_plane.domain import paging, release, values, variables
 from control_plane.services.context import Context
+
+LOOK_BACK = 50  # releases that are looked through for a build
 
 
 def first(context: Context, deployment: values.Deployment) -> values.Release:
@@ -24,6 +26,11 @@ async def release_of(tx: ports.Transaction, deployment: values.Deployment, numbe
     if found is None:
         raise errors.NotFoundError(f"cannot find release {number} of deployment {deployment.name!r}")
     return found
+
+
+async def build_to_use(tx: ports.Transaction, deployment: values.Deployment, config: values.Config) -> int:
+    """The release whose build `config` can run on; 0 when it must be built."""
+    return variables.build_to_use(await tx.releases_below(deployment.id, None, LOOK_BACK), config)
 
 
 def number_of(position: str | None) -> int | None:

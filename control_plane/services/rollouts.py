@@ -3,8 +3,8 @@
 import dataclasses
 
 from control_plane import errors, ports
-from control_plane.domain import grammar, release, values
-from control_plane.services import events, releases, views
+from control_plane.domain import grammar, release, values, variables
+from control_plane.services import env, events, releases, views
 from control_plane.services.context import Context, deployment_of
 
 
@@ -45,6 +45,7 @@ class Rollouts:
                 self._context, tx, old, service, config, "rollback", target.number, archive=target.archive
             )
             await follow_port(tx, service, config.port)
+            await self._note_env(tx, principal, service, old.config, new)
             words = f"roll {old.name} back to release {target.number}: release {new.release}"
             await self._note(tx, principal, "deployment.rolled_back", new, words, to=target.number)
             await self._emit(tx, "deployment.rolled_back", new, release=new.release, to=target.number)
@@ -120,6 +121,18 @@ class Rollouts:
         now = self._context.clock.now()
         await tx.update_release(releases.with_archive(newest, archive, now))
         return await releases.changed(tx, old, service, now)
+
+    async def _note_env(
+        self,
+        tx: ports.Transaction,
+        principal: values.Principal,
+        service: values.Service,
+        before: values.Config | None,
+        after: values.Deployment,
+    ) -> None:
+        """Write the history of the variables that a change of the whole declaration changed."""
+        changes = variables.changes(before.env if before is not None else (), after.config.env)
+        await env.note_changes(self._context, tx, principal, service, changes, after.release)
 
     async def _note(
         self,

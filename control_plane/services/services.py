@@ -84,7 +84,7 @@ class Services:
     async def patch(
         self, principal: values.Principal, id_or_name: str, changes: ServiceChanges
     ) -> tuple[values.ServiceView, bool]:
-        """Roll out what changes without a build: a new release on the build of the newest good one.
+        """Roll out what changes without a build: a new release on the newest build that fits.
 
         (view, False) and nothing written when nothing changes. Without a build that can be used again it builds.
         """
@@ -97,7 +97,7 @@ class Services:
             config = await placement.checked(self._context, tx, old, fields, wanted)
             if config == deployment.config:
                 return await self._presented(tx, old), False
-            build = release.reusable(await tx.list_releases(deployment.id), config)
+            build = await releases.build_to_use(tx, deployment, config)
             new = await releases.roll_out(self._context, tx, deployment, old, config, "patch", build)
             await self._tell_patch(tx, principal, old, deployment, new)
             shown = await self._presented(tx, await releases.service_of(tx, new))

@@ -42,18 +42,20 @@ class Status:
             if service.instance_id != instance_id:
                 raise errors.ForbiddenError(f"cannot report of service {service.id}: it is not on {instance_id}")
             if report.removed and _confirms(service, report):
-                await self._remove(tx, instance_id, service)
+                await self._remove(tx, host, service)
             elif report.observed.generation >= service.observed.generation:
                 await self._take(tx, service, report)
 
-    async def _remove(self, tx: ports.Transaction, instance_id: str, service: values.Service) -> None:
+    async def _remove(self, tx: ports.Transaction, host: values.Instance, service: values.Service) -> None:
         project, deployment = service.project_id, service.deployment_id
         await tx.delete_deployment(deployment)
-        await self._context.audit(tx, instance_id, "deployment.removed", deployment, project=project)
+        await self._context.audit(tx, host.id, "deployment.removed", deployment, project=project)
         await events.emit(
             self._context, tx, "deployment.deleted", subject=deployment, project=project, name=service.name
         )
-        await removal.end_project(self._context, tx, project, instance_id)
+        await removal.end_project(self._context, tx, project, host.id)
+        if host.draining and not await tx.list_services_of_instance(host.id):
+            await events.emit(self._context, tx, "instance.drained", subject=host.id, name=host.name)
 
     async def _take(self, tx: ports.Transaction, service: values.Service, report: values.ServiceReport) -> None:
         now = self._context.clock.now()

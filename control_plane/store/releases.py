@@ -45,11 +45,6 @@ class ReleaseQueries(Queries):
         states = [state.value for state in release.UNFINISHED]
         return [self._release_of(row) for row in await self._all(sa.select(table).where(table.c.state.in_(states)))]
 
-    async def was_released(self, deployment_id: str, commit: str) -> bool:
-        table = tables.releases
-        query = sa.select(table.c.id).where(table.c.deployment_id == deployment_id, table.c.commit_id == commit)
-        return await self._first(query.limit(1)) is not None
-
     async def newest_releases(self, deployment_ids: Sequence[str]) -> Mapping[str, values.Release]:
         table = tables.releases
         newest = (

@@ -321,6 +321,14 @@ def test_a_command_that_cannot_run_has_a_status(plane, client, app):
     assert client.post(path, body).status == 503
 
 
+def test_what_a_command_cannot_be_asked_with_is_refused_before_it_runs(plane, client, live):
+    path, body = "/v1/services/my-app/run", {"command": "echo one"}
+    assert client.post(f"{path}?dry_run=true", body).json["error"]["details"]["field"] == "dry_run"
+    for header, text in (("Idempotency-Key", "k"), ("If-Match", '"1"')):
+        assert client.post(path, body, **{header: text}).json["error"]["details"]["field"] == header
+    assert plane.runs.asked == []
+
+
 def test_a_service_is_patched_without_a_build(plane, client, live):
     before = client.get("/v1/services/my-app")
     answer = patch(client, "/v1/services/my-app", {"replicas": 3}, If_Match=before.headers["etag"])

@@ -127,6 +127,14 @@ async def test_hello_heartbeats_and_samples_arrive(tmp_path):
     assert agent.identity.instance_id not in hub.instances.online
 
 
+async def test_an_instance_that_was_removed_is_sent_away_for_good(tmp_path):
+    async with a_hub(tmp_path / "hub") as hub, an_agent(hub, tmp_path / "agent") as agent:
+        hub.instances.removed.add(agent.identity.instance_id)
+        with pytest.raises(errors.FencedError, match="was removed"):
+            await asyncio.wait_for(agent._task, 15)
+        assert agent.identity.instance_id not in hub.instances.online
+
+
 async def test_a_second_session_fences_the_first_which_stops_for_good(tmp_path):
     async with a_hub(tmp_path / "hub") as hub, an_agent(hub, tmp_path / "agent") as first:
         old = first._task

@@ -215,5 +215,3 @@ def test_labels_and_description_need_no_release_and_the_rest_does():
     old = accepted()
     assert not deployment.needs_release(old, accepted(labels={"a": "1"}, description="x"))
     assert deployment.needs_release(old, accepted(replicas=2))
-    assert deployment.same_build(old, accepted(replicas=2, env={"A": "1"}, run_cmd="node ."))
-    assert not deployment.same_build(old, accepted(version="22"))

@@ -67,7 +67,7 @@ async def test_the_same_value_makes_no_release(plane, env):
     assert (is_new, among.generation) == (False, 1)
     assert (await newest(plane)).number == 1
     assert len(plane.store.audit) == rows
-    assert (await env.history(OPERATOR, "app")).items == ()
+    assert [line.release for line in (await env.history(OPERATOR, "app")).items] == [1]  # as it was declared
 
 
 async def test_a_change_for_later_is_in_the_next_release_whatever_makes_it(plane, env):
@@ -110,7 +110,7 @@ async def test_the_history_tells_who_and_which_and_never_what(plane, env):
     await env.unset(OPERATOR, "app", "S")
     lines = (await env.history(OPERATOR, "app")).items
     assert [(one.key, one.action, one.secret, one.release) for one in lines] == [
-        ("S", "deleted", True, 3), ("A", "set", False, 3), ("S", "set", True, 2),
+        ("S", "deleted", True, 3), ("A", "set", False, 3), ("S", "set", True, 2), ("A", "set", False, 1),
     ]  # fmt: skip
     assert {one.actor for one in lines} == {OPERATOR.user_id}
     assert "hidden" not in repr(lines) + repr(plane.store.audit)
@@ -122,9 +122,9 @@ async def test_the_history_has_pages_and_can_be_asked_for_one_key(plane, env):
     first = await env.history(OPERATOR, "app", limit=2)
     second = await env.history(OPERATOR, "app", cursor=first.next_cursor, limit=2)
     third = await env.history(OPERATOR, "app", cursor=second.next_cursor, limit=2)
-    assert [one.key for page in (first, second, third) for one in page.items] == ["B", "A", "B", "A", "B"]
+    assert [one.key for page in (first, second, third) for one in page.items] == ["B", "A", "B", "A", "B", "A"]
     assert third.next_cursor is None
-    assert [one.key for one in (await env.history(OPERATOR, "app", key="A")).items] == ["A", "A"]
+    assert [one.key for one in (await env.history(OPERATOR, "app", key="A")).items] == ["A", "A", "A"]
     with pytest.raises(errors.InvalidError):
         await env.history(OPERATOR, "app", cursor="eA")
 

@@ -89,6 +89,15 @@ async def test_draining_is_cordoning_with_a_list_of_what_is_left(plane):
     assert (again.status, again.cordoned) == ("online", False)
 
 
+async def test_a_drain_is_done_when_the_last_service_is_gone(plane):
+    await deploy(plane, "app")
+    await plane.instances.drain(OPERATOR, "host-1")
+    await plane.deployments.delete(OPERATOR, "app")
+    await plane.report(await plane.services.get(OPERATOR, "app"), removed=True)
+    assert (await events(plane)).count("instance.drained") == 1
+    await plane.instances.remove(OPERATOR, "host-1")
+
+
 async def test_draining_an_empty_instance_is_done_at_once(plane):
     await plane.instances.drain(OPERATOR, "host-1")
     assert "instance.drained" in await events(plane)

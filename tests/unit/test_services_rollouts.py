@@ -9,6 +9,7 @@ from control_plane.domain import release, values
 from control_plane.domain.deployment import DeploymentChanges
 from control_plane.services import unit
 from control_plane.services.deployments import Deployments
+from control_plane.services.env import Env
 from control_plane.services.reaper import Reaper
 from control_plane.services.routes import RouteFields
 from control_plane.services.services import ServiceChanges
@@ -377,3 +378,21 @@ async def test_a_report_of_what_was_overdue_changes_nothing(plane, app):
         plane.instance.id, plane.epoch, builders.a_report(5, service_id=app.deployment.service_id)
     )
     assert (await newest(plane)).state == "failed"
+
+
+async def test_the_history_of_variables_knows_what_a_declaration_and_a_rollback_changed(plane):
+    await plane.deployments.create(OPERATOR, builders.some_fields(env={"A": "1"}, secrets={"S": "x"}))
+    await go_live(plane, 1)
+    await declare(plane, env={"A": None, "B": "2"})
+    await go_live(plane, 2)
+    await plane.deployments.rollback(OPERATOR, "app", 1)
+    lines = (await Env(plane.context).history(OPERATOR, "app")).items
+    told = [(line.release, line.key, line.action, line.secret) for line in lines]
+    assert sorted(told) == [
+        (1, "A", "set", False),
+        (1, "S", "set", True),
+        (2, "A", "deleted", False),
+        (2, "B", "set", False),
+        (3, "A", "set", False),
+        (3, "B", "deleted", False),
+    ]

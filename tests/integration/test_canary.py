@@ -220,6 +220,15 @@ def env_that_became_secret(world):
     return [secret]
 
 
+def plain_env(world):
+    """No secret: it can be read. But the environment is sealed as a whole, so no file shows it, nor does the log."""
+    secret = canary("plain")
+    world.plane.must("POST", ENV, {"key": "PLAIN", "value": secret})
+    world.plane.must("PUT", "/v1/deployments/my-app", {"env": {"PLAIN": secret + "2", "PLAIN_TOO": secret}})
+    world.plane.call("PUT", "/v1/deployments/my-app?dry_run=true", {"env": {"PLAIN": secret}})
+    return [secret]
+
+
 def deleted_env(world):
     secret = canary("deleted")
     world.plane.must("POST", ENV, {"key": "DELETED", "value": secret, "secret": True})
@@ -249,6 +258,7 @@ FIELDS = [
     ),
     Field("env that became a secret", env_that_became_secret),
     Field("env secret that was deleted", deleted_env),
+    Field("env that is no secret", plain_env, (r"answer (GET|POST|PUT|HEAD|PATCH|DELETE) /v1/(deployments|services)(/.*)?",)),
     Field("secrets", in_body("PUT", "/v1/deployments/my-app", lambda secret: {"secrets": {"B": secret}}, "secrets")),
     Field("git_token", in_body("PUT", "/v1/deployments/my-app", lambda secret: {"git_token": secret}, "git_token")),
     Field(

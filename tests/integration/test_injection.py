@@ -73,6 +73,7 @@ STRICT = {
 # The nested form's names; problems are told in the flat ones.
 FLAT = {"commit_hash": "commit", "url": "remote", "type": "runtime", "env_vars": "env"}
 SHARE = 1 if os.environ.get("TEST_ALL") else 7  # of the payloads, another part of them for each field
+EXISTING = {"service_id": "my-app", "project": "default"}
 HARMLESS = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?")  # a good name
 EVENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[[a-z]+ +\] ")
 
@@ -108,7 +109,7 @@ def operations(document):
             content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
             name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
             for example in content.get("examples", {}).values():
-                there = {"service_id": "my-app"} if "service_id" in example["value"] else {}
+                there = {name: text for name, text in EXISTING.items() if name in example["value"]}
                 yield method.upper(), path, name, example["value"] | there
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from control_plane.domain import push, values
 from control_plane.domain.deployment import DeploymentChanges
+from control_plane.hub import wire
 from control_plane.services.hooks import Hooks
 from tests import builders, pushes
 from tests.builders import OPERATOR
@@ -101,3 +102,29 @@ async def test_nothing_is_polled_when_it_is_off_pinned_or_stopped(plane):
     await plane.deployments.update(OPERATOR, "app", DeploymentChanges(commit="abcdef1"))
     await look(plane, PUSHED, 2, "abcdef1" + "0" * 33)
     assert (await newest(plane)).number == 2
+
+
+async def sent_poll_s(plane):
+    """How often the agent shall look, as it stands on the wire."""
+    (wish,) = await plane.desired.newer_than(plane.instance.id, {})
+    return wire.desired(wish).desired.poll_s
+
+
+async def test_the_agent_is_told_to_look_every_five_minutes(plane):
+    assert await sent_poll_s(plane) == 300
+
+
+async def test_the_agent_is_told_not_to_look_when_nothing_could_follow(plane):
+    await plane.deployments.update(OPERATOR, "app", DeploymentChanges(poll=False))
+    assert await sent_poll_s(plane) == 0
+    await plane.deployments.update(OPERATOR, "app", DeploymentChanges(poll=True))
+    assert await sent_poll_s(plane) == 300
+    await plane.deployments.update(OPERATOR, "app", DeploymentChanges(commit="abcdef1"))
+    assert await sent_poll_s(plane) == 0
+
+
+async def test_a_change_of_the_poll_reaches_the_agent(plane):
+    (before,) = await plane.desired.newer_than(plane.instance.id, {})
+    await plane.deployments.update(OPERATOR, "app", DeploymentChanges(poll=False))
+    (after,) = await plane.desired.newer_than(plane.instance.id, {before.service_id: before.generation})
+    assert (before.poll_s, after.poll_s) == (300, 0)

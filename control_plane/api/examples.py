@@ -67,9 +67,7 @@ REQUESTS: dict[str, dict[str, Json]] = {
     "SetupInput": {"first": {"token": "3f9a0c5d" * 8, **CREDENTIALS}},
     "UserInput": {"user": {**CREDENTIALS, "operator": False}},
     "UserUpdate": {"disable": {"disabled": True}, "password": {"password": "a longer horse battery"}},
-    "TokenInput": {
-        "ci": {"name": "ci", "scopes": ["deployment:write"], "project": "my-project", "expires_in": 7776000}
-    },
+    "TokenInput": {"ci": {"name": "ci", "scopes": ["deployment:write"], "project": "default", "expires_in": 7776000}},
     "DeploymentCreate": {"flat": FLAT, "blueprint": BLUEPRINT},
     "RedeployInput": {"head": {}, "commit": {"commit": "9fceb02d0ae598e95dc970b74767f19372d61af8"}},
     "RollbackInput": {"previous": {}, "chosen": {"release": 2}},

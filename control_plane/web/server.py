@@ -60,9 +60,6 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise errors.InvalidError(f"cannot listen on {host}:{port}: {error}; choose another address") from error
-    # Inherited by what it accepts. asyncio sets it only for sockets that name their protocol, which this one does not; without
-    # it the second part of each answer waits 40 ms for the acknowledgement of the first.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setblocking(False)
     # Inherited by every connection. asyncio leaves it out for a socket of ours, and head and body are two packets: the
     # second would wait 40 ms for the acknowledgement of the first.

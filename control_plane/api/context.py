@@ -8,6 +8,7 @@ import flask
 import flask_limiter
 
 from control_plane import clock, ports
+from control_plane.api import verified
 from control_plane.domain import values
 from control_plane.services import (
     accounts,
@@ -134,6 +135,7 @@ class Api:
     call: Callable[..., Any]
     settings: HttpSettings
     limiter: flask_limiter.Limiter
+    verified: verified.Verified
 
 
 def current() -> Api:

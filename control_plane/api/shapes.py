@@ -1,6 +1,7 @@
 """What clients get: the response models of the contract, and how our values become them."""
 
 import datetime
+import functools
 from typing import Any
 
 import pydantic
@@ -239,6 +240,12 @@ class ConditionShape(Shape):
     reason: str
     message: str
 
+    @classmethod
+    @functools.lru_cache(maxsize=512)
+    def of(cls, condition: values.Condition) -> "ConditionShape":
+        """Most services say the same of themselves: one shape stands for all of them."""
+        return cls(type=condition.type, status=condition.status, reason=condition.reason, message=condition.message)
+
 
 class ServiceShape(Shape):
     """`desired` is what is wished; the rest is what its instance reported under `observed_generation`."""
@@ -277,10 +284,7 @@ class ServiceShape(Shape):
             generation=service.generation,
             observed_generation=observed.generation,
             message=observed.message,
-            conditions=[
-                ConditionShape(type=one.type, status=one.status, reason=one.reason, message=one.message)
-                for one in service.conditions
-            ],
+            conditions=[ConditionShape.of(one) for one in service.conditions],
             processes=[ProcessShape.of(process, service.at) for process in observed.processes],
             reported_at=clock.rfc3339(observed.reported_at) if observed.reported_at else None,
             created_at=clock.rfc3339(service.created_at),

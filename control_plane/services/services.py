@@ -148,11 +148,11 @@ class Services:
 
     async def _try_again(self, tx: ports.Transaction, wanted: values.Service) -> values.Service | None:
         """A release ends exactly once, so another attempt is another release. None when there is nothing to repeat."""
-        deployment = await tx.find_deployment(wanted.deployment_id)
-        if deployment is None:
+        if wanted.observed.live_release:
             return None
-        newest = await tx.get_release(deployment.id, deployment.release)
-        if newest is None or release.State(newest.state) not in ENDED_BADLY or wanted.observed.live_release:
+        deployment = await tx.find_deployment(wanted.deployment_id)
+        newest = await tx.get_release(deployment.id, deployment.release) if deployment else None
+        if deployment is None or newest is None or release.State(newest.state) not in ENDED_BADLY:
             return None
         await releases.roll_out(self._context, tx, deployment, wanted, deployment.config, "start")
         return await tx.find_service(wanted.id)

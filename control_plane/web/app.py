@@ -32,6 +32,7 @@ from control_plane.api import (
     telemetry,
     tokens,
     users,
+    verified,
     webhooks,
 )
 from control_plane.api.context import AppServices, HttpSettings, Readiness
@@ -64,7 +65,9 @@ def create_app(app_services: AppServices, call: Callable[..., Any], settings: Ht
     app = _bare()
     app.uploads = Uploads(UPLOADS, max_bytes=settings.max_source_bytes)
     limiter = limits.build(settings, app_services.clock)
-    app.extensions[context.EXTENSION] = context.Api(app_services, call, settings, limiter)
+    app.extensions[context.EXTENSION] = context.Api(
+        app_services, call, settings, limiter, verified.Verified(app_services.clock)
+    )
     auth.install(app)
     errors.install(app)
     telemetry.install(app)

@@ -70,6 +70,26 @@ class RunningPlane:
         self.token = ""
         self.seen: list[Seen] = []
         self.process: subprocess.Popen[bytes] | None = None
+        self.command: list[str] = []
+        self.environment: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Also after `kill`; returns when it answers."""
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=ROOT,
+                env={**os.environ, **self.environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(self.is_ready, 60, "the control plane")
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
 
     def call(
         self,
@@ -133,8 +153,13 @@ async def _with_an_instance(path: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def running(directory: pathlib.Path, port: int, *more: str) -> Iterator[RunningPlane]:
-    """A control plane on `port` with an operator who is logged in. Ended at the end of the block."""
+def running(
+    directory: pathlib.Path, port: int, *more: str, settings: dict[str, str] | None = None
+) -> Iterator[RunningPlane]:
+    """A control plane on `port` with an operator who is logged in. Ended at the end of the block.
+
+    `more` are flags, `settings` variables of the environment.
+    """
     import asyncio
 
     password = f"operator-{secrets.token_hex(8)}"
@@ -143,17 +168,14 @@ def running(directory: pathlib.Path, port: int, *more: str) -> Iterator[RunningP
     (directory / "password").write_text(password)
     (directory / "password").chmod(0o600)
     asyncio.run(_with_an_instance(plane.data / "control-plane.db"))
-    command = [
+    plane.command = [
         *(sys.executable, "-m", "control_plane", "run", "--data-dir", str(plane.data)),
         *("--api", f"127.0.0.1:{port}", "--hub", "127.0.0.1:0", "--enrol", "127.0.0.1:0"),
         *("--admin-email", EMAIL, "--admin-password-file", str(directory / "password"), *more),
     ]
-    with (directory / "log").open("wb") as log:
-        plane.process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **UNLIMITED}, stdout=log, stderr=log, start_new_session=True
-        )
+    plane.environment = {**UNLIMITED, **(settings or {})}
     try:
-        wait_until(plane.is_ready, 60, "the control plane")
+        plane.start()
         plane.login()
         yield plane
     finally:

@@ -4,13 +4,12 @@ The nested blueprint form (`runtime: {type, version}`, `remote: {url, branch, co
 one before anything else looks at it. This module knows Pydantic and nothing of the web framework.
 """
 
-import datetime
 import functools
 from typing import Annotated, Any, Literal
 
 import pydantic
 
-from control_plane.domain import deployment, health, paging, strategy
+from control_plane.domain import deployment, health, moment, paging, strategy
 
 RUNTIME_FORM = {"type": "runtime", "version": "version"}
 REMOTE_FORM = {"url": "remote", "branch": "branch", "commit_hash": "commit"}
@@ -167,8 +166,8 @@ class BuildLogsQuery(Query):
     follow: bool = False
     after_seq: int = pydantic.Field(0, ge=0, le=2**63 - 1, description="Only lines behind this one")
     cursor: str | None = pydantic.Field(None, pattern=r"^[0-9]{1,18}$", description="next_cursor of the page before")
-    since: pydantic.AwareDatetime | None = pydantic.Field(None, description="RFC 3339")
-    until: pydantic.AwareDatetime | None = pydantic.Field(None, description="RFC 3339")
+    since: str | None = pydantic.Field(None, max_length=64, description="From this time on, RFC 3339")
+    until: str | None = pydantic.Field(None, max_length=64, description="Before this time, RFC 3339")
     grep: str = pydantic.Field("", max_length=1000, description="Only lines that hold this text")
     stream: Literal["", "stdout", "stderr"] = ""
     process: str = pydantic.Field("", max_length=64, description="Such as web.1")
@@ -179,8 +178,8 @@ class BuildLogsQuery(Query):
         return {
             "tail": self.tail,
             "after_seq": int(self.cursor) if self.cursor else self.after_seq,
-            "since": _seconds(self.since),
-            "until": _seconds(self.until),
+            "since": _seconds(self.since, "since"),
+            "until": _seconds(self.until, "until"),
             "grep": self.grep,
             "stream": self.stream,
             "process": self.process,
@@ -196,8 +195,8 @@ class LogsQuery(BuildLogsQuery):
         return {**super().options(), "release": self.release, "source": self.source}
 
 
-def _seconds(moment: datetime.datetime | None) -> float:
-    return 0.0 if moment is None else max(0.0, moment.timestamp())
+def _seconds(text: str | None, field: str) -> float:
+    return 0.0 if text is None else max(0.0, moment.parsed(text, field).timestamp())
 
 
 class LoginInput(Input):

@@ -1,0 +1,175 @@
+"""The life of a deployment as a user leads it through the API: back, off, uploaded, looked into, routed with options, pushed."""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import http.client
+import io
+import json
+import tarfile
+import urllib.request
+
+import pytest
+
+from tests.e2e.platform import Platform, Refused
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("e2e")]
+
+APP = """
+import http.server, os
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = f"{open('words').read().strip()} {os.environ['DPLOYR_RELEASE']} {os.environ.get('MOOD', '')}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+PYTHON = {"runtime": "python", "build_cmd": "date +%s%N > built", "run_cmd": "python app.py"}
+
+
+def build_log(platform: Platform, name: str, release: int) -> str:
+    lines = platform.call("GET", f"/v1/deployments/{name}/releases/{release}/logs?tail=500")["data"]
+    return "\n".join(line["line"] for line in lines)
+
+
+def released(platform: Platform, name: str, release: int) -> dict:
+    return platform.call("GET", f"/v1/deployments/{name}/releases/{release}")
+
+
+def test_a_rollback_and_a_changed_variable_use_the_build_that_is_there(platform: Platform, repository) -> None:
+    repository.commit(app__py=APP, words="one")
+    _, domain = platform.live("back", repository, env={"MOOD": "calm"}, **PYTHON)
+    repository.commit(words="two")
+    platform.call("POST", "/v1/deployments/back/redeploy")
+    assert platform.settled("back", 2)["status"] == "running"
+    assert platform.get(domain)[1] == "two 2 calm"
+
+    platform.call("POST", "/v1/services/back/env", {"key": "MOOD", "value": "merry"})
+    assert platform.settled("back", 3)["status"] == "running"
+    assert platform.get(domain)[1] == "two 3 merry"
+    assert "is used again" in build_log(platform, "back", 3)
+
+    platform.call("POST", "/v1/deployments/back/rollback", {"release": 1})
+    assert platform.settled("back", 4)["status"] == "running"
+    assert platform.get(domain)[1] == "one 4 calm"
+    assert (released(platform, "back", 4)["cause"], released(platform, "back", 4)["build_of"]) == ("rollback", 1)
+    fields = {one["field"] for one in platform.call("GET", "/v1/deployments/back/releases/3/diff/4")["changes"]}
+    assert "env.MOOD" in fields
+
+
+def test_a_cancelled_build_ends_and_the_live_release_never_notices(platform: Platform, repository) -> None:
+    repository.commit(app__py=APP, words="kept")
+    _, domain = platform.live("off", repository, **PYTHON)
+    before = platform.pids("off")
+    platform.call("PUT", "/v1/deployments/off", {"build_cmd": "echo begun; sleep 600"})
+    wait_until(lambda: "begun" in build_log(platform, "off", 2), 60, "the build")
+    assert platform.call("POST", "/v1/deployments/off/cancel")["status"] == "cancelled"
+    wait_until(lambda: "cancelled" in build_log(platform, "off", 2), 30, "the end of the build")
+    assert platform.pids("off") == before
+    assert platform.get(domain)[1] == "kept 1 "
+    with pytest.raises(Refused) as caught:
+        platform.call("POST", "/v1/deployments/off/rollback", {"release": 2})
+    assert caught.value.status == 409
+
+
+def archive(**files: str) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name.replace("__", "."))
+            info.size = len(text.encode())
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+def test_an_uploaded_source_is_built_and_the_next_upload_replaces_it(platform: Platform) -> None:
+    fields = {"name": "sent", "source": "local", "port": 3000, **PYTHON}
+    made = platform.call("POST", "/v1/deployments", fields)
+    assert made["status"] == "pending"
+    assert "upload it" in made["status_reason"]
+    domain = platform.route("sent", made["service_id"])
+    for release, words in ((1, "first"), (2, "second")):
+        body = archive(app__py=APP, words=words)
+        platform.call("POST", "/v1/deployments/sent/source", body, {"Content-Type": "application/gzip"})
+        found = platform.settled("sent", release)
+        assert (found["status"], found["commit"]) == ("running", hashlib.sha256(body).hexdigest()), found
+        wait_until(lambda words=words: platform.get(domain)[1].startswith(words), 20, "the new words")
+
+
+def test_a_command_runs_once_in_the_environment_of_the_live_release(platform: Platform, repository) -> None:
+    repository.commit(app__py=APP, words="inside")
+    found, _ = platform.live("asked", repository, secrets={"KEY": "known"}, **PYTHON)
+    body = json.dumps({"command": "cat words; echo; echo $KEY; echo $DPLOYR_RELEASE >&2; exit 3"}).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{platform.api}/v1/services/{found['service_id']}/run",
+        data=body,
+        headers={"Authorization": f"Bearer {platform.token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        said = [json.loads(line) for line in response if line.strip()]
+    texts = {
+        stream: "".join(one["data"] for one in said if one.get("stream") == stream) for stream in ("stdout", "stderr")
+    }
+    assert texts == {"stdout": "inside\nknown\n", "stderr": "1\n"}
+    assert said[-1]["exit"] == {"outcome": "exited", "code": 3}
+
+
+def ask(platform: Platform, domain: str, **headers: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", platform.proxy, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", "/", headers={"Host": domain, "Connection": "close", **headers})
+        response = connection.getresponse()
+        response.read()
+        return response
+
+
+def test_options_of_a_route_are_what_the_proxy_does(platform: Platform, repository) -> None:
+    repository.commit(app__py=APP, words="routed")
+    _, domain = platform.live("routed", repository, **PYTHON)
+    (route,) = platform.call("GET", f"/v1/proxy/routes?domain={domain}")["data"]
+    path = f"/v1/proxy/routes/{route['id']}"
+    platform.call("PATCH", path, {"headers": {"X-Frame-Options": "DENY"}, "basic_auth": {"ada": "correct horse"}})
+    wait_until(lambda: ask(platform, domain).status == 401, 20, "the password")
+    allowed = {"Authorization": "Basic " + base64.b64encode(b"ada:correct horse").decode()}
+    answer = ask(platform, domain, **allowed)
+    assert (answer.status, answer.getheader("X-Frame-Options")) == (200, "DENY")
+    platform.call("PATCH", path, {"basic_auth": {}, "maintenance": True})
+    wait_until(lambda: ask(platform, domain).status == 503, 20, "the maintenance")
+    platform.call("PATCH", path, {"maintenance": False, "redirect_to": "https://www.example.com/new"})
+    wait_until(lambda: ask(platform, domain).status in {301, 302, 307, 308}, 20, "the redirect")
+    assert ask(platform, domain).getheader("Location") == "https://www.example.com/new"
+
+
+def test_a_signed_push_is_deployed_and_one_with_a_bad_signature_is_not(platform: Platform, repository) -> None:
+    repository.commit(app__py=APP, words="pushed")
+    _, domain = platform.live("pushed", repository, **PYTHON)
+    hook = platform.call("POST", "/v1/deployments/pushed/hook")
+    commit = repository.commit(words="again")
+    body = json.dumps({"ref": "refs/heads/main", "after": commit, "repository": {"name": "app"}}).encode()
+    target = hook["url"].partition("/v1/")[2]
+
+    def push(signature: str) -> None:
+        headers = {
+            "Content-Type": "application/json",
+            "X-GitHub-Event": "push",
+            "X-GitHub-Delivery": "1",
+            "X-Hub-Signature-256": f"sha256={signature}",
+        }
+        return platform.call("POST", f"/v1/{target}", body, headers)
+
+    with pytest.raises(Refused) as caught:
+        push("0" * 64)
+    assert caught.value.status == 401
+    signature = hmac.new(hook["secret"].encode(), body, hashlib.sha256).hexdigest()
+    assert push(signature)["status"] == "accepted"
+    found = platform.settled("pushed", 2)
+    assert (found["status"], found["commit"]) == ("running", commit)
+    assert platform.get(domain)[1] == "again 2 "
+    assert push(signature)["release"] == 2
+    assert platform.call("GET", "/v1/deployments/pushed")["release"] == 2

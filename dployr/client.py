@@ -15,7 +15,7 @@ import re
 import socket
 import urllib.parse
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, cast
 
 from dployr.errors import ApiError, Unreachable
 
@@ -134,6 +134,10 @@ class Client:
     def openapi(self) -> Json:
         """The contract of the server."""
         return self.call("GET", "/v1/openapi.json")
+
+    def targets(self) -> list[Json]:
+        """Every instance as a target for Prometheus."""
+        return cast("list[Json]", self.call("GET", "/v1/prometheus/targets"))
 
     def metrics(self) -> str:
         """The control plane's own metrics, as Prometheus reads them."""

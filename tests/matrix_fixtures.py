@@ -138,6 +138,7 @@ TABLE: dict[str, Call] = {
     "system.version": Call(),
     "system.openapi": Call(),
     "system.metrics": Call(),
+    "system.targets": Call(),
     "dashboard.home": Call(),
 }
 

@@ -1,5 +1,6 @@
 """What clients send and get of instances, beside the instance itself."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -13,6 +14,9 @@ from control_plane.services.instances import InstanceChanges, JoinToken
 NOT_MOVED = (
     "Nothing new is placed here. Services do not move by themselves yet: deploy them elsewhere, then delete them."
 )
+
+
+NO_LABEL = re.compile(r"[^A-Za-z0-9_]")
 
 
 class InstancePatch(schemas.Input):
@@ -53,3 +57,26 @@ class JoinTokenShape(shapes.Shape):
     @classmethod
     def of(cls, made: JoinToken) -> "JoinTokenShape":
         return cls(token=made.token, expires_at=clock.rfc3339(made.expires_at), command=made.command)
+
+
+class TargetGroup(shapes.Shape):
+    """One instance. `__meta_dployr_…` labels are for relabelling: its id, status, and labels of its own."""
+
+    targets: list[str]
+    labels: dict[str, str]
+
+    @classmethod
+    def of(cls, instance: values.InstanceView, address: str) -> "TargetGroup":
+        """`address` is that of the control plane, as HOST:PORT."""
+        own = {f"__meta_dployr_label_{NO_LABEL.sub('_', key)}": text for key, text in instance.labels}
+        labels = {
+            "__metrics_path__": f"/v1/instances/{instance.id}/metrics",
+            "instance": instance.name,
+            "__meta_dployr_instance_id": instance.id,
+            "__meta_dployr_status": instance.status,
+        }
+        return cls(targets=[address], labels={**labels, **own})
+
+
+class TargetGroups(pydantic.RootModel[list[TargetGroup]]):
+    """What Prometheus takes as it is."""

@@ -168,6 +168,18 @@ class Instances:
             )
         return sample
 
+    async def measured(self, principal: values.Principal) -> Sequence[values.InstanceView]:
+        """All instances, for who may read what they measure."""
+        permissions.demand(principal, "instance:metrics")
+        found: list[values.InstanceView] = []
+        after = None
+        async with self._context.store.read() as tx:
+            counts = await tx.count_services()
+            while rows := await tx.list_instances(after, paging.MAX_LIMIT):
+                found += [self._view(row, counts.get(row.id, 0)) for row in rows]
+                after = paging.position(rows[-1].created_at, rows[-1].id)
+        return found
+
     async def mint_join_token(self, principal: values.Principal | None) -> str:
         """The secret part of a new token: 256 bits, one use, 15 minutes. None is the installation itself."""
         if principal is not None:

@@ -187,6 +187,22 @@ def test_instance_metrics_as_json_and_for_prometheus(plane, client):
     assert scraped.text == "dployr_load1 0.5\n"
 
 
+def test_prometheus_finds_every_instance_and_scrapes_it_where_it_asked(plane, client):
+    client.request("PATCH", "/v1/instances/host-1", {"labels": {"disk.kind": "nvme"}})
+    [group] = client.get("/v1/prometheus/targets", Host="dployr.example.com:8443").json
+    assert group["targets"] == ["dployr.example.com:8443"]
+    path = group["labels"].pop("__metrics_path__")
+    assert group["labels"] == {
+        "instance": "host-1",
+        "__meta_dployr_instance_id": plane.instance.id,
+        "__meta_dployr_status": "online",
+        "__meta_dployr_label_disk_kind": "nvme",
+    }
+    sample = values.Sample(plane.instance.id, 1_700_000_000.0, {}, "dployr_host_load1 0.5\n")
+    plane.loop.run(plane.services.instances.record_sample(plane.instance.id, sample))
+    assert client.get(path, Accept="text/plain").text == "dployr_host_load1 0.5\n"
+
+
 def test_proxy_routes(client, deployed):
     wanted = {"domain": "Example.com", "service_id": deployed["service_id"], "port": 3000}
     answer = client.post("/v1/proxy/routes", wanted)

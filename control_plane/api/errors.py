@@ -40,6 +40,7 @@ HTTP_MESSAGES = {
     413: "cannot accept the request: the body is too large",
 }
 WITH_RETRY = frozenset({errors.Kind.RATE_LIMITED, errors.Kind.UNAVAILABLE})
+DECLARATIONS = frozenset({"DeploymentCreate", "DeploymentUpdate"})
 ISSUES = {"missing": "is required", "extra_forbidden": "unknown field"}
 
 
@@ -61,7 +62,7 @@ def of_validation(error: pydantic.ValidationError) -> flask.Response:
     """Pydantic's findings as problems of fields. Called by the OpenAPI library."""
     problems = [_problem(dict(found)) for found in error.errors(include_url=False, include_input=False)]
     details = dict(problems[0]) if len(problems) == 1 else {**problems[0], "errors": problems}
-    subject = "deployment configuration" if error.title.startswith("Deployment") else "request"
+    subject = "deployment configuration" if error.title in DECLARATIONS else "request"
     listed = "; ".join(f"{problem['field']}: {problem['issue']}" for problem in problems[:5])
     status, code = ANSWERS[errors.Kind.INVALID]
     return envelope(status, code, f"Invalid {subject}: {listed}", details)

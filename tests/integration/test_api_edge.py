@@ -91,6 +91,19 @@ def test_a_login_is_not_asked_for_what_it_would_ignore(client, anonymous):
     assert client.get("/v1/auth/me").status == 200
 
 
+def test_null_is_refused_where_it_would_change_nothing(client):
+    for path, fields in (
+        ("/v1/proxy/routes/x", ["domain", "service_id", "port", "path", "tls", "redirect_to", "headers", "weights"]),
+        ("/v1/webhooks/x", ["url", "events", "secret", "description", "enabled"]),
+        ("/v1/projects/x", ["name", "description"]),
+        ("/v1/services/x", ["replicas", "resources", "health_check"]),
+        ("/v1/users/x", ["email", "operator", "disabled", "password"]),
+        ("/v1/instances/x", ["labels", "cordoned"]),
+    ):
+        named = {field.partition(".")[0] for field in _fields(client.request("PATCH", path, dict.fromkeys(fields)))}
+        assert named == set(fields), path
+
+
 def _filled(path):
     return re.sub(r"{(\w+)}", lambda found: "1" if found[1] in {"n", "a", "b"} else "x", path)
 

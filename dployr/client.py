@@ -501,8 +501,8 @@ class Instances:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def list(self, status: str | None = None) -> Iterator[Json]:
-        return self._client.items("/v1/instances", {"status": status})
+    def list(self, status: str | None = None, name: str | None = None) -> Iterator[Json]:
+        return self._client.items("/v1/instances", {"status": status, "name": name})
 
     def get(self, name: str) -> Json:
         return self._client.call("GET", _path("/v1/instances", name))
@@ -533,8 +533,15 @@ class Routes:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def list(self, project: str | None = None, service: str | None = None, domain: str | None = None) -> Iterator[Json]:
-        return self._client.items("/v1/proxy/routes", {"project": project, "service": service, "domain": domain})
+    def list(
+        self,
+        project: str | None = None,
+        service: str | None = None,
+        domain: str | None = None,
+        status: str | None = None,
+    ) -> Iterator[Json]:
+        wanted = {"project": project, "service": service, "domain": domain, "status": status}
+        return self._client.items("/v1/proxy/routes", wanted)
 
     def create(self, domain: str, service_id: str, port: int | None = None, **options: Any) -> Json:
         """`port` is the one that the deployment declares; without it that one is meant."""
@@ -576,9 +583,9 @@ class Webhooks:
     def test(self, webhook_id: str) -> Json:
         return self._client.call("POST", _path("/v1/webhooks", webhook_id, "test"))
 
-    def deliveries(self, webhook_id: str) -> Iterator[Json]:
+    def deliveries(self, webhook_id: str, status: str | None = None) -> Iterator[Json]:
         """What was sent and what waits, newest first."""
-        return self._client.items(_path("/v1/webhooks", webhook_id, "deliveries"))
+        return self._client.items(_path("/v1/webhooks", webhook_id, "deliveries"), {"status": status})
 
     def redeliver(self, webhook_id: str, delivery_id: str) -> Json:
         return self._client.call("POST", _path("/v1/webhooks", webhook_id, "deliveries", delivery_id, "redeliver"))

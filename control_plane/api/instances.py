@@ -18,7 +18,9 @@ blueprint = APIBlueprint("instances", __name__, url_prefix="/v1/instances", abp_
 def index(query: schemas.InstancesQuery) -> flask.Response:
     """List instances, oldest first."""
     api = context.current()
-    page = api.call(api.services.instances.list(context.principal(), query.cursor, query.limit, query.status))
+    page = api.call(
+        api.services.instances.list(context.principal(), query.cursor, query.limit, query.status, query.name)
+    )
     data = [shapes.InstanceShape.of(instance) for instance in page.items]
     return answers.of(shapes.InstanceList(data=data, next_cursor=page.next_cursor))
 

@@ -77,9 +77,10 @@ class RoutesQuery(schemas.Page):
     project: str | None = None
     service: str | None = pydantic.Field(None, description="Id or name of a service")
     domain: str | None = None
+    status: str | None = pydantic.Field(None, description="pending, active, failed or quarantined")
 
     def wanted(self) -> RouteFilter:
-        return RouteFilter(self.project, self.service, self.domain)
+        return RouteFilter(self.project, self.service, self.domain, self.status)
 
 
 class RouteShape(shapes.Shape):

@@ -46,6 +46,10 @@ class WebhooksQuery(schemas.Page):
     project: str | None = None
 
 
+class DeliveriesQuery(schemas.Page):
+    status: str | None = pydantic.Field(None, description="waiting, delivered or failed")
+
+
 class DeliveryPath(schemas.ById):
     delivery: str = pydantic.Field(description="The id of a delivery")
 

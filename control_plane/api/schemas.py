@@ -151,6 +151,7 @@ class ServicesQuery(Page):
 
 
 class InstancesQuery(Page):
+    name: str | None = None
     status: str | None = None
 
 

@@ -57,13 +57,11 @@ class Instances:
         cursor: str | None = None,
         limit: int = paging.DEFAULT_LIMIT,
         status: str | None = None,
+        name: str | None = None,
     ) -> values.Page:
         """One page of InstanceViews, oldest first."""
         permissions.demand(principal, "instance:read")
-        if status is not None and status not in instance.STATUSES:
-            raise errors.InvalidError.field(
-                f"cannot list by status {status[:100]!r}", "status", "unknown status", supported=[*instance.STATUSES]
-            )
+        lists.checked_status(status, instance.STATUSES)
         found: list[values.InstanceView] = []
         limit, after = paging.checked_limit(limit), paging.decode(cursor)
         async with self._context.store.read() as tx:
@@ -71,7 +69,7 @@ class Instances:
             while len(found) <= limit:
                 rows = await tx.list_instances(after, limit + 1)
                 shown = [self._view(row, counts.get(row.id, 0)) for row in rows]
-                found += [one for one in shown if status in {None, one.status}]
+                found += [one for one in shown if status in {None, one.status} and name in {None, one.name}]
                 if len(rows) <= limit:
                     break
                 after = paging.position(rows[-1].created_at, rows[-1].id)

@@ -172,6 +172,17 @@ def test_instances_are_listed_and_shown(plane, client):
     assert client.get("/v1/instances/host-1").json["id"] == plane.instance.id
 
 
+def test_instances_are_listed_by_name_and_status(client):
+    for query, names in (
+        ("name=host-1", ["host-1"]),
+        ("name=host-2", []),
+        ("status=online", ["host-1"]),
+        ("status=offline", []),
+    ):
+        assert [one["name"] for one in client.get(f"/v1/instances?{query}").json["data"]] == names, query
+    assert client.get("/v1/instances?status=asleep").json["error"]["details"]["field"] == "status"
+
+
 def test_instance_metrics_as_json_and_for_prometheus(plane, client):
     missing = client.get("/v1/instances/host-1/metrics")
     assert missing.status == 503

@@ -226,6 +226,7 @@ class _Declared(Input):
     remote: Annotated[str, pydantic.WithJsonSchema(NESTED_REMOTE)] = optional()
     branch: str = optional()
     commit: str = optional()
+    image: str = optional()
     runtime: Annotated[str, pydantic.WithJsonSchema(NESTED_RUNTIME)] = optional()
     version: str = optional()
     build_cmd: str = optional()

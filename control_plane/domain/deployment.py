@@ -67,7 +67,7 @@ def declared(name: str, project: str, config: values.Config) -> DeploymentFields
     plain = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(DeploymentFields)
-        if field.name not in ASIDE | BY_KEY | {"strategy", "placement"}
+        if field.name not in ASIDE | BY_KEY | {"strategy", "placement", "image"}
     }
     return DeploymentFields(
         name=name,

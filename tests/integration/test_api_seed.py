@@ -302,6 +302,17 @@ def test_a_bad_field_is_a_400_that_names_it_and_makes_nothing(client, changes, f
     assert client.get("/v1/deployments").json["data"] == []
 
 
+@pytest.mark.parametrize("source", ["image", "docker"])
+def test_an_image_is_refused_for_what_it_is(client, source):
+    answer = client.post("/v1/deployments", {"name": "web", "source": source, "image": "nginx:1", "port": 80})
+    assert answer.status == 400
+    details = answer.json["error"]["details"]
+    assert (details["field"], details["issue"]) == ("source", "needs an instance that can run images")
+    assert "errors" not in details
+    wrong = client.post("/v1/deployments", {**APP, "image": "nginx:1"}).json["error"]["details"]
+    assert (wrong["field"], wrong["issue"]) == ("image", "has no use with the source remote; leave it out")
+
+
 def test_several_bad_fields_come_together(client):
     details = client.post("/v1/deployments", {**APP, "port": 0, "runtime": "cobol"}).json["error"]["details"]
     assert {problem["field"] for problem in details["errors"]} == {"port", "runtime"}

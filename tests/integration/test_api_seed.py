@@ -318,6 +318,22 @@ def test_several_bad_fields_come_together(client):
     assert {problem["field"] for problem in details["errors"]} == {"port", "runtime"}
 
 
+def test_faults_of_form_and_of_rule_come_together(client, deployed):
+    bad = {**APP, "name": "Bad", "runtime": "cobol", "port": "3000", "env": {"1": "x"}, "ports": [1], "branch": None}
+    bad |= {"replicas": 0, "remote": {"url": "ftp://x", "ref": "main"}}
+    details = client.post("/v1/deployments", bad).json["error"]["details"]
+    named = {problem["field"] for problem in details["errors"]}
+    assert named == {"name", "runtime", "port", "env.1", "ports", "branch", "replicas", "remote.ref"}
+    changes = {"ports": 1, "replicas": 0, "env": {"1": "x", "GONE": None}, "version": "1", "run_cmd": ""}
+    refused = client.put(f"/v1/deployments/{deployed['id']}", changes).json["error"]["details"]
+    assert {problem["field"] for problem in refused["errors"]} == {"ports", "replicas", "env.1"}
+
+
+def test_what_cannot_be_judged_without_the_bad_field_is_left_out(client):
+    refused = client.post("/v1/deployments", {"name": "app", "source": 7}).json["error"]["details"]
+    assert (refused["field"], "errors" in refused) == ("source", False)
+
+
 def test_a_taken_name_is_a_409_that_says_how_to_go_on(client, deployed):
     answer = client.post("/v1/deployments", APP)
     assert answer.status == 409

@@ -45,8 +45,7 @@ def _followed(query: models_history.EventsQuery) -> flask.Response:
 
 def _resumed(query: models_history.EventsQuery) -> str | None:
     """Where to begin: a browser that lost its stream says where it was, and so does the cursor of a page."""
-    last = flask.request.headers.get("Last-Event-ID", "")
-    if last.isascii() and last.isdigit() and len(last) < 19:
+    if last := follow.last_event():
         return last
     behind = paging.decode_number(query.cursor)
     return query.since if behind is None else str(behind)

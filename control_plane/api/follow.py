@@ -6,6 +6,7 @@ thread is free and the loop pumps the stream.
 
 import collections
 import json
+import re
 import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ Format = Callable[[values.LogLine], str]
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
 PLAIN = "text/plain"
+LAST_EVENT = re.compile(r"[0-9]{1,18}")
 FIRST_BATCH_S = 0.5
 RELEASE_POLL_S = 1.0
 MAX_PAGE_BYTES = 16 << 20
@@ -62,9 +64,20 @@ def _is_followed(query: schemas.BuildLogsQuery) -> bool:
 
 
 def _resumed(options: dict[str, Any]) -> dict[str, Any]:
-    """A browser that lost its event stream says where it was."""
-    last = flask.request.headers.get("Last-Event-ID", "")
-    return {**options, "after_seq": int(last)} if last.isascii() and last.isdigit() and len(last) < 19 else options
+    last = last_event()
+    return {**options, "after_seq": int(last)} if last else options
+
+
+def last_event() -> str:
+    """Where a browser that lost its event stream was: a number, empty for one that begins. InvalidError.
+
+    What is no number is refused: a stream from now on would leave out what the reader asked for.
+    """
+    last = flask.request.headers.get("Last-Event-ID", "").strip()
+    if last and not LAST_EVENT.fullmatch(last):
+        issue = "must be the id of the last event that arrived, a number"
+        raise errors.InvalidError.field("cannot resume the stream", "Last-Event-ID", issue)
+    return last
 
 
 def _page(service: str, options: dict[str, Any]) -> flask.Response:

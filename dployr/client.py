@@ -309,6 +309,9 @@ class Tokens:
         """`token` of the answer is the secret, shown this once. Options: scopes, project, expires_in, expires_at."""
         return self._client.call("POST", "/v1/tokens", body={"name": name, **options})
 
+    def get(self, token_id: str) -> Json:
+        return self._client.call("GET", _path("/v1/tokens", token_id))
+
     def delete(self, token_id: str) -> None:
         self._client.call("DELETE", _path("/v1/tokens", token_id))
 
@@ -624,6 +627,9 @@ class Members:
 
     def list(self, project: str) -> Iterator[Json]:
         return self._client.items(_path("/v1/projects", project, "members"))
+
+    def get(self, project: str, user: str) -> Json:
+        return self._client.call("GET", _path("/v1/projects", project, "members", user))
 
     def put(self, project: str, user: str, role: str) -> Json:
         """Make `user` viewer, developer, admin or owner."""

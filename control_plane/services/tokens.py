@@ -45,6 +45,16 @@ class Tokens:
 
         return values.Page(*await lists.page(fetch, cursor, limit))
 
+    async def get(self, principal: values.Principal, token_id: str) -> values.Token:
+        """One of the caller's own. NotFoundError for any other."""
+        permissions.demand(principal, "token:read")
+        async with self._context.store.read() as tx:
+            own = await tx.list_tokens(principal.user_id, None, MAX_TOKENS)
+        found = next((one for one in own if one.id == token_id), None)
+        if found is None:
+            raise _missing(token_id)
+        return found
+
     async def create(self, principal: values.Principal, new: NewToken) -> tuple[values.Token, str]:
         """The token and its secret, which nobody can read again."""
         permissions.demand(principal, "token:write")
@@ -90,8 +100,12 @@ class Tokens:
         permissions.demand(principal, "token:write")
         async with self._context.write() as tx:
             if not await tx.delete_token(token_id, principal.user_id):
-                raise errors.NotFoundError(f"cannot find token {token_id[:100]!r}; list yours with GET /v1/tokens")
+                raise _missing(token_id)
             await self._context.audit(tx, principal, "token.revoked", token_id, summary="a token is revoked")
+
+
+def _missing(token_id: str) -> errors.NotFoundError:
+    return errors.NotFoundError(f"cannot find token {token_id[:100]!r}; list yours with GET /v1/tokens")
 
 
 def _end(new: NewToken, now: values.Time) -> values.Time | None:

@@ -166,6 +166,17 @@ def test_lists_are_filtered_by_service_domain_and_status(running):
     assert client.get("/v1/proxy/routes?status=asleep").json["error"]["details"]["field"] == "status"
 
 
+def test_a_route_that_goes_with_its_deployment_is_told_of_like_any_other(running):
+    _, client = running
+    made = client.post("/v1/proxy/routes", {"domain": "a.test", "service_id": "my-app"}).json
+    assert client.delete("/v1/deployments/my-app").status == 202
+    assert client.get(f"/v1/proxy/routes/{made['id']}").status == 404
+    told = client.get(f"/v1/events?subject={made['id']}").json["data"]
+    assert [one["type"] for one in told] == ["route.created", "route.deleted"]
+    (noted,) = client.get("/v1/audit?action=deployment.deleted").json["data"]
+    assert noted["data"]["routes"] == ["a.test/"]
+
+
 def test_options_survive_the_store_with_their_secrets_sealed():
     options = values.RouteOptions(key="PRIVATE", basic_auth=(("ada", "$6$x"),))
     assert "PRIVATE" not in repr(options)

@@ -33,15 +33,15 @@ BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u
 
 def service_log(service: str, query: schemas.LogsQuery) -> flask.Response:
     """The answer to `/v1/services/:id/logs`."""
-    options = query.options()
+    options, last = query.options(), last_event()
     if not _is_followed(query):
         return _page(service, options)
-    return _followed(service, _resumed(options), None)
+    return _followed(service, _resumed(options, last), None)
 
 
 def release_log(deployment: str, number: int, query: schemas.BuildLogsQuery) -> flask.Response:
     """The build log of one release; followed, it ends a moment after the release has."""
-    api, principal = context.current(), context.principal()
+    api, principal, last = context.current(), context.principal(), last_event()
     api.call(api.services.deployments.release(principal, deployment, number))  # 404 for a number that does not exist
     view = api.call(api.services.deployments.get(principal, deployment))
     service: str = view.deployment.service_id
@@ -56,15 +56,14 @@ def release_log(deployment: str, number: int, query: schemas.BuildLogsQuery) -> 
             return True
         return release.parse(found.state) not in release.UNFINISHED
 
-    return _followed(service, _resumed(options), is_finished)
+    return _followed(service, _resumed(options, last), is_finished)
 
 
 def _is_followed(query: schemas.BuildLogsQuery) -> bool:
     return query.follow and flask.request.method != "HEAD"  # a HEAD has no body to stream
 
 
-def _resumed(options: dict[str, Any]) -> dict[str, Any]:
-    last = last_event()
+def _resumed(options: dict[str, Any], last: str) -> dict[str, Any]:
     return {**options, "after_seq": int(last)} if last else options
 
 

@@ -510,9 +510,10 @@ class Instances:
     def get(self, name: str) -> Json:
         return self._client.call("GET", _path("/v1/instances", name))
 
-    def join_token(self) -> Json:
-        """A token with which one host joins, and the command that uses it there."""
-        return self._client.call("POST", "/v1/instances/join-tokens")
+    def join_token(self, expires_in: int | None = None) -> Json:
+        """A token with which one host joins within 15 minutes or `expires_in` seconds, and the command that uses it."""
+        body = {} if expires_in is None else {"expires_in": expires_in}
+        return self._client.call("POST", "/v1/instances/join-tokens", body=body)
 
     def update(self, name: str, **changes: Any) -> Json:
         """`labels` (merged by key, None deletes) or `cordoned`."""

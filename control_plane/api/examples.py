@@ -69,6 +69,7 @@ REQUESTS: dict[str, dict[str, Json]] = {
     "UserUpdate": {"disable": {"disabled": True}, "password": {"password": "a longer horse battery"}},
     "TokenInput": {"ci": {"name": "ci", "scopes": ["deployment:write"], "project": "default", "expires_in": 7776000}},
     "DeploymentCreate": {"flat": FLAT, "blueprint": BLUEPRINT},
+    "JoinTokenInput": {"quarter": {}, "hour": {"expires_in": 3600}},
     "RedeployInput": {"head": {}, "commit": {"commit": "9fceb02d0ae598e95dc970b74767f19372d61af8"}},
     "RollbackInput": {"previous": {}, "chosen": {"release": 2}},
     "ServicePatch": {"limit": {"replicas": 1, "resources": {"memory": "512M"}}},

@@ -27,10 +27,10 @@ def index(query: schemas.InstancesQuery) -> flask.Response:
 
 @blueprint.post("/join-tokens", responses={201: models_instances.JoinTokenShape})
 @access.permission("instance:write")
-@mutations.mutation()
-def join_token() -> flask.Response:
+@mutations.mutation(optional_body=True)
+def join_token(body: models_instances.JoinTokenInput) -> flask.Response:
     """Make a token with which one host joins, and the command that uses it there."""
-    work = context.current().services.instances.invite(context.principal())
+    work = context.current().services.instances.invite(context.principal(), body.expires_in)
     return commands.run(work, _invited)
 
 

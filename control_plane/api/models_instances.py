@@ -9,7 +9,7 @@ import pydantic
 from control_plane import clock
 from control_plane.api import schemas, shapes
 from control_plane.domain import values
-from control_plane.services.instances import InstanceChanges, JoinToken
+from control_plane.services.instances import JOIN_TOKEN_S, InstanceChanges, JoinToken
 
 NOT_MOVED = (
     "Nothing new is placed here. Services do not move by themselves yet: deploy them elsewhere, then delete them."
@@ -25,6 +25,12 @@ class InstancePatch(schemas.Input):
 
     def changes(self) -> InstanceChanges:
         return InstanceChanges(**{name: getattr(self, name) for name in self.model_fields_set})
+
+
+class JoinTokenInput(schemas.Input):
+    """No body is the same as an empty object."""
+
+    expires_in: int = pydantic.Field(JOIN_TOKEN_S, ge=60, le=24 * 3600, description="Seconds")
 
 
 class ServiceReference(shapes.Shape):

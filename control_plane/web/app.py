@@ -19,12 +19,12 @@ from control_plane.api import (
     errors,
     events,
     hooks,
+    ignored,
     instances,
     limits,
     login,
     members,
     projects,
-    queries,
     requests,
     routes,
     services,
@@ -79,7 +79,7 @@ def create_app(app_services: AppServices, call: Callable[..., Any], settings: Ht
     limits.throttle_logins(app, limiter, "auth.login", settings.logins_per_minute)
     limits.throttle_passwords(app, limiter, "auth.password", settings.logins_per_minute)
     access.refuse_undeclared(app)
-    queries.install(app)
+    ignored.install(app)
     contract.install(app)
     if settings.trusted_hops:
         hops = settings.trusted_hops
@@ -115,7 +115,7 @@ def _hooks(app: App, limiter: Any) -> None:
     limiter.init_app(app)
     app.before_request(access.enforce)
     app.before_request(requests.refuse_unreadable)
-    app.before_request(queries.refuse_ignored)
+    app.before_request(ignored.refuse)
 
 
 def _security_headers(response: flask.Response) -> flask.Response:

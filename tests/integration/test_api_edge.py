@@ -83,6 +83,14 @@ def test_a_parameter_that_an_operation_does_not_have_is_refused_everywhere(clien
     assert len(asked) > 70
 
 
+def test_a_body_is_refused_where_none_is_taken(client):
+    for method, path in (("POST", "services/x/start"), ("POST", "webhooks/x/test"), ("DELETE", "deployments/x")):
+        assert _fields(client.request(method, f"/v1/{path}", {"force": True, "after": 5})) == ["force", "after"]
+        assert client.request(method, f"/v1/{path}", {}).status == 404
+        text = client.request(method, f"/v1/{path}", b"force", {"Content-Type": "text/plain"})
+        assert _fields(text) == ["body"]
+
+
 def test_a_login_is_not_asked_for_what_it_would_ignore(client, anonymous):
     for path, body in (("login", {"email": "x", "password": "y"}), ("refresh", {"refresh_token": "x"})):
         answer = anonymous.post(f"/v1/auth/{path}", body, **{"Idempotency-Key": "mine"})

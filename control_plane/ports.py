@@ -146,6 +146,7 @@ class RouteRows(Protocol):
         domain: str | None,
         after: str | None,
         limit: int,
+        status: str | None = None,
     ) -> Sequence[values.Route]: ...
     async def routes_of(self, service_ids: Sequence[str]) -> Mapping[str, Sequence[values.Route]]:
         """All routes of each service; a service without any is left out."""
@@ -244,7 +245,9 @@ class WebhookRows(Protocol):
     async def insert_delivery(self, delivery: webhook.Delivery) -> None: ...
     async def get_delivery(self, delivery_id: str) -> webhook.Delivery | None: ...
     async def update_delivery(self, delivery: webhook.Delivery) -> None: ...
-    async def list_deliveries(self, webhook_id: str, after: str | None, limit: int) -> Sequence[webhook.Delivery]:
+    async def list_deliveries(
+        self, webhook_id: str, after: str | None, limit: int, state: str | None = None
+    ) -> Sequence[webhook.Delivery]:
         """Newest first."""
         ...
 

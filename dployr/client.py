@@ -15,7 +15,7 @@ import re
 import socket
 import urllib.parse
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, cast
 
 from dployr.errors import ApiError, Unreachable
 
@@ -134,6 +134,10 @@ class Client:
     def openapi(self) -> Json:
         """The contract of the server."""
         return self.call("GET", "/v1/openapi.json")
+
+    def targets(self) -> list[Json]:
+        """Every instance as a target for Prometheus."""
+        return cast("list[Json]", self.call("GET", "/v1/prometheus/targets"))
 
     def metrics(self) -> str:
         """The control plane's own metrics, as Prometheus reads them."""
@@ -304,6 +308,9 @@ class Tokens:
     def create(self, name: str, **options: Any) -> Json:
         """`token` of the answer is the secret, shown this once. Options: scopes, project, expires_in, expires_at."""
         return self._client.call("POST", "/v1/tokens", body={"name": name, **options})
+
+    def get(self, token_id: str) -> Json:
+        return self._client.call("GET", _path("/v1/tokens", token_id))
 
     def delete(self, token_id: str) -> None:
         self._client.call("DELETE", _path("/v1/tokens", token_id))
@@ -497,15 +504,16 @@ class Instances:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def list(self, status: str | None = None) -> Iterator[Json]:
-        return self._client.items("/v1/instances", {"status": status})
+    def list(self, status: str | None = None, name: str | None = None) -> Iterator[Json]:
+        return self._client.items("/v1/instances", {"status": status, "name": name})
 
     def get(self, name: str) -> Json:
         return self._client.call("GET", _path("/v1/instances", name))
 
-    def join_token(self) -> Json:
-        """A token with which one host joins, and the command that uses it there."""
-        return self._client.call("POST", "/v1/instances/join-tokens")
+    def join_token(self, expires_in: int | None = None) -> Json:
+        """A token with which one host joins within 15 minutes or `expires_in` seconds, and the command that uses it."""
+        body = {} if expires_in is None else {"expires_in": expires_in}
+        return self._client.call("POST", "/v1/instances/join-tokens", body=body)
 
     def update(self, name: str, **changes: Any) -> Json:
         """`labels` (merged by key, None deletes) or `cordoned`."""
@@ -529,8 +537,15 @@ class Routes:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def list(self, project: str | None = None, service: str | None = None, domain: str | None = None) -> Iterator[Json]:
-        return self._client.items("/v1/proxy/routes", {"project": project, "service": service, "domain": domain})
+    def list(
+        self,
+        project: str | None = None,
+        service: str | None = None,
+        domain: str | None = None,
+        status: str | None = None,
+    ) -> Iterator[Json]:
+        wanted = {"project": project, "service": service, "domain": domain, "status": status}
+        return self._client.items("/v1/proxy/routes", wanted)
 
     def create(self, domain: str, service_id: str, port: int | None = None, **options: Any) -> Json:
         """`port` is the one that the deployment declares; without it that one is meant."""
@@ -572,9 +587,9 @@ class Webhooks:
     def test(self, webhook_id: str) -> Json:
         return self._client.call("POST", _path("/v1/webhooks", webhook_id, "test"))
 
-    def deliveries(self, webhook_id: str) -> Iterator[Json]:
+    def deliveries(self, webhook_id: str, status: str | None = None) -> Iterator[Json]:
         """What was sent and what waits, newest first."""
-        return self._client.items(_path("/v1/webhooks", webhook_id, "deliveries"))
+        return self._client.items(_path("/v1/webhooks", webhook_id, "deliveries"), {"status": status})
 
     def redeliver(self, webhook_id: str, delivery_id: str) -> Json:
         return self._client.call("POST", _path("/v1/webhooks", webhook_id, "deliveries", delivery_id, "redeliver"))
@@ -613,6 +628,9 @@ class Members:
 
     def list(self, project: str) -> Iterator[Json]:
         return self._client.items(_path("/v1/projects", project, "members"))
+
+    def get(self, project: str, user: str) -> Json:
+        return self._client.call("GET", _path("/v1/projects", project, "members", user))
 
     def put(self, project: str, user: str, role: str) -> Json:
         """Make `user` viewer, developer, admin or owner."""

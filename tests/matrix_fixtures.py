@@ -65,6 +65,7 @@ TABLE: dict[str, Call] = {
     "auth.password": Call(body={"current": "wrong", "new": "a longer password"}, answers=frozenset({400, 401, 403})),
     "tokens.index": Call(),
     "tokens.create": Call(body={"name": "new-token"}),
+    "tokens.get": of("$token"),
     "tokens.delete": of("$token"),
     "users.index": Call(),
     "users.create": Call(body={"email": "new@example.test", "password": "a long password"}),
@@ -77,6 +78,7 @@ TABLE: dict[str, Call] = {
     "projects.update": of("$project", {"description": "new"}),
     "projects.delete": of("$project", query="force=true"),
     "members.index": of("$project"),
+    "members.get": of("$project", user="$member"),
     "members.put": of("$project", {"role": "viewer"}, user="$other"),
     "members.remove": of("$project", user="$member"),
     "deployments.index": Call(),
@@ -138,6 +140,7 @@ TABLE: dict[str, Call] = {
     "system.version": Call(),
     "system.openapi": Call(),
     "system.metrics": Call(),
+    "system.targets": Call(),
     "dashboard.home": Call(),
 }
 

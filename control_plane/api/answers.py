@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import flask
+import pydantic
 
 from control_plane.api import shapes
 from control_plane.services import unit
@@ -13,7 +14,7 @@ PROMETHEUS_TYPES = frozenset({"text/plain", "text/*", "application/openmetrics-t
 JSON_TYPES = frozenset({JSON, "application/*", "*/*"})
 
 
-def of(shape: shapes.Shape, status: int = 200, headers: Mapping[str, str] | None = None) -> flask.Response:
+def of(shape: pydantic.BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> flask.Response:
     """The answer that `shape` is, written as JSON in one step: by way of dicts it takes three times as long."""
     body = shape.model_dump_json(by_alias=True)
     return flask.Response(body + "\n", status, headers=headers, mimetype=JSON)

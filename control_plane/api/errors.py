@@ -10,7 +10,7 @@ import structlog
 from werkzeug import exceptions as http_errors
 
 from control_plane import errors
-from control_plane.api import limits, telemetry
+from control_plane.api import limits, schemas, telemetry
 
 log = structlog.get_logger()
 
@@ -40,7 +40,6 @@ HTTP_MESSAGES = {
     413: "cannot accept the request: the body is too large",
 }
 WITH_RETRY = frozenset({errors.Kind.RATE_LIMITED, errors.Kind.UNAVAILABLE})
-ISSUES = {"missing": "is required", "extra_forbidden": "unknown field"}
 
 
 def install(app: flask.Flask) -> None:
@@ -59,17 +58,11 @@ def envelope(status: int, code: str, message: str, details: dict[str, Any] | Non
 
 def of_validation(error: pydantic.ValidationError) -> flask.Response:
     """Pydantic's findings as problems of fields. Called by the OpenAPI library."""
-    problems = [_problem(dict(found)) for found in error.errors(include_url=False, include_input=False)]
+    problems = schemas.problems_of(error)
     details = dict(problems[0]) if len(problems) == 1 else {**problems[0], "errors": problems}
-    subject = "deployment configuration" if error.title.startswith("Deployment") else "request"
     listed = "; ".join(f"{problem['field']}: {problem['issue']}" for problem in problems[:5])
     status, code = ANSWERS[errors.Kind.INVALID]
-    return envelope(status, code, f"Invalid {subject}: {listed}", details)
-
-
-def _problem(found: dict[str, Any]) -> dict[str, Any]:
-    field = ".".join(str(part)[:128] for part in found["loc"]) or "body"
-    return {"field": field, "issue": ISSUES.get(found["type"], found["msg"])}
+    return envelope(status, code, f"Invalid request: {listed}", details)
 
 
 def _of_dployr(error: errors.DployrError) -> flask.Response:

@@ -21,8 +21,9 @@ def index(query: models_history.EventsQuery) -> flask.Response:
     `since` goes on behind a time or an event, in a page as in a stream. Events of a project are for its members, those of
     the installation for operators.
     """
+    last = follow.last_event()
     if query.follow and flask.request.method != "HEAD":
-        return _followed(query)
+        return _followed(query, last)
     api = context.current()
     page = api.call(
         api.services.history.events(
@@ -33,9 +34,9 @@ def index(query: models_history.EventsQuery) -> flask.Response:
     return answers.of(models_history.EventPage(data=data, next_cursor=page.next_cursor))
 
 
-def _followed(query: models_history.EventsQuery) -> flask.Response:
+def _followed(query: models_history.EventsQuery, last: str) -> flask.Response:
     api = context.current()
-    since = _resumed(query)
+    since = last or _resumed(query)
     reader = api.call(api.services.history.open(context.principal(), query.type, query.subject, since, query.project))
     source = api.services.history.follow(reader, standing.of_caller())
     mimetype = follow.accepted()
@@ -44,10 +45,7 @@ def _followed(query: models_history.EventsQuery) -> flask.Response:
 
 
 def _resumed(query: models_history.EventsQuery) -> str | None:
-    """Where to begin: a browser that lost its stream says where it was, and so does the cursor of a page."""
-    last = flask.request.headers.get("Last-Event-ID", "")
-    if last.isascii() and last.isdigit() and len(last) < 19:
-        return last
+    """Where to begin: the cursor of a page says where it ended."""
     behind = paging.decode_number(query.cursor)
     return query.since if behind is None else str(behind)
 

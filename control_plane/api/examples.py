@@ -69,6 +69,7 @@ REQUESTS: dict[str, dict[str, Json]] = {
     "UserUpdate": {"disable": {"disabled": True}, "password": {"password": "a longer horse battery"}},
     "TokenInput": {"ci": {"name": "ci", "scopes": ["deployment:write"], "project": "default", "expires_in": 7776000}},
     "DeploymentCreate": {"flat": FLAT, "blueprint": BLUEPRINT},
+    "JoinTokenInput": {"quarter": {}, "hour": {"expires_in": 3600}},
     "RedeployInput": {"head": {}, "commit": {"commit": "9fceb02d0ae598e95dc970b74767f19372d61af8"}},
     "RollbackInput": {"previous": {}, "chosen": {"release": 2}},
     "ServicePatch": {"limit": {"replicas": 1, "resources": {"memory": "512M"}}},
@@ -381,6 +382,18 @@ ANSWERS: dict[str, Any] = {
         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "hash": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
     },
+    "TargetGroups": [
+        {
+            "targets": ["dployr.example.com"],
+            "labels": {
+                "__metrics_path__": f"/v1/instances/{INSTANCE}/metrics",
+                "instance": "host-1",
+                "__meta_dployr_instance_id": INSTANCE,
+                "__meta_dployr_status": "online",
+                "__meta_dployr_label_zone": "eu-1",
+            },
+        }
+    ],
     "Version": {"name": "dployr", "version": "0.1.0"},
     "Health": {"status": "ok"},
     "Ready": {"status": "ready", "database": True, "operator": True, "hub": True, "instances_online": 1},

@@ -6,6 +6,7 @@ thread is free and the loop pumps the stream.
 
 import collections
 import json
+import re
 import unicodedata
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ Format = Callable[[values.LogLine], str]
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
 PLAIN = "text/plain"
+LAST_EVENT = re.compile(r"[0-9]{1,18}")
 FIRST_BATCH_S = 0.5
 RELEASE_POLL_S = 1.0
 MAX_PAGE_BYTES = 16 << 20
@@ -31,15 +33,15 @@ BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u
 
 def service_log(service: str, query: schemas.LogsQuery) -> flask.Response:
     """The answer to `/v1/services/:id/logs`."""
-    options = query.options()
+    options, last = query.options(), last_event()
     if not _is_followed(query):
         return _page(service, options)
-    return _followed(service, _resumed(options), None)
+    return _followed(service, _resumed(options, last), None)
 
 
 def release_log(deployment: str, number: int, query: schemas.BuildLogsQuery) -> flask.Response:
     """The build log of one release; followed, it ends a moment after the release has."""
-    api, principal = context.current(), context.principal()
+    api, principal, last = context.current(), context.principal(), last_event()
     api.call(api.services.deployments.release(principal, deployment, number))  # 404 for a number that does not exist
     view = api.call(api.services.deployments.get(principal, deployment))
     service: str = view.deployment.service_id
@@ -54,17 +56,27 @@ def release_log(deployment: str, number: int, query: schemas.BuildLogsQuery) -> 
             return True
         return release.parse(found.state) not in release.UNFINISHED
 
-    return _followed(service, _resumed(options), is_finished)
+    return _followed(service, _resumed(options, last), is_finished)
 
 
 def _is_followed(query: schemas.BuildLogsQuery) -> bool:
     return query.follow and flask.request.method != "HEAD"  # a HEAD has no body to stream
 
 
-def _resumed(options: dict[str, Any]) -> dict[str, Any]:
-    """A browser that lost its event stream says where it was."""
-    last = flask.request.headers.get("Last-Event-ID", "")
-    return {**options, "after_seq": int(last)} if last.isascii() and last.isdigit() and len(last) < 19 else options
+def _resumed(options: dict[str, Any], last: str) -> dict[str, Any]:
+    return {**options, "after_seq": int(last)} if last else options
+
+
+def last_event() -> str:
+    """Where a browser that lost its event stream was: a number, empty for one that begins. InvalidError.
+
+    What is no number is refused: a stream from now on would leave out what the reader asked for.
+    """
+    last = flask.request.headers.get("Last-Event-ID", "").strip()
+    if last and not LAST_EVENT.fullmatch(last):
+        issue = "must be the id of the last event that arrived, a number"
+        raise errors.InvalidError.field("cannot resume the stream", "Last-Event-ID", issue)
+    return last
 
 
 def _page(service: str, options: dict[str, Any]) -> flask.Response:

@@ -18,17 +18,19 @@ blueprint = APIBlueprint("instances", __name__, url_prefix="/v1/instances", abp_
 def index(query: schemas.InstancesQuery) -> flask.Response:
     """List instances, oldest first."""
     api = context.current()
-    page = api.call(api.services.instances.list(context.principal(), query.cursor, query.limit, query.status))
+    page = api.call(
+        api.services.instances.list(context.principal(), query.cursor, query.limit, query.status, query.name)
+    )
     data = [shapes.InstanceShape.of(instance) for instance in page.items]
     return answers.of(shapes.InstanceList(data=data, next_cursor=page.next_cursor))
 
 
 @blueprint.post("/join-tokens", responses={201: models_instances.JoinTokenShape})
 @access.permission("instance:write")
-@mutations.mutation()
-def join_token() -> flask.Response:
+@mutations.mutation(optional_body=True)
+def join_token(body: models_instances.JoinTokenInput) -> flask.Response:
     """Make a token with which one host joins, and the command that uses it there."""
-    work = context.current().services.instances.invite(context.principal())
+    work = context.current().services.instances.invite(context.principal(), body.expires_in)
     return commands.run(work, _invited)
 
 

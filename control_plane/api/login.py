@@ -20,6 +20,7 @@ def login(body: schemas.LoginInput) -> flask.Response:
 
     A login lasts 30 days, however often its tokens are refreshed.
     """
+    commands.check_marks()
     api = context.current()
     return _tokens(api.call(api.services.accounts.login(auth.caller(), body.email, body.password)))
 
@@ -33,6 +34,7 @@ def refresh(body: schemas.RefreshInput) -> flask.Response:
     A refresh token that was used before ends its login, with all its tokens: two have it, and one of them should not. The
     same goes for two requests that race with one token, so make them one after the other.
     """
+    commands.check_marks()
     api = context.current()
     user_id, family_id, jti = auth.refresh_claims(body.refresh_token)
     return _tokens(api.call(api.services.accounts.sessions.refresh(auth.caller(), user_id, family_id, jti)))
@@ -43,6 +45,7 @@ def refresh(body: schemas.RefreshInput) -> flask.Response:
 @mutations.mutation(idempotent=False)
 def logout() -> flask.Response:
     """Log out: end the login of the token, with its access and refresh tokens."""
+    commands.check_marks()
     api = context.current()
     api.call(api.services.accounts.sessions.end(context.principal()))
     return answers.empty()
@@ -80,6 +83,7 @@ def setup(body: models_auth.SetupInput) -> flask.Response:
 
     From this machine only, within 30 minutes of the start, once. Until then everything else answers 503.
     """
+    commands.check_marks()
     _demand_loopback()
     api = context.current()
     user = api.call(api.services.accounts.setup.spend(auth.caller(), body.token, body.email, body.password))

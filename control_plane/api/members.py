@@ -19,6 +19,15 @@ def index(path: schemas.ById, query: schemas.Page) -> flask.Response:
     return answers.of(models_projects.MemberList(data=data, next_cursor=page.next_cursor))
 
 
+@blueprint.get("/<id>/members/<user>", responses={200: models_projects.MemberShape})
+@access.permission("member:read")
+def get(path: models_projects.MemberPath) -> flask.Response:
+    """Get a member of a project."""
+    api = context.current()
+    found = api.call(api.services.members.get(context.principal(), path.id, path.user))
+    return answers.of(models_projects.MemberShape.of(found))
+
+
 @blueprint.put("/<id>/members/<user>", responses={200: models_projects.MemberShape, 201: models_projects.MemberShape})
 @access.permission("member:write")
 @mutations.mutation(dry_run=True)

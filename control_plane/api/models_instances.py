@@ -1,5 +1,6 @@
 """What clients send and get of instances, beside the instance itself."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -8,11 +9,14 @@ import pydantic
 from control_plane import clock
 from control_plane.api import schemas, shapes
 from control_plane.domain import values
-from control_plane.services.instances import InstanceChanges, JoinToken
+from control_plane.services.instances import JOIN_TOKEN_S, InstanceChanges, JoinToken
 
 NOT_MOVED = (
     "Nothing new is placed here. Services do not move by themselves yet: deploy them elsewhere, then delete them."
 )
+
+
+NO_LABEL = re.compile(r"[^A-Za-z0-9_]")
 
 
 class InstancePatch(schemas.Input):
@@ -21,6 +25,12 @@ class InstancePatch(schemas.Input):
 
     def changes(self) -> InstanceChanges:
         return InstanceChanges(**{name: getattr(self, name) for name in self.model_fields_set})
+
+
+class JoinTokenInput(schemas.Input):
+    """No body is the same as an empty object."""
+
+    expires_in: int = pydantic.Field(JOIN_TOKEN_S, ge=60, le=24 * 3600, description="Seconds")
 
 
 class ServiceReference(shapes.Shape):
@@ -53,3 +63,26 @@ class JoinTokenShape(shapes.Shape):
     @classmethod
     def of(cls, made: JoinToken) -> "JoinTokenShape":
         return cls(token=made.token, expires_at=clock.rfc3339(made.expires_at), command=made.command)
+
+
+class TargetGroup(shapes.Shape):
+    """One instance. `__meta_dployr_…` labels are for relabelling: its id, status, and labels of its own."""
+
+    targets: list[str]
+    labels: dict[str, str]
+
+    @classmethod
+    def of(cls, instance: values.InstanceView, address: str) -> "TargetGroup":
+        """`address` is that of the control plane, as HOST:PORT."""
+        own = {f"__meta_dployr_label_{NO_LABEL.sub('_', key)}": text for key, text in instance.labels}
+        labels = {
+            "__metrics_path__": f"/v1/instances/{instance.id}/metrics",
+            "instance": instance.name,
+            "__meta_dployr_instance_id": instance.id,
+            "__meta_dployr_status": instance.status,
+        }
+        return cls(targets=[address], labels={**labels, **own})
+
+
+class TargetGroups(pydantic.RootModel[list[TargetGroup]]):
+    """What Prometheus takes as it is."""

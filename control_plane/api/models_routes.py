@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 import pydantic
+import pydantic_core
 
 from control_plane import clock
 from control_plane.api import schemas, shapes
@@ -25,18 +26,24 @@ SIZE = {"anyOf": [{"type": "string"}, {"type": "integer"}], "description": 'Byte
 OPTIONS = tuple(route_options.Given.__slots__)
 
 
+def _no_null(value: Any) -> Any:
+    if value is None:
+        raise pydantic_core.PydanticCustomError("null", "must not be null; leave it out")
+    return value
+
+
 class _Options(schemas.Input):
     """How the route is served. `basic_auth` is user → password, write-only; an empty object takes it away."""
 
-    tls: Annotated[Any, pydantic.WithJsonSchema(TLS)] = None
-    redirect_to: str | None = None
-    force_https: bool | None = None
-    basic_auth: dict[str, str] | None = None
-    headers: dict[str, str] | None = None
-    max_body: Annotated[str | int | None, pydantic.WithJsonSchema(SIZE)] = None
-    websocket: bool | None = None
-    maintenance: bool | None = None
-    weights: dict[str, int] | None = None
+    tls: Annotated[Any, pydantic.BeforeValidator(_no_null), pydantic.WithJsonSchema(TLS)] = schemas.optional()
+    redirect_to: str = schemas.optional()
+    force_https: bool = schemas.optional()
+    basic_auth: dict[str, str] = schemas.optional()
+    headers: dict[str, str] = schemas.optional()
+    max_body: Annotated[str | int, pydantic.WithJsonSchema(SIZE)] = schemas.optional()
+    websocket: bool = schemas.optional()
+    maintenance: bool = schemas.optional()
+    weights: dict[str, int] = schemas.optional()
 
     def given(self) -> route_options.Given:
         return route_options.Given(**{name: getattr(self, name) for name in OPTIONS})
@@ -47,7 +54,7 @@ class RouteInput(_Options):
 
     domain: str
     service_id: str
-    port: int | None = None
+    port: int = schemas.optional()
     path: str = "/"
 
     def fields(self) -> RouteFields:
@@ -57,10 +64,10 @@ class RouteInput(_Options):
 class RoutePatch(_Options):
     """Only what is given changes."""
 
-    domain: str | None = None
-    service_id: str | None = None
-    port: int | None = None
-    path: str | None = None
+    domain: str = schemas.optional()
+    service_id: str = schemas.optional()
+    port: int = schemas.optional()
+    path: str = schemas.optional()
 
     def changes(self) -> RouteChanges:
         return RouteChanges(self.domain, self.service_id, self.port, self.path, self.given())
@@ -70,9 +77,10 @@ class RoutesQuery(schemas.Page):
     project: str | None = None
     service: str | None = pydantic.Field(None, description="Id or name of a service")
     domain: str | None = None
+    status: str | None = pydantic.Field(None, description="pending, active, failed or quarantined")
 
     def wanted(self) -> RouteFilter:
-        return RouteFilter(self.project, self.service, self.domain)
+        return RouteFilter(self.project, self.service, self.domain, self.status)
 
 
 class RouteShape(shapes.Shape):

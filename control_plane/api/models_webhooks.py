@@ -31,19 +31,23 @@ class WebhookInput(schemas.Input):
 class WebhookPatch(schemas.Input):
     """Only what is given changes."""
 
-    url: str | None = None
-    events: list[str] | None = None
-    secret: str | None = None
-    description: str | None = None
-    enabled: bool | None = None
+    url: str = schemas.optional()
+    events: list[str] = schemas.optional()
+    secret: str = schemas.optional()
+    description: str = schemas.optional()
+    enabled: bool = schemas.optional()
 
     def changes(self) -> WebhookChanges:
-        events = None if self.events is None else tuple(self.events)
-        return WebhookChanges(self.url, events, self.secret, self.description, self.enabled)
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return WebhookChanges(**(given | ({"events": tuple(self.events)} if "events" in given else {})))
 
 
 class WebhooksQuery(schemas.Page):
     project: str | None = None
+
+
+class DeliveriesQuery(schemas.Page):
+    status: str | None = pydantic.Field(None, description="waiting, delivered or failed")
 
 
 class DeliveryPath(schemas.ById):

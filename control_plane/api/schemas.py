@@ -5,12 +5,13 @@ one before anything else looks at it. This module knows Pydantic and nothing of 
 """
 
 import functools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
 from control_plane.domain import deployment, health, moment, paging, strategy
 
+ISSUES = {"missing": "is required", "extra_forbidden": "unknown field"}
 RUNTIME_FORM = {"type": "runtime", "version": "version"}
 REMOTE_FORM = {"url": "remote", "branch": "branch", "commit_hash": "commit"}
 FLAT = {"env_vars": "env"}
@@ -151,6 +152,7 @@ class ServicesQuery(Page):
 
 
 class InstancesQuery(Page):
+    name: str | None = None
     status: str | None = None
 
 
@@ -220,11 +222,14 @@ def _without_default(schema: dict[str, Any]) -> None:
 class _Declared(Input):
     """The fields that create and update share."""
 
+    IS_NEW: ClassVar[bool] = False
+
     project: str = optional()
     source: str = optional()
     remote: Annotated[str, pydantic.WithJsonSchema(NESTED_REMOTE)] = optional()
     branch: str = optional()
     commit: str = optional()
+    image: str = optional()
     runtime: Annotated[str, pydantic.WithJsonSchema(NESTED_RUNTIME)] = optional()
     version: str = optional()
     build_cmd: str = optional()
@@ -242,10 +247,22 @@ class _Declared(Input):
     instance: str = optional()
     poll: bool = optional()
 
-    @pydantic.model_validator(mode="before")
+    @pydantic.model_validator(mode="wrap")
     @classmethod
-    def _flat(cls, data: Any) -> Any:
-        return flattened(data) if isinstance(data, dict) else data
+    def _flat(cls, data: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
+        """InvalidError with the faults of the form and those of the rules, as far as the rest can be judged."""
+        if not isinstance(data, dict):
+            return handler(data)
+        flat, problems = flattened(data)
+        try:
+            made = handler(flat)
+        except pydantic.ValidationError as error:
+            problems += problems_of(error)
+        if not problems:
+            return made
+        bad = {str(problem["field"]).partition(".")[0] for problem in problems}
+        rest = {name: value for name, value in flat.items() if name in cls.model_fields and name not in bad}
+        raise deployment.refused([*problems, *deployment.faults_beside(rest, bad, is_new=cls.IS_NEW)])
 
     def given(self) -> dict[str, Any]:
         """The fields that were given, as the domain takes them."""
@@ -257,6 +274,7 @@ def _with_env_vars(schema: dict[str, Any]) -> None:
 
 
 class DeploymentCreate(_Declared):
+    IS_NEW = True
     model_config = pydantic.ConfigDict(json_schema_extra=_with_env_vars)
 
     name: str
@@ -289,8 +307,16 @@ def text_of(value: Any) -> Any:
     return repr(value) if isinstance(value, int | float) else value
 
 
-def flattened(data: dict[str, Any]) -> dict[str, Any]:
-    """The flat form of a deployment's fields. Raises InvalidError for fields given in both forms, and for null."""
+def problems_of(error: pydantic.ValidationError) -> list[deployment.Problem]:
+    """Pydantic's findings as problems of fields."""
+    return [
+        _problem(".".join(str(part)[:128] for part in found["loc"]) or "body", ISSUES.get(found["type"], found["msg"]))
+        for found in error.errors(include_url=False, include_input=False)
+    ]
+
+
+def flattened(data: dict[str, Any]) -> tuple[dict[str, Any], list[deployment.Problem]]:
+    """The flat form of a deployment's fields, and what is wrong: fields given in both forms, and null."""
     flat: dict[str, Any] = {}
     problems: list[deployment.Problem] = []
     for key, value in data.items():
@@ -305,9 +331,7 @@ def flattened(data: dict[str, Any]) -> dict[str, Any]:
             problems += _put(flat, FLAT.get(key, key), {name: text_of(item) for name, item in value.items()})
         else:
             problems += _put(flat, FLAT.get(key, key), value)
-    if problems:
-        raise deployment.refused(problems)
-    return flat
+    return flat, problems
 
 
 def _put_nested(

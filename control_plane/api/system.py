@@ -7,7 +7,7 @@ import flask
 from flask_openapi.blueprint import APIBlueprint
 
 from control_plane import errors
-from control_plane.api import access, answers, context, contract, shapes, telemetry
+from control_plane.api import access, answers, context, contract, models_instances, shapes, telemetry
 
 blueprint = APIBlueprint("system", __name__, abp_tags=[{"name": "system"}])
 
@@ -51,6 +51,20 @@ def metrics() -> flask.Response:
     api = context.current()
     found: context.Readiness = api.call(api.services.ready())
     return answers.text(telemetry.exposition(found.instances_online))
+
+
+@blueprint.get("/v1/prometheus/targets", responses={200: models_instances.TargetGroups})
+@access.permission("instance:metrics")
+def targets() -> flask.Response:
+    """Every instance as a target, in the form of Prometheus' HTTP service discovery.
+
+    All are scraped through this control plane, at the address by which it was asked, so it works behind NAT too. Scrape
+    them with the same credentials; the scheme is that of the scrape configuration.
+    """
+    api = context.current()
+    known = api.call(api.services.instances.measured(context.principal()))
+    groups = [models_instances.TargetGroup.of(one, flask.request.host) for one in known]
+    return answers.of(models_instances.TargetGroups(groups))
 
 
 def is_ready(found: context.Readiness, settings: context.HttpSettings) -> bool:

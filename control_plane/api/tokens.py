@@ -31,6 +31,14 @@ def create(body: models_tokens.TokenInput) -> flask.Response:
     return commands.run(context.current().services.tokens.create(context.principal(), body.new()), _created)
 
 
+@blueprint.get("/<id>", responses={200: models_tokens.TokenShape})
+@access.permission("token:read")
+def get(path: schemas.ById) -> flask.Response:
+    """Get one of your personal tokens, without its secret."""
+    api = context.current()
+    return answers.of(models_tokens.TokenShape.of(api.call(api.services.tokens.get(context.principal(), path.id))))
+
+
 @blueprint.delete("/<id>", responses={204: None})
 @access.permission("token:write")
 @mutations.mutation()

@@ -92,7 +92,7 @@ PARAMETERS: dict[str, Json] = {
         "name": "Last-Event-ID",
         "in": "header",
         "description": "The `id` of the last server-sent event that arrived: a stream goes on behind it.",
-        "schema": TEXT,
+        "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
         "example": "41",
     },
     "dry_run": {

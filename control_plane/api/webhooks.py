@@ -67,10 +67,10 @@ def test(path: schemas.ById) -> flask.Response:
 
 @blueprint.get("/<id>/deliveries", responses={200: models.DeliveryList})
 @access.permission("webhook:read")
-def deliveries(path: schemas.ById, query: schemas.Page) -> flask.Response:
+def deliveries(path: schemas.ById, query: models.DeliveriesQuery) -> flask.Response:
     """List what was sent and what waits, newest first, with every attempt."""
     api = context.current()
-    found = api.services.webhooks.deliveries(context.principal(), path.id, query.cursor, query.limit)
+    found = api.services.webhooks.deliveries(context.principal(), path.id, query.cursor, query.limit, query.status)
     return answers.of(models.DeliveryList.of(api.call(found)))
 
 

@@ -33,6 +33,18 @@ class Abilities:
     runtimes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=lambda: RUNTIMES)
 
 
+# What no instance is asked about: for faults that are faults everywhere.
+EVERYTHING = Abilities(
+    replicas=2**31,
+    limits=frozenset(resources.LIMITS),
+    strategies=tuple(strategy.KINDS),
+    sources=("remote", "local"),
+    health_checks=tuple(health.KINDS),
+    processes=True,
+    runtimes=dict.fromkeys(OFFERED, ()),
+)
+
+
 def of(instance: values.Instance) -> Abilities:
     """Those of `instance`; it said so when it connected."""
     said = instance.facts.get("capabilities")

@@ -23,7 +23,8 @@ Problem = dict[str, Any]
 def problems(fields: DeploymentFields, able: abilities.Abilities, *, allow_file: bool) -> list[Problem]:
     """What is wrong with `fields`, for an instance that is `able`. The first problem of a field stands for it."""
     found = [*_name_problems(fields), *_source_problems(fields, able, allow_file=allow_file)]
-    found += [*_runtime_problems(fields, able), *_command_problems(fields), *_port_problems(fields)]
+    if fields.source not in IMAGES:  # an image brings its own
+        found += [*_runtime_problems(fields, able), *_command_problems(fields), *_port_problems(fields)]
     found += [*_env_problems(fields), *health.problems(fields.health_check), *_run_problems(fields)]
     found += abilities.problems(able, fields)
     if fields.health_check.get("kind") == "command" and not fields.health_check.get("command"):
@@ -92,6 +93,8 @@ def _source_problems(fields: DeploymentFields, able: abilities.Abilities, *, all
         return [_problem("source", "Unsupported source", supported=supported)]
     dirs = {"working_dir": grammar.dir_issue(fields.working_dir), "static_dir": grammar.dir_issue(fields.static_dir)}
     found = _git_issues(fields, allow_file=allow_file) if fields.source == "remote" else _local_issues(fields)
+    if fields.image:
+        found |= {"image": f"has no use with the source {fields.source}; leave it out"}
     return [_problem(field, issue) for field, issue in (found | dirs).items() if issue]
 
 

@@ -1,12 +1,12 @@
 """What a user may declare: how it is checked, and how a change merges. Pure."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from control_plane import errors
 from control_plane.domain import declaration, health, resources, strategy, values
-from control_plane.domain.abilities import Abilities
+from control_plane.domain.abilities import EVERYTHING, Abilities
 from control_plane.domain.declaration import Problem, runtime_of
 from control_plane.domain.fields import DeploymentChanges, DeploymentFields
 
@@ -15,6 +15,12 @@ __all__ = ["DeploymentChanges", "DeploymentFields", "Problem", "merged", "refuse
 # What belongs to the row beside the configuration, or is merged by a rule of its own.
 ASIDE = frozenset({"name", "project", "instance", "poll"})
 BY_KEY = frozenset({"env", "secrets", "processes", "labels", "health_check", "resources"})
+# What is judged by another field, and what is judged by itself.
+DEPENDENT = {
+    "source": ("remote", "commit", "git_token", "image", "runtime", "run_cmd", "port"),
+    "runtime": ("version", "run_cmd", "port"),
+}
+ALONE = frozenset({"branch", "working_dir", "static_dir", "build_cmd", "port", "env", "replicas", "description"})
 OF_GIT = ("remote", "commit", "git_token")
 # A release depends on these for nothing: they change without one.
 UNRELEASED = ("description", "labels")
@@ -36,6 +42,22 @@ def refused(problems: list[Problem]) -> errors.InvalidError:
     message = "; ".join(f"{problem['field']}: {problem['issue']}" for problem in problems)
     details = dict(problems[0]) if len(problems) == 1 else {**problems[0], "errors": problems}
     return errors.InvalidError(f"Invalid deployment configuration: {message}", details)
+
+
+def faults_beside(given: Mapping[str, Any], bad: Collection[str], *, is_new: bool) -> list[Problem]:
+    """What else is wrong with a declaration whose fields `bad` cannot be read: faults that are faults everywhere.
+
+    Of a change only what needs no knowledge of the rest of the declaration.
+    """
+    plain: dict[str, Any] = {
+        name: {key: one for key, one in value.items() if one is not None} if isinstance(value, Mapping) else value
+        for name, value in given.items()
+    }
+    fields = DeploymentFields(**{"name": "name", **plain})
+    unsure = {"version", *bad, *(name for one in bad for name in DEPENDENT.get(one, ()))}
+    found = declaration.problems(fields, EVERYTHING, allow_file=True)
+    named = [(problem, str(problem["field"]).partition(".")[0]) for problem in found]
+    return [problem for problem, name in named if name not in unsure and (is_new or name in ALONE.intersection(given))]
 
 
 def merged(name: str, project: str, config: values.Config, changes: DeploymentChanges) -> DeploymentFields:
@@ -67,7 +89,7 @@ def declared(name: str, project: str, config: values.Config) -> DeploymentFields
     plain = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(DeploymentFields)
-        if field.name not in ASIDE | BY_KEY | {"strategy", "placement"}
+        if field.name not in ASIDE | BY_KEY | {"strategy", "placement", "image"}
     }
     return DeploymentFields(
         name=name,

@@ -12,7 +12,8 @@ class DeploymentFields:
     """A new deployment as asked for.
 
     `health_check`, `resources` and `strategy` hold the API's own keys; durations are seconds or "30s", sizes bytes or
-    "512M". `placement` are labels that its instance must have, `instance` is the id or name of that one.
+    "512M". `image` is known so that it can be refused for what it is. `placement` are labels that its instance must
+    have, `instance` is the id or name of that one.
     """
 
     name: str
@@ -21,6 +22,7 @@ class DeploymentFields:
     branch: str = "main"
     commit: str = ""
     git_token: str = dataclasses.field(default="", repr=False)
+    image: str = ""
     runtime: str = ""
     version: str = ""
     build_cmd: str = ""
@@ -57,6 +59,7 @@ class DeploymentChanges:
     branch: str | None = None
     commit: str | None = None
     git_token: str | None = dataclasses.field(default=None, repr=False)
+    image: str | None = None
     runtime: str | None = None
     version: str | None = None
     build_cmd: str | None = None

@@ -5,6 +5,7 @@ Operators act as owners everywhere; what concerns the whole installation is thei
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from control_plane import errors
 from control_plane.domain import values
@@ -83,14 +84,11 @@ def checked_role(role: str) -> str:
     return role
 
 
-def checked_scopes(scopes: Iterable[str]) -> tuple[str, ...]:
-    found = tuple(sorted(set(scopes)))
-    unknown = [scope for scope in found if scope not in ALL]
-    if unknown:
-        raise errors.InvalidError.field(
-            f"cannot use scope {unknown[0][:100]!r}", "scopes", "unknown permission", supported=sorted(ALL)
-        )
-    return found
+def scope_problems(scopes: Iterable[str]) -> list[dict[str, Any]]:
+    """What is wrong with the scopes of a token, as problems of the field."""
+    unknown = sorted(set(scopes) - ALL)
+    issue = f"unknown permission {unknown[0][:100]!r}" if unknown else ""
+    return [{"field": "scopes", "issue": issue, "supported": sorted(ALL)}] if unknown else []
 
 
 def held(principal: values.Principal) -> dict[str, list[str]]:

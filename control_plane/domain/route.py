@@ -7,6 +7,7 @@ from control_plane import errors
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NUMERIC = re.compile(r"[0-9]+")
 PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
+STATUSES = frozenset({"pending", "active", "failed", "quarantined"})
 MAX_DOMAIN = 253
 MAX_PATH = 1024
 

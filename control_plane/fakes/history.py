@@ -95,8 +95,11 @@ class HistoryRows(tables.Rows):
     async def update_delivery(self, delivery: webhook.Delivery) -> None:
         tables.replace(self._tables.deliveries, delivery)
 
-    async def list_deliveries(self, webhook_id: str, after: str | None, limit: int) -> Sequence[webhook.Delivery]:
+    async def list_deliveries(
+        self, webhook_id: str, after: str | None, limit: int, state: str | None = None
+    ) -> Sequence[webhook.Delivery]:
         rows = (row for row in self._tables.deliveries.values() if row.webhook_id == webhook_id)
+        rows = (row for row in rows if state in {None, row.state})
         return tables.newest(rows, after, limit)
 
     async def fail_deliveries(self, webhook_id: str, at: values.Time) -> None:

@@ -124,9 +124,11 @@ class MemoryTransaction(PeopleRows, HistoryRows):
         domain: str | None,
         after: str | None,
         limit: int,
+        status: str | None = None,
     ) -> Sequence[values.Route]:
         rows = (row for row in self._tables.routes.values() if tables.allowed(row.project_id, projects))
-        chosen = (row for row in rows if service_id in {None, row.service_id} and domain in {None, row.domain})
+        rows = (row for row in rows if service_id in {None, row.service_id} and domain in {None, row.domain})
+        chosen = (row for row in rows if status in {None, row.status})
         return tables.page(chosen, after, limit)
 
     async def routes_of(self, service_ids: Sequence[str]) -> Mapping[str, Sequence[values.Route]]:

@@ -57,13 +57,11 @@ class Instances:
         cursor: str | None = None,
         limit: int = paging.DEFAULT_LIMIT,
         status: str | None = None,
+        name: str | None = None,
     ) -> values.Page:
         """One page of InstanceViews, oldest first."""
         permissions.demand(principal, "instance:read")
-        if status is not None and status not in instance.STATUSES:
-            raise errors.InvalidError.field(
-                f"cannot list by status {status[:100]!r}", "status", "unknown status", supported=[*instance.STATUSES]
-            )
+        lists.checked_status(status, instance.STATUSES)
         found: list[values.InstanceView] = []
         limit, after = paging.checked_limit(limit), paging.decode(cursor)
         async with self._context.store.read() as tx:
@@ -71,7 +69,7 @@ class Instances:
             while len(found) <= limit:
                 rows = await tx.list_instances(after, limit + 1)
                 shown = [self._view(row, counts.get(row.id, 0)) for row in rows]
-                found += [one for one in shown if status in {None, one.status}]
+                found += [one for one in shown if status in {None, one.status} and name in {None, one.name}]
                 if len(rows) <= limit:
                     break
                 after = paging.position(rows[-1].created_at, rows[-1].id)
@@ -131,13 +129,13 @@ class Instances:
             await events.emit(self._context, tx, "instance.removed", subject=old.id, name=old.name)
         self._context.wake(old.id)
 
-    async def invite(self, principal: values.Principal) -> JoinToken:
+    async def invite(self, principal: values.Principal, seconds: int = JOIN_TOKEN_S) -> JoinToken:
         """A new join token with the command that uses it. UnavailableError when agents cannot join here."""
         if self._entrance is None:
             raise errors.UnavailableError("cannot make a join token: the hub does not listen; start it and try again")
         at = self._entrance()
-        expires_at = self._context.clock.now() + datetime.timedelta(seconds=JOIN_TOKEN_S)
-        token = f"{await self.mint_join_token(principal)}.{at.fingerprint}"
+        expires_at = self._context.clock.now() + datetime.timedelta(seconds=seconds)
+        token = f"{await self.mint_join_token(principal, seconds)}.{at.fingerprint}"
         return JoinToken(token, expires_at, _command(at, token))
 
     async def _changeable(self, tx: ports.Transaction, principal: values.Principal, id_or_name: str) -> values.Instance:
@@ -168,13 +166,25 @@ class Instances:
             )
         return sample
 
-    async def mint_join_token(self, principal: values.Principal | None) -> str:
-        """The secret part of a new token: 256 bits, one use, 15 minutes. None is the installation itself."""
+    async def measured(self, principal: values.Principal) -> Sequence[values.InstanceView]:
+        """All instances, for who may read what they measure."""
+        permissions.demand(principal, "instance:metrics")
+        found: list[values.InstanceView] = []
+        after = None
+        async with self._context.store.read() as tx:
+            counts = await tx.count_services()
+            while rows := await tx.list_instances(after, paging.MAX_LIMIT):
+                found += [self._view(row, counts.get(row.id, 0)) for row in rows]
+                after = paging.position(rows[-1].created_at, rows[-1].id)
+        return found
+
+    async def mint_join_token(self, principal: values.Principal | None, seconds: int = JOIN_TOKEN_S) -> str:
+        """The secret part of a new token: 256 bits, one use, 15 minutes or so many `seconds`. None is the installation itself."""
         if principal is not None:
             permissions.demand(principal, "instance:write")
         secret = self._context.ids.secret(32)
         async with self._context.write() as tx:
-            await tx.insert_join_token(_digest(secret), self._context.clock.now().timestamp() + JOIN_TOKEN_S)
+            await tx.insert_join_token(_digest(secret), self._context.clock.now().timestamp() + seconds)
             words = "make a join token for one instance"
             await self._context.audit(
                 tx, principal or "system", "instance.token_minted", _digest(secret)[:12], summary=words

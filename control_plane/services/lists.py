@@ -1,8 +1,9 @@
 """Pages of lists, and the reader's side of cursors."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol, TypeVar
 
+from control_plane import errors
 from control_plane.domain import paging, values
 
 
@@ -26,3 +27,12 @@ async def page(
 
 def cursor_of(last: Positioned) -> str:
     return paging.encode(paging.position(last.created_at, last.id))
+
+
+def checked_status(status: str | None, known: Collection[str]) -> str | None:
+    """A filter by status. Raises InvalidError for a word that no object of the list can have."""
+    if status is not None and status not in known:
+        raise errors.InvalidError.field(
+            f"cannot list by status {status[:100]!r}", "status", "unknown status", supported=sorted(known)
+        )
+    return status

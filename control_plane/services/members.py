@@ -41,6 +41,17 @@ class Members:
             rows, following = await lists.page(fetch, cursor, limit)
         return values.Page(rows, following)
 
+    async def get(self, principal: values.Principal, project: str, user: str) -> View:
+        """The membership of `user` (id or email). NotFoundError when there is none."""
+        async with self._context.store.read() as tx:
+            found = await project_of(tx, principal, project, "member:read")
+            meant = await _find_user(tx, user)
+            members = await tx.list_members(found.id)
+            of = next((one for one in members if meant is not None and one.user_id == meant.id), None)
+            if of is None:
+                raise _missing(user, found)
+            return await _view(tx, of)
+
     async def put(self, principal: values.Principal, project: str, user: str, role: str) -> tuple[View, bool]:
         """Give `user` (id or email) `role`; whether that made a new member."""
         permissions.checked_role(role)
@@ -71,7 +82,7 @@ class Members:
             members = await tx.list_members(found.id)
             old = rules.check_membership(principal, found.id, members, meant.id, None) if meant else None
             if meant is None or old is None:
-                raise errors.NotFoundError(f"cannot find {user[:100]!r} among the members of project {found.name!r}")
+                raise _missing(user, found)
             await tx.delete_member(found.id, meant.id)
             await self._context.audit(
                 tx,
@@ -82,6 +93,10 @@ class Members:
                 summary=f"take {meant.email} ({old.role}) out of project {found.name}",
                 before=old.role,
             )
+
+
+def _missing(user: str, project: values.Project) -> errors.NotFoundError:
+    return errors.NotFoundError(f"cannot find {user[:100]!r} among the members of project {project.name!r}")
 
 
 async def _view(tx: ports.Transaction, member: values.Member) -> View:

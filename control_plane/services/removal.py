@@ -4,7 +4,7 @@ import dataclasses
 
 from control_plane import ports
 from control_plane.domain import release, values
-from control_plane.services import releases
+from control_plane.services import events, releases
 from control_plane.services.context import Context
 
 
@@ -17,8 +17,11 @@ async def put_tombstone(
 ) -> values.Deployment:
     """Wish the deployment gone: no route leads to it from now on, and its agent stops and forgets it."""
     now = context.clock.now()
-    for route in (await tx.routes_of([service.id])).get(service.id, ()):
+    routes = (await tx.routes_of([service.id])).get(service.id, ())
+    for route in routes:
         await tx.delete_route(route.id)
+        about = {"domain": route.domain, "path": route.path, "service": service.id}
+        await events.emit(context, tx, "route.deleted", subject=route.id, project=route.project_id, **about)
     await releases.end_unfinished(tx, found, release.State.CANCELLED, "the deployment is being deleted", now)
     changed = dataclasses.replace(service, run=values.Run.REMOVED, generation=service.generation + 1, updated_at=now)
     await tx.update_service(changed)
@@ -32,6 +35,7 @@ async def put_tombstone(
         project=found.project_id,
         summary=f"delete deployment {found.name} with its routes",
         name=found.name,
+        routes=[f"{route.domain}{route.path}" for route in routes],
     )
     context.wake(service.instance_id)
     return marked

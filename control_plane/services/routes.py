@@ -18,6 +18,7 @@ class RouteFilter:
     project: str | None = None
     service: str | None = None
     domain: str | None = None
+    status: str | None = None
 
 
 EVERYTHING = RouteFilter()
@@ -60,12 +61,13 @@ class Routes:
         limit: int = paging.DEFAULT_LIMIT,
     ) -> values.Page:
         domain = None if wanted.domain is None else rules.checked_domain(wanted.domain)
+        status = lists.checked_status(wanted.status, rules.STATUSES)
         async with self._context.store.read() as tx:
             projects = await shown_projects(tx, principal, "route:read", wanted.project)
             of = wanted.service
             service_id = None if of is None else (await service_of(tx, principal, of, "route:read")).id
             rows, following = await lists.page(
-                lambda after, count: tx.list_routes(projects, service_id, domain, after, count), cursor, limit
+                lambda after, count: tx.list_routes(projects, service_id, domain, after, count, status), cursor, limit
             )
         return values.Page(rows, following)
 

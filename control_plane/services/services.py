@@ -41,13 +41,7 @@ class Services:
         instance_id: str | None = None,
     ) -> values.Page:
         """One page of ServiceViews, oldest first. `status` is a public word, `instance_id` an id or a name."""
-        if status is not None and status not in service.STATUSES:
-            raise errors.InvalidError.field(
-                f"cannot list by status {status[:100]!r}",
-                "status",
-                "unknown status",
-                supported=sorted(service.STATUSES),
-            )
+        lists.checked_status(status, service.STATUSES)
         limit, after = paging.checked_limit(limit), paging.decode(cursor)
         found: list[values.ServiceView] = []
         batch = LIST_BATCH if status or instance_id else limit + 1

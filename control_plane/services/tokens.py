@@ -2,9 +2,10 @@
 
 import dataclasses
 import datetime
+from typing import Any
 
 from control_plane import errors, ports
-from control_plane.domain import permissions, person, values
+from control_plane.domain import permissions, values
 from control_plane.services import lists
 from control_plane.services.context import Context
 from control_plane.services.sessions import digest_of
@@ -13,6 +14,8 @@ PREFIX = "pat_"
 MAX_NAME = 100
 MAX_TOKENS = 200
 MAX_LIFE_S = 10 * 366 * 24 * 3600
+
+Problem = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,22 +45,37 @@ class Tokens:
 
         return values.Page(*await lists.page(fetch, cursor, limit))
 
+    async def get(self, principal: values.Principal, token_id: str) -> values.Token:
+        """One of the caller's own. NotFoundError for any other."""
+        permissions.demand(principal, "token:read")
+        async with self._context.store.read() as tx:
+            own = await tx.list_tokens(principal.user_id, None, MAX_TOKENS)
+        found = next((one for one in own if one.id == token_id), None)
+        if found is None:
+            raise _missing(token_id)
+        return found
+
     async def create(self, principal: values.Principal, new: NewToken) -> tuple[values.Token, str]:
         """The token and its secret, which nobody can read again."""
         permissions.demand(principal, "token:write")
         now = self._context.clock.now()
         expires_at = _end(new, now)
-        person.refuse(_problems(new, expires_at, now), "token")
-        scopes = _narrowed_scopes(principal, permissions.checked_scopes(new.scopes))
+        problems = [*_problems(new, expires_at, now), *permissions.scope_problems(new.scopes)]
         secret = PREFIX + self._context.ids.secret(32)
         async with self._context.write() as tx:
+            project_id = await _project(tx, principal, new.project)
+            if project_id is None:
+                problems.append(_problem("project", "no such project"))
+            if project_id is None or problems:
+                raise errors.InvalidError.several("cannot use this token", problems)
+            scopes = _narrowed_scopes(principal, tuple(sorted(set(new.scopes))))
             token = values.Token(
                 id=self._context.ids.new("tok"),
                 user_id=principal.user_id,
                 name=new.name.strip(),
                 digest=digest_of(secret),
                 scopes=scopes,
-                project_id=await _project(tx, principal, new.project),
+                project_id=project_id,
                 expires_at=_not_after(expires_at, principal.until),
                 last_used_at=None,
                 created_at=now,
@@ -82,8 +100,12 @@ class Tokens:
         permissions.demand(principal, "token:write")
         async with self._context.write() as tx:
             if not await tx.delete_token(token_id, principal.user_id):
-                raise errors.NotFoundError(f"cannot find token {token_id[:100]!r}; list yours with GET /v1/tokens")
+                raise _missing(token_id)
             await self._context.audit(tx, principal, "token.revoked", token_id, summary="a token is revoked")
+
+
+def _missing(token_id: str) -> errors.NotFoundError:
+    return errors.NotFoundError(f"cannot find token {token_id[:100]!r}; list yours with GET /v1/tokens")
 
 
 def _end(new: NewToken, now: values.Time) -> values.Time | None:
@@ -92,20 +114,24 @@ def _end(new: NewToken, now: values.Time) -> values.Time | None:
     return new.expires_at.astimezone(datetime.UTC) if new.expires_at is not None and new.expires_at.tzinfo else None
 
 
-def _problems(new: NewToken, expires_at: values.Time | None, now: values.Time) -> list[person.Problem]:
+def _problems(new: NewToken, expires_at: values.Time | None, now: values.Time) -> list[Problem]:
     found = []
     name = new.name.strip()
     if not name or len(name) > MAX_NAME or not name.isprintable():
-        found.append(("name", f"must have 1 to {MAX_NAME} printable characters"))
+        found.append(_problem("name", f"must have 1 to {MAX_NAME} printable characters"))
     if new.expires_in is not None and new.expires_at is not None:
-        found.append(("expires_at", "must not be given beside expires_in"))
+        found.append(_problem("expires_at", "must not be given beside expires_in"))
     if new.expires_in is not None and not 0 < new.expires_in <= MAX_LIFE_S:
-        found.append(("expires_in", f"must be 1 to {MAX_LIFE_S} seconds"))
+        found.append(_problem("expires_in", f"must be 1 to {MAX_LIFE_S} seconds"))
     if new.expires_at is not None and not new.expires_at.tzinfo:
-        found.append(("expires_at", "must say its offset from UTC, such as Z"))
+        found.append(_problem("expires_at", "must say its offset from UTC, such as Z"))
     elif new.expires_at is not None and expires_at is not None and expires_at <= now:
-        found.append(("expires_at", "must be in the future"))
+        found.append(_problem("expires_at", "must be in the future"))
     return found
+
+
+def _problem(field: str, issue: str) -> Problem:
+    return {"field": field, "issue": issue}
 
 
 def _narrowed_scopes(principal: values.Principal, scopes: tuple[str, ...]) -> tuple[str, ...]:
@@ -120,13 +146,12 @@ def _narrowed_scopes(principal: values.Principal, scopes: tuple[str, ...]) -> tu
     return scopes or tuple(sorted(principal.scopes))
 
 
-async def _project(tx: ports.Transaction, principal: values.Principal, project: str | None) -> str:
+async def _project(tx: ports.Transaction, principal: values.Principal, project: str | None) -> str | None:
+    """Its id, empty for every project; None when the principal sees none of that name."""
     if project is None:
         return principal.only
     found = await tx.find_project(project)
-    if found is None or not permissions.can_see(principal, found.id):
-        raise errors.InvalidError.field(f"cannot find project {project[:100]!r}", "project", "no such project")
-    return found.id
+    return None if found is None or not permissions.can_see(principal, found.id) else found.id
 
 
 def _not_after(expires_at: values.Time | None, until: values.Time | None) -> values.Time | None:

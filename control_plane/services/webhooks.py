@@ -125,12 +125,14 @@ class Webhooks:
         webhook_id: str,
         cursor: str | None = None,
         limit: int = paging.DEFAULT_LIMIT,
+        status: str | None = None,
     ) -> values.Page:
         """One page of deliveries with their attempts, newest first."""
+        state = lists.checked_status(status, webhook.STATES)
         async with self._context.store.read() as tx:
             hook = await _webhook_of(tx, principal, webhook_id, "webhook:read")
             rows, following = await lists.page(
-                lambda after, count: tx.list_deliveries(hook.id, after, count), cursor, limit
+                lambda after, count: tx.list_deliveries(hook.id, after, count, state), cursor, limit
             )
             attempts = await tx.attempts_of([row.id for row in rows])
         return values.Page(tuple(_logged(row, attempts) for row in rows), following)

@@ -29,10 +29,16 @@ class RouteQueries(Queries):
         domain: str | None,
         after: str | None,
         limit: int,
+        status: str | None = None,
     ) -> Sequence[values.Route]:
         table = tables.routes
         shown = where_in(sa.select(table), table.c.project_id, projects)
-        wanted = where_given(shown, service=(table.c.service_id, service_id), domain=(table.c.domain, domain))
+        given = {
+            "service": (table.c.service_id, service_id),
+            "domain": (table.c.domain, domain),
+            "status": (table.c.status, status),
+        }
+        wanted = where_given(shown, **given)
         return [self._route_of(row) for row in await self._all(page(wanted, table, after, limit))]
 
     async def routes_of(self, service_ids: Sequence[str]) -> Mapping[str, Sequence[values.Route]]:

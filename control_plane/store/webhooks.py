@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from control_plane.domain import values, webhook
 from control_plane.store import tables
-from control_plane.store.queries import Queries, page, where_in
+from control_plane.store.queries import Queries, page, where_given, where_in
 
 
 def delivery_of(row: sa.Row[Any]) -> webhook.Delivery:
@@ -52,9 +52,11 @@ class WebhookQueries(Queries):
     async def update_delivery(self, delivery: webhook.Delivery) -> None:
         await self._replace(tables.deliveries, _plain(delivery))
 
-    async def list_deliveries(self, webhook_id: str, after: str | None, limit: int) -> Sequence[webhook.Delivery]:
+    async def list_deliveries(
+        self, webhook_id: str, after: str | None, limit: int, state: str | None = None
+    ) -> Sequence[webhook.Delivery]:
         table = tables.deliveries
-        query = sa.select(table).where(table.c.webhook_id == webhook_id)
+        query = where_given(sa.select(table), webhook=(table.c.webhook_id, webhook_id), state=(table.c.state, state))
         return [delivery_of(row) for row in await self._all(page(query, table, after, limit, newest_first=True))]
 
     async def fail_deliveries(self, webhook_id: str, at: values.Time) -> None:

@@ -19,6 +19,7 @@ from control_plane.api import (
     errors,
     events,
     hooks,
+    ignored,
     instances,
     limits,
     login,
@@ -78,6 +79,7 @@ def create_app(app_services: AppServices, call: Callable[..., Any], settings: Ht
     limits.throttle_logins(app, limiter, "auth.login", settings.logins_per_minute)
     limits.throttle_passwords(app, limiter, "auth.password", settings.logins_per_minute)
     access.refuse_undeclared(app)
+    ignored.install(app)
     contract.install(app)
     if settings.trusted_hops:
         hops = settings.trusted_hops
@@ -113,6 +115,7 @@ def _hooks(app: App, limiter: Any) -> None:
     limiter.init_app(app)
     app.before_request(access.enforce)
     app.before_request(requests.refuse_unreadable)
+    app.before_request(ignored.refuse)
 
 
 def _security_headers(response: flask.Response) -> flask.Response:

@@ -125,6 +125,8 @@ async def test_names_domains_and_emails_are_unique(opened):
         assert not await tx.insert_user(builders.a_user(id=builders.an_id("usr", 9)))
     async with opened.read() as tx:
         assert [route.path for route in await tx.list_routes(None, None, None, None, 10)] == ["/", "/b"]
+        assert len(await tx.list_routes(None, None, None, None, 10, "pending")) == 2
+        assert await tx.list_routes(None, None, None, None, 10, "active") == []
 
 
 async def test_a_name_is_free_in_another_project(opened):

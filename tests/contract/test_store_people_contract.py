@@ -268,6 +268,7 @@ async def test_of_each_object_the_first_delivery_that_waits_is_due(opened):
         await tx.update_delivery(a_delivery(1, state=webhook.DELIVERED))
         assert [one.sequence for one in await tx.due_deliveries(5.0, 9)] == [2, 3]
         assert [one.sequence for one in await tx.list_deliveries(a_webhook().id, None, 9)] == [3, 2, 1]
+        assert [one.sequence for one in await tx.list_deliveries(a_webhook().id, None, 9, webhook.DELIVERED)] == [1]
         assert await tx.due_deliveries(9.0, 9, without=[a_webhook().id]) == []
         await tx.fail_deliveries(a_webhook().id, after(9))
         assert await tx.due_deliveries(9.0, 9) == []

@@ -71,6 +71,58 @@ def test_every_refusal_has_the_envelope_and_the_quota(plane, client, anonymous, 
     assert_envelope(post(b"{nonsense", **json_type), 400, "invalid_request")
 
 
+def test_a_parameter_that_an_operation_does_not_have_is_refused_everywhere(client):
+    paths = client.get("/v1/openapi.json").json["paths"]
+    asked = [(method, path) for path, item in paths.items() if path.startswith("/v1/") for method in item]
+    ignored = [
+        (method, path)
+        for method, path in asked
+        if "nonsense" not in _fields(client.request(method.upper(), f"{_filled(path)}?nonsense=1", {}))
+    ]
+    assert ignored == []
+    assert len(asked) > 70
+
+
+def test_a_body_is_refused_where_none_is_taken(client):
+    for method, path in (("POST", "services/x/start"), ("POST", "webhooks/x/test"), ("DELETE", "deployments/x")):
+        assert _fields(client.request(method, f"/v1/{path}", {"force": True, "after": 5})) == ["force", "after"]
+        assert client.request(method, f"/v1/{path}", {}).status == 404
+        text = client.request(method, f"/v1/{path}", b"force", {"Content-Type": "text/plain"})
+        assert _fields(text) == ["body"]
+
+
+def test_a_login_is_not_asked_for_what_it_would_ignore(client, anonymous):
+    for path, body in (("login", {"email": "x", "password": "y"}), ("refresh", {"refresh_token": "x"})):
+        answer = anonymous.post(f"/v1/auth/{path}", body, **{"Idempotency-Key": "mine"})
+        assert _fields(answer) == ["Idempotency-Key"]
+    assert _fields(client.post("/v1/auth/logout?dry_run=true")) == ["dry_run"]
+    assert client.get("/v1/auth/me").status == 200
+
+
+def test_null_is_refused_where_it_would_change_nothing(client):
+    for path, fields in (
+        ("/v1/proxy/routes/x", ["domain", "service_id", "port", "path", "tls", "redirect_to", "headers", "weights"]),
+        ("/v1/webhooks/x", ["url", "events", "secret", "description", "enabled"]),
+        ("/v1/projects/x", ["name", "description"]),
+        ("/v1/services/x", ["replicas", "resources", "health_check"]),
+        ("/v1/users/x", ["email", "operator", "disabled", "password"]),
+        ("/v1/instances/x", ["labels", "cordoned"]),
+    ):
+        named = {field.partition(".")[0] for field in _fields(client.request("PATCH", path, dict.fromkeys(fields)))}
+        assert named == set(fields), path
+
+
+def _filled(path):
+    return re.sub(r"{(\w+)}", lambda found: "1" if found[1] in {"n", "a", "b"} else "x", path)
+
+
+def _fields(answer):
+    """The fields that a refusal names."""
+    assert answer.status == 400, answer.text
+    details = answer.json["error"]["details"]
+    return [problem["field"] for problem in details.get("errors", [details])]
+
+
 def test_an_internal_error_leaks_nothing_and_is_logged_under_its_request_id(plane, client, monkeypatch):
     def broken(*_):
         raise RuntimeError("the secret detail")

@@ -78,6 +78,13 @@ def test_server_sent_events_carry_ids_and_resume_from_the_last_one(plane, client
         assert json.loads(response.readline().removeprefix(b"data: ")) == {"gap": {"from": 3, "to": 5}}
 
 
+@pytest.mark.parametrize("path", [LOGS, "/v1/events"])
+def test_a_stream_that_cannot_be_resumed_is_refused_and_not_begun_anew(client, path):
+    for query in ("?follow=true", ""):
+        answer = client.get(f"{path}{query}", Last_Event_ID="evt_1")
+        assert (answer.status, answer.json["error"]["details"]["field"]) == (400, "Last-Event-ID")
+
+
 def test_control_characters_are_escaped_in_every_format(plane, client):
     plane.relay.tail = [a_line(1, b"\x1b[31mred\x07 \xff \xe2\x80\xae \t\xc2\x9b")]
     with following(client, f"{LOGS}?follow=true", Accept="text/plain") as response:

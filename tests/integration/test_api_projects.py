@@ -100,6 +100,8 @@ def test_members_are_managed_by_email_and_id(ada, bob, shop):
     assert (added.status, added.json["user_id"], added.json["role"]) == (201, "usr_bob", "viewer")
     assert added.headers["location"] == "/v1/projects/shop/members/usr_bob"
     assert bob.get("/v1/projects/shop").status == 200
+    assert bob.get(added.headers["location"]).json == added.json
+    assert bob.get("/v1/projects/shop/members/nobody@example.com").status == 404
     assert bob.put("/v1/projects/shop/members/usr_bob", {"role": "admin"}).status == 403
     assert ada.put("/v1/projects/shop/members/usr_bob", {"role": "admin"}).status == 200
     assert [one["role"] for one in bob.get("/v1/projects/shop/members").json["data"]] == ["owner", "admin"]

@@ -1,6 +1,7 @@
 """Releases, uploads, one-off runs, patches and instances over a real server and the store in memory."""
 
 import contextlib
+import datetime
 import io
 import json
 import tarfile
@@ -388,6 +389,11 @@ def test_a_join_token_is_made_once_for_one_key(client):
     assert made.json["token"].endswith("." + "f" * 64)
     assert made.json["token"] in made.json["command"]
     assert client.post("/v1/instances/join-tokens", None, **{"Idempotency-Key": "k"}).json == made.json
+    hour = client.post("/v1/instances/join-tokens", {"expires_in": 3600}).json["expires_at"]
+    apart = datetime.datetime.fromisoformat(hour) - datetime.datetime.fromisoformat(made.json["expires_at"])
+    assert datetime.timedelta(minutes=45) <= apart < datetime.timedelta(minutes=46)
+    for bad in ({"expires_in": 5}, {"expires_in": 10**9}, {"ttl": 60}):
+        assert client.post("/v1/instances/join-tokens", bad).status == 400
 
 
 def test_logs_take_every_filter_and_pages_go_on(plane, client, live):

@@ -152,13 +152,29 @@ def test_a_dry_run_plans_a_route_and_makes_none(running):
     assert client.get("/v1/proxy/routes").json["data"] == []
 
 
-def test_lists_are_filtered_by_service_and_domain(running):
+def test_lists_are_filtered_by_service_domain_and_status(running):
     _, client = running
     for domain in ("a.test", "b.test"):
         client.post("/v1/proxy/routes", {"domain": domain, "service_id": "my-app"})
     assert [one["domain"] for one in client.get("/v1/proxy/routes?domain=B.test").json["data"]] == ["b.test"]
     assert len(client.get("/v1/proxy/routes?service=my-app").json["data"]) == 2
     assert client.get("/v1/proxy/routes?service=none").status == 404
+    assert len(client.get("/v1/proxy/routes?status=pending").json["data"]) == len(
+        client.get("/v1/proxy/routes").json["data"]
+    )
+    assert client.get("/v1/proxy/routes?status=active").json["data"] == []
+    assert client.get("/v1/proxy/routes?status=asleep").json["error"]["details"]["field"] == "status"
+
+
+def test_a_route_that_goes_with_its_deployment_is_told_of_like_any_other(running):
+    _, client = running
+    made = client.post("/v1/proxy/routes", {"domain": "a.test", "service_id": "my-app"}).json
+    assert client.delete("/v1/deployments/my-app").status == 202
+    assert client.get(f"/v1/proxy/routes/{made['id']}").status == 404
+    told = client.get(f"/v1/events?subject={made['id']}").json["data"]
+    assert [one["type"] for one in told] == ["route.created", "route.deleted"]
+    (noted,) = client.get("/v1/audit?action=deployment.deleted").json["data"]
+    assert noted["data"]["routes"] == ["a.test/"]
 
 
 def test_options_survive_the_store_with_their_secrets_sealed():

@@ -172,6 +172,17 @@ def test_instances_are_listed_and_shown(plane, client):
     assert client.get("/v1/instances/host-1").json["id"] == plane.instance.id
 
 
+def test_instances_are_listed_by_name_and_status(client):
+    for query, names in (
+        ("name=host-1", ["host-1"]),
+        ("name=host-2", []),
+        ("status=online", ["host-1"]),
+        ("status=offline", []),
+    ):
+        assert [one["name"] for one in client.get(f"/v1/instances?{query}").json["data"]] == names, query
+    assert client.get("/v1/instances?status=asleep").json["error"]["details"]["field"] == "status"
+
+
 def test_instance_metrics_as_json_and_for_prometheus(plane, client):
     missing = client.get("/v1/instances/host-1/metrics")
     assert missing.status == 503
@@ -185,6 +196,22 @@ def test_instance_metrics_as_json_and_for_prometheus(plane, client):
     scraped = client.get("/v1/instances/host-1/metrics", Accept=scraper)
     assert scraped.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert scraped.text == "dployr_load1 0.5\n"
+
+
+def test_prometheus_finds_every_instance_and_scrapes_it_where_it_asked(plane, client):
+    client.request("PATCH", "/v1/instances/host-1", {"labels": {"disk.kind": "nvme"}})
+    [group] = client.get("/v1/prometheus/targets", Host="dployr.example.com:8443").json
+    assert group["targets"] == ["dployr.example.com:8443"]
+    path = group["labels"].pop("__metrics_path__")
+    assert group["labels"] == {
+        "instance": "host-1",
+        "__meta_dployr_instance_id": plane.instance.id,
+        "__meta_dployr_status": "online",
+        "__meta_dployr_label_disk_kind": "nvme",
+    }
+    sample = values.Sample(plane.instance.id, 1_700_000_000.0, {}, "dployr_host_load1 0.5\n")
+    plane.loop.run(plane.services.instances.record_sample(plane.instance.id, sample))
+    assert client.get(path, Accept="text/plain").text == "dployr_host_load1 0.5\n"
 
 
 def test_proxy_routes(client, deployed):
@@ -275,9 +302,36 @@ def test_a_bad_field_is_a_400_that_names_it_and_makes_nothing(client, changes, f
     assert client.get("/v1/deployments").json["data"] == []
 
 
+@pytest.mark.parametrize("source", ["image", "docker"])
+def test_an_image_is_refused_for_what_it_is(client, source):
+    answer = client.post("/v1/deployments", {"name": "web", "source": source, "image": "nginx:1", "port": 80})
+    assert answer.status == 400
+    details = answer.json["error"]["details"]
+    assert (details["field"], details["issue"]) == ("source", "needs an instance that can run images")
+    assert "errors" not in details
+    wrong = client.post("/v1/deployments", {**APP, "image": "nginx:1"}).json["error"]["details"]
+    assert (wrong["field"], wrong["issue"]) == ("image", "has no use with the source remote; leave it out")
+
+
 def test_several_bad_fields_come_together(client):
     details = client.post("/v1/deployments", {**APP, "port": 0, "runtime": "cobol"}).json["error"]["details"]
     assert {problem["field"] for problem in details["errors"]} == {"port", "runtime"}
+
+
+def test_faults_of_form_and_of_rule_come_together(client, deployed):
+    bad = {**APP, "name": "Bad", "runtime": "cobol", "port": "3000", "env": {"1": "x"}, "ports": [1], "branch": None}
+    bad |= {"replicas": 0, "remote": {"url": "ftp://x", "ref": "main"}}
+    details = client.post("/v1/deployments", bad).json["error"]["details"]
+    named = {problem["field"] for problem in details["errors"]}
+    assert named == {"name", "runtime", "port", "env.1", "ports", "branch", "replicas", "remote.ref"}
+    changes = {"ports": 1, "replicas": 0, "env": {"1": "x", "GONE": None}, "version": "1", "run_cmd": ""}
+    refused = client.put(f"/v1/deployments/{deployed['id']}", changes).json["error"]["details"]
+    assert {problem["field"] for problem in refused["errors"]} == {"ports", "replicas", "env.1"}
+
+
+def test_what_cannot_be_judged_without_the_bad_field_is_left_out(client):
+    refused = client.post("/v1/deployments", {"name": "app", "source": 7}).json["error"]["details"]
+    assert (refused["field"], "errors" in refused) == ("source", False)
 
 
 def test_a_taken_name_is_a_409_that_says_how_to_go_on(client, deployed):

@@ -134,6 +134,11 @@ def test_what_happens_reaches_the_receiver_signed_and_is_logged(running):
         assert (delivery["event_id"], delivery["event"]) == (got.id, "deployment.created")
         assert [attempt["status"] for attempt in delivery["attempts"]] == [200]
 
+        log = f"/v1/webhooks/{hook['id']}/deliveries"
+        assert client.get(f"{log}?status=delivered").json["data"] == [delivery]
+        assert client.get(f"{log}?status=failed").json["data"] == []
+        assert client.get(f"{log}?status=lost").json["error"]["details"]["field"] == "status"
+
         again = client.post(f"/v1/webhooks/{hook['id']}/deliveries/{delivery['id']}/redeliver")
         assert again.status == 202
         assert again.json["id"] != delivery["id"]

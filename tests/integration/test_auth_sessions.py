@@ -237,6 +237,8 @@ class TestPersonalTokens:
         (listed,) = client.get("/v1/tokens").json["data"]
         assert "token" not in listed
         assert listed["last_used_at"] is not None
+        assert client.get(f"/v1/tokens/{token['id']}").json == listed
+        assert operator.get(f"/v1/tokens/{token['id']}").status == 404
         assert operator.delete(f"/v1/tokens/{token['id']}").status == 404
         assert client.delete(f"/v1/tokens/{token['id']}").status == 204
         assert personal.get("/v1/auth/me").status == 401

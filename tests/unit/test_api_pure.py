@@ -72,7 +72,8 @@ def test_ordinary_text_stays_as_it_is():
 
 def test_environment_values_become_text():
     values = {"A": True, "B": False, "C": 1, "D": 1.5, "E": "x"}
-    flat = schemas.flattened({"env": values})
+    flat, problems = schemas.flattened({"env": values})
+    assert problems == []
     assert flat == {"env": {"A": "true", "B": "false", "C": "1", "D": "1.5", "E": "x"}}
 
 

@@ -314,6 +314,12 @@ class TestTokens:
             await tokens.create(operator, new)
         assert caught.value.details["field"] == field
 
+    async def test_all_faults_of_a_wish_are_told_together(self, tokens, operator):
+        with pytest.raises(errors.InvalidError) as caught:
+            await tokens.create(operator, NewToken(" ", ("everything",), "none", 0))
+        named = [problem["field"] for problem in caught.value.details["errors"]]
+        assert named == ["name", "expires_in", "scopes", "project"]
+
     async def test_a_token_is_revoked_by_its_user_alone(self, context, accounts, tokens, operator):
         token, secret = await tokens.create(operator, NewToken("ci"))
         with pytest.raises(errors.NotFoundError):

@@ -276,4 +276,5 @@ def test_the_changes_know_every_field_of_the_declaration():
     declared = {field.name for field in dataclasses.fields(deployment.DeploymentFields)}
     assert declared == {field.name for field in dataclasses.fields(DeploymentChanges)}
     elsewhere = {"name", "project", "poll", "instance", "secrets"}  # in the rows of deployment and service, and in env
+    elsewhere |= {"image"}  # is always refused
     assert {field.name for field in dataclasses.fields(values.Config)} == declared - elsewhere

@@ -225,7 +225,7 @@ async def test_deliveries_that_came_to_an_end_are_dropped_and_those_that_wait_st
 
 
 async def test_an_answer_is_kept_once_for_its_key(opened):
-    stored = values.StoredAnswer("user:1", "POST /x", "k", "f", 201, {"Location": "/x/1"}, '{"a":1}', 100.0)
+    stored = values.StoredAnswer("user:1", "POST /x", "k", "f", 201, {"Location": "/x/1"}, '{"a":1}', 100.0, ("prj_1",))
     async with opened.write() as tx:
         assert await tx.insert_answer(stored)
         assert not await tx.insert_answer(dataclasses.replace(stored, fingerprint="other"))

@@ -274,6 +274,19 @@ async def test_of_each_object_the_first_delivery_that_waits_is_due(opened):
         assert (await tx.get_delivery(a_delivery(1).id)).state == webhook.DELIVERED
 
 
+async def test_an_enabled_webhook_is_behind_when_more_waits_for_it_than_may(opened):
+    async with opened.write() as tx:
+        for number in (1, 2):
+            await tx.insert_webhook(a_webhook(number, disabled_reason="" if number == 1 else "gone"))
+        for number in (1, 2, 3):
+            await tx.insert_delivery(a_delivery(number))
+        await tx.insert_delivery(a_delivery(4, state=webhook.DELIVERED))
+        assert await tx.webhooks_behind(3) == []
+        assert await tx.webhooks_behind(2) == [a_webhook().id]
+        await tx.update_webhook(a_webhook(1, disabled_reason="gone"))
+        assert await tx.webhooks_behind(2) == []
+
+
 async def test_attempts_stand_with_their_delivery_and_go_with_its_webhook(opened):
     attempts = [webhook.Attempt(a_delivery().id, number, after(number), 500, "", "no", 12) for number in (1, 2)]
     async with opened.write() as tx:

@@ -263,6 +263,10 @@ class WebhookRows(Protocol):
         """The earliest time behind `after` at which one of those is due."""
         ...
 
+    async def webhooks_behind(self, most: int) -> Sequence[str]:
+        """The ids of the enabled webhooks for which more than `most` deliveries wait."""
+        ...
+
     async def drop_deliveries(self, before: values.Time) -> None:
         """Those that came to an end earlier, with their attempts; what waits stays."""
         ...

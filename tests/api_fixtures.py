@@ -206,6 +206,7 @@ class ScriptedRelay:
         self.queries: list[values.LogQuery] = []
         self.closed = 0
         self.error: Exception | None = None
+        self.ignores_tail = False
 
     async def read(self, instance_id: str, query: values.LogQuery):
         self.queries.append(query)
@@ -214,7 +215,8 @@ class ScriptedRelay:
         queue: asyncio.Queue = asyncio.Queue()
         self.queues.append(queue)
         try:
-            yield tuple(line for line in self.tail if line.seq > query.after_seq)[-query.tail :]
+            behind = tuple(line for line in self.tail if line.seq > query.after_seq)
+            yield behind if self.ignores_tail else behind[-query.tail :]
             while query.follow:
                 batch = await queue.get()
                 if batch is None:

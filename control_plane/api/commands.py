@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import flask
 
 from control_plane import errors
-from control_plane.api import answers, context, limits, mutations
+from control_plane.api import access, answers, context, limits, mutations
+from control_plane.domain import permissions
 from control_plane.services import unit
 
 T = TypeVar("T")
@@ -56,13 +57,41 @@ def _request(body_digest: str) -> unit.Request:
     marks = _marks()
     key = _key() if marks.idempotent else ""
     return unit.Request(
-        principal=limits.caller(),
+        principal=_whose(),
         route=f"{flask.request.method} {flask.request.url_rule}",
         fingerprint=_fingerprint(body_digest) if key else "",
         key=key,
         if_match=_if_match(marks),
         dry_run=_dry_run(marks),
+        may_see=_demand(),
     )
+
+
+def _whose() -> str:
+    """Whose keys: a personal token that can do less, or ends, has its own, for an answer may hold more than it may see."""
+    principal = context.principal()
+    if principal.scopes is None and not principal.only and principal.until is None:
+        return limits.caller()
+    scopes = "all" if principal.scopes is None else ",".join(sorted(principal.scopes))
+    within = f"{scopes} {principal.only} {principal.until or ''}"
+    return f"{limits.caller()}|{hashlib.sha256(within.encode()).hexdigest()}"
+
+
+def _demand() -> Callable[[str], None]:
+    """What raises when the caller may not do in a project what the view is for. For the core loop: it touches no Flask."""
+    principal = context.principal()
+    needed = access.declared(flask.current_app, flask.request.endpoint or "")
+
+    def demand(project: str) -> None:
+        if needed not in permissions.OWNER:
+            return  # access.py has asked already
+        if not permissions.can_see(principal, project):
+            raise errors.NotFoundError(
+                "cannot repeat the answer: what it is about is not there any more, or not for you"
+            )
+        permissions.demand(principal, needed, project)
+
+    return demand
 
 
 def _fingerprint(body_digest: str) -> str:

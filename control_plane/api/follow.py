@@ -28,6 +28,7 @@ LAST_EVENT = re.compile(r"[0-9]{1,18}")
 FIRST_BATCH_S = 0.5
 RELEASE_POLL_S = 1.0
 MAX_PAGE_BYTES = 16 << 20
+LINE_BYTES = 1 << 10  # what a line costs us whatever its text; an empty one is not free
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
 
 
@@ -89,16 +90,16 @@ def _page(service: str, options: dict[str, Any]) -> flask.Response:
 
 
 async def _newest(opening: Awaitable[AsyncIterator[Batch]]) -> Sequence[values.LogLine]:
-    """All lines of a log that ends; the newest of them when they are too much for one answer."""
+    """All lines of a log that ends; the newest of them when they are too much for one answer, whatever an agent sends."""
     source = await opening
     lines: collections.deque[values.LogLine] = collections.deque()
     size = 0
     async for batch in source:
         for line in batch:
             lines.append(line)
-            size += len(line.line)
+            size += len(line.line) + LINE_BYTES
             while size > MAX_PAGE_BYTES:
-                size -= len(lines.popleft().line)
+                size -= len(lines.popleft().line) + LINE_BYTES
     return lines
 
 
@@ -110,7 +111,7 @@ async def _first(opening: Awaitable[AsyncIterator[Batch]], most: int) -> Sequenc
     try:
         async for batch in source:
             for line in batch:
-                size += len(line.line)
+                size += len(line.line) + LINE_BYTES
                 if len(lines) >= most or (lines and size > MAX_PAGE_BYTES):
                     return lines
                 lines.append(line)

@@ -123,21 +123,20 @@ def _throttle(
 
     @functools.wraps(view)
     def throttled(*args: Any, **named: Any) -> Any:
-        taken: list[str] = []
+        taken: dict[str, windows.Window] = {}
         has_failed = False
         try:
             for key, amount in budgets().items():
-                window = counted_in.hit(key, MINUTE_S)
-                taken.append(key)
-                if window.count > amount:
-                    raise ThrottledError(_seconds_to(window.resets_at))
+                taken[key] = counted_in.hit(key, MINUTE_S)
+                if taken[key].count > amount:
+                    raise ThrottledError(_seconds_to(taken[key].resets_at))
             return view(*args, **named)
         except failure:
             has_failed = True
             raise
         finally:
-            for key in () if has_failed else taken:
-                counted_in.hit(key, MINUTE_S, -1)
+            for key, window in () if has_failed else taken.items():
+                counted_in.take_back(key, window)
 
     app.view_functions[endpoint] = throttled
 

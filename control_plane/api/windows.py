@@ -29,6 +29,9 @@ local count = redis.call('HINCRBY', KEYS[1], 'count', ARGV[1])
 if redis.call('HSETNX', KEYS[1], 'resets_at', ARGV[2]) == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 return {count, redis.call('HGET', KEYS[1], 'resets_at')}
 """
+TAKE_BACK = """
+if redis.call('HGET', KEYS[1], 'resets_at') == ARGV[1] then redis.call('HINCRBY', KEYS[1], 'count', -1) end
+"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,6 +49,10 @@ class LostError(Exception):
 class Windows(Protocol):
     def hit(self, key: str, seconds: int, amount: int = 1) -> Window:
         """Adds `amount` to the open window of `key`, or opens one of `seconds`; gives it as it is after that."""
+        ...
+
+    def take_back(self, key: str, window: Window) -> None:
+        """Undoes one hit that `window` counted. One that has ended counts no more, and the next is not made larger by it."""
         ...
 
     def look(self, key: str) -> Window | None:
@@ -79,6 +86,12 @@ class MemoryWindows:
                 found = Window(0, math.ceil(now + seconds))
             self._open[key] = Window(found.count + amount, found.resets_at)
             return self._open[key]
+
+    def take_back(self, key: str, window: Window) -> None:
+        with self._lock:
+            found = self._alive(key, self._clock.now().timestamp())
+            if found is not None and found.resets_at == window.resets_at:
+                self._open[key] = Window(found.count - 1, found.resets_at)
 
     def look(self, key: str) -> Window | None:
         with self._lock:
@@ -129,6 +142,7 @@ class RedisWindows:
             retry=once_more,
         )
         self._script = self._redis.register_script(HIT)
+        self._take_back = self._redis.register_script(TAKE_BACK)
 
     def hit(self, key: str, seconds: int, amount: int = 1) -> Window:
         now = self._clock.now().timestamp()
@@ -136,6 +150,10 @@ class RedisWindows:
         with self._reached():
             answer: Any = self._script([PREFIX + key], [amount, resets_at, int((resets_at - now) * 1000)])
             return Window(int(answer[0]), int(answer[1]))
+
+    def take_back(self, key: str, window: Window) -> None:
+        with self._reached():
+            self._take_back([PREFIX + key], [window.resets_at])
 
     def look(self, key: str) -> Window | None:
         with self._reached():
@@ -182,6 +200,18 @@ class SharedWindows:
         window = self._own.hit(key, seconds, amount)
         self._owe(key, amount_owed, window.resets_at)
         return window
+
+    def take_back(self, key: str, window: Window) -> None:
+        self._own.take_back(key, window)
+        if self._may_ask():
+            try:
+                self._shared.take_back(key, window)
+            except LostError as error:
+                self._note_lost(error)
+            else:
+                self._note_found()
+                return
+        self._owe(key, -1, window.resets_at)
 
     def look(self, key: str) -> Window | None:
         if self._may_ask():

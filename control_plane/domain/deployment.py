@@ -65,6 +65,9 @@ def merged(name: str, project: str, config: values.Config, changes: DeploymentCh
     for field, old, new in (("name", name, changes.name), ("project", project, changes.project)):
         if new is not None and new != old:
             raise refused([{"field": field, "issue": f"cannot be changed from {old}; create another deployment"}])
+    if config.git_token and changes.git_token is None and _leads_elsewhere(config.remote, changes.remote):
+        issue = "must be given again for another host, or be empty: who changes the remote would be sent the stored one"
+        raise refused([{"field": "git_token", "issue": issue}])
     given = {
         field.name: value
         for field in dataclasses.fields(changes)
@@ -109,6 +112,12 @@ def declared(name: str, project: str, config: values.Config) -> DeploymentFields
 def needs_release(old: values.Config, new: values.Config) -> bool:
     """Whether what runs under `old` differs from what `new` declares."""
     return dataclasses.replace(old, **{name: getattr(new, name) for name in UNRELEASED}) != new
+
+
+def _leads_elsewhere(old: str, new: str | None) -> bool:
+    """Whether what is sent to `new` would come to another host than what is sent to `old`."""
+    hosts = [remote.partition("://")[2].partition("/")[0].lower().removesuffix(":443") for remote in (old, new or old)]
+    return hosts[0] != hosts[1]
 
 
 def _with(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -254,7 +254,7 @@ class EnvChange:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """What a request with an idempotency key was answered."""
+    """What a request with an idempotency key was answered. `projects` are those that it was about."""
 
     principal: str
     route: str
@@ -264,6 +264,7 @@ class StoredAnswer:
     headers: dict[str, str]
     body: str = dataclasses.field(repr=False)
     created_at: float
+    projects: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -43,19 +43,22 @@ class Change:
 
 def with_one(env: Variables, wanted: Wanted) -> Variables:
     """`env` with `wanted` in it. Raises InvalidError for the fields `key` and `value`."""
-    new, problems = _resolved(env, wanted, lambda field: field)
+    new, problems = _resolved(find(env, wanted.key), wanted, lambda field: field)
     return _checked([*(one for one in env if one.key != wanted.key), new], problems, "value")
 
 
 def replaced(env: Variables, wanted: Sequence[Wanted]) -> Variables:
     """Exactly what is `wanted`. Raises InvalidError for `variables.N.key` and `.value`, all problems together."""
+    before = {one.key: one for one in env}
     found: list[values.Variable] = []
     problems: list[Problem] = []
+    seen: set[str] = set()
     for index, one in enumerate(wanted):
-        new, wrong = _resolved(env, one, lambda field, at=index: f"variables.{at}.{field}")  # type: ignore[misc]
+        new, wrong = _resolved(before.get(one.key), one, lambda field, at=index: f"variables.{at}.{field}")  # type: ignore[misc]
         problems += wrong
-        if any(other.key == new.key for other in found):
+        if new.key in seen:
             problems.append({"field": f"variables.{index}.key", "issue": "given twice"})
+        seen.add(new.key)
         found.append(new)
     return _checked(found, problems, "variables")
 
@@ -97,9 +100,10 @@ def _is_built_alike(one: values.Config, other: values.Config) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in OF_THE_BUILD)
 
 
-def _resolved(env: Variables, wanted: Wanted, name: Callable[[str], str]) -> tuple[values.Variable, list[Problem]]:
-    """The variable to store, and what is wrong with it; `name` makes the field's name."""
-    old = find(env, wanted.key)
+def _resolved(
+    old: values.Variable | None, wanted: Wanted, name: Callable[[str], str]
+) -> tuple[values.Variable, list[Problem]]:
+    """The variable to store in place of `old`, and what is wrong with it; `name` makes the field's name."""
     was_secret = old is not None and old.secret
     secret = was_secret if wanted.secret is None else wanted.secret
     kept = old.value if old is not None and secret and wanted.value is None else wanted.value

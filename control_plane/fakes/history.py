@@ -115,6 +115,11 @@ class HistoryRows(tables.Rows):
     async def next_delivery_at(self, after: float) -> float | None:
         return min((row.next_at for row in self._first_waiting() if row.next_at > after), default=None)
 
+    async def webhooks_behind(self, most: int) -> Sequence[str]:
+        rows = [row.webhook_id for row in self._tables.deliveries.values() if row.state == webhook.WAITING]
+        enabled = {hook.id for hook in self._tables.webhooks.values() if not hook.disabled_reason}
+        return sorted(one for one in enabled if rows.count(one) > most)
+
     async def drop_deliveries(self, before: values.Time) -> None:
         rows = self._tables.deliveries
         kept = {key: row for key, row in rows.items() if row.changed_at >= before or row.state == webhook.WAITING}

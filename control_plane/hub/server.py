@@ -7,7 +7,7 @@ an older stream is fenced and closed.
 import asyncio
 import contextlib
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -89,6 +89,7 @@ class _Hub(rpc.HubServicer):
         self._clock = now
         self._settings = settings
         self._sessions: dict[str, Session] = {}
+        self._sampling: set[str] = set()
         self._stopping = False
 
     def end_all(self) -> None:
@@ -147,7 +148,8 @@ class _Hub(rpc.HubServicer):
     ) -> pb.SampleReply:
         async with enrol.answering(context):
             instance_id = self._caller(context)
-            await self._services.instances.record_sample(instance_id, wire.sample(instance_id, request))
+            with self._one_sample(instance_id):
+                await self._services.instances.record_sample(instance_id, wire.sample(instance_id, request))
         return pb.SampleReply()
 
     async def Renew(  # noqa: N802
@@ -158,6 +160,17 @@ class _Hub(rpc.HubServicer):
             certificate = self._authority.issue_instance(request.csr_pem, instance_id)
             log.info("hub.renewed", instance=instance_id)
         return pb.EnrolReply(instance_id=instance_id, certificate_pem=certificate, ca_pem=self._authority.ca_pem)
+
+    @contextlib.contextmanager
+    def _one_sample(self, instance_id: str) -> Iterator[None]:
+        """Many at once of one instance would be many in the queue for the writer, ahead of everybody else's changes."""
+        if instance_id in self._sampling:
+            raise errors.RateLimitedError("cannot take the sample: the one before it is not stored yet")
+        self._sampling.add(instance_id)
+        try:
+            yield
+        finally:
+            self._sampling.discard(instance_id)
 
     def _caller(self, context: Any) -> str:
         """The instance that calls beside its stream; one without a session is unknown or gone."""

@@ -7,6 +7,8 @@ from control_plane import ports
 from control_plane.domain import values, webhook
 from control_plane.services.context import Context
 
+MAX_WAITING = 2000  # for one webhook; the queue is looked through at each turn, so it must not grow with what is dead
+BEHIND = f"more than {MAX_WAITING} events waited for the receiver; enable it again when it is back"
 GONE = "the receiver answered that it is gone for good; enable it again when it is back"
 
 
@@ -32,7 +34,13 @@ class Deliveries:
             await tx.insert_attempt(attempt)
             await tx.update_delivery(webhook.after(stored, attempt, verdict))
             if verdict.outcome is webhook.Outcome.DISABLED:
-                await self._disable(tx, stored.webhook_id, attempt.at)
+                await self._disable(tx, stored.webhook_id, attempt.at, GONE)
+
+    async def give_up(self) -> None:
+        """Disable the webhooks for which too much waits. Called from time to time."""
+        async with self._context.write() as tx:
+            for webhook_id in await tx.webhooks_behind(MAX_WAITING):
+                await self._disable(tx, webhook_id, self._context.clock.now(), BEHIND)
 
     async def next_wakeup(self, now: float) -> float | None:
         async with self._context.store.read() as tx:
@@ -41,15 +49,15 @@ class Deliveries:
     async def wait(self, timeout_s: float) -> bool:
         return await self._context.notifier.wait(ports.EVENTS, timeout_s)
 
-    async def _disable(self, tx: ports.Transaction, webhook_id: str, at: values.Time) -> None:
+    async def _disable(self, tx: ports.Transaction, webhook_id: str, at: values.Time, why: str) -> None:
         hook = await tx.get_webhook(webhook_id)
         if hook is None:
             return
-        disabled = dataclasses.replace(hook, disabled_reason=GONE, generation=hook.generation + 1, updated_at=at)
+        disabled = dataclasses.replace(hook, disabled_reason=why, generation=hook.generation + 1, updated_at=at)
         await tx.update_webhook(disabled)
         await tx.fail_deliveries(webhook_id, at)
         await self._context.audit(
-            tx, "system", "webhook.disabled", hook.id, project=hook.project_id, summary=f"{hook.url}: {GONE}"
+            tx, "system", "webhook.disabled", hook.id, project=hook.project_id, summary=f"{hook.url}: {why}"
         )
 
 

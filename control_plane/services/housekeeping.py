@@ -3,6 +3,7 @@
 import datetime
 
 from control_plane.services.context import Context
+from control_plane.services.deliveries import Deliveries
 
 EVENTS_DAYS = 90
 DELIVERIES_DAYS = 30
@@ -25,3 +26,4 @@ class Housekeeping:
             await tx.drop_deliveries(now - datetime.timedelta(days=DELIVERIES_DAYS))
         async with self._context.write() as tx:
             await tx.drop_families(now)
+        await Deliveries(self._context).give_up()

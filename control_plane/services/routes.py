@@ -1,6 +1,8 @@
 """Routes: a domain and path sent to a service. A change of one is a new wish for its service."""
 
 import dataclasses
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from control_plane import errors, ports
 from control_plane.domain import event, paging, route_options, values
@@ -82,7 +84,7 @@ class Routes:
         option that the proxy of the service's instance does not know.
         """
         domain, path = _checked(fields.domain, fields.path, fields.options)
-        hashes = await self._hashes(fields.options)
+        hashes = await self._hashes(fields.options, lambda tx: _target(tx, principal, fields.service))
         async with self._context.write() as tx:
             target = await _target(tx, principal, fields.service)
             port = await _checked_port(tx, target, fields.port)
@@ -99,7 +101,7 @@ class Routes:
 
     async def update(self, principal: values.Principal, route_id: str, changes: RouteChanges) -> values.Route:
         """Change what is given. Raises what `create` raises."""
-        hashes = await self._hashes(changes.options)
+        hashes = await self._hashes(changes.options, lambda tx: route_of(tx, principal, route_id, "route:write"))
         async with self._context.write() as tx:
             old = await route_of(tx, principal, route_id, "route:write")
             self._context.match(old.generation)
@@ -131,10 +133,15 @@ class Routes:
             await self._wish_all(tx, {old.service_id})
             await self._tell(tx, principal, "deleted", old, f"no longer serve {old.domain}{old.path}")
 
-    async def _hashes(self, given: Given) -> dict[str, str]:
-        """Before the transaction: hashing takes its time."""
-        good = given.basic_auth and not route_options.problems(Given(basic_auth=given.basic_auth))
-        return await self._htpasswd.hashes(dict(given.basic_auth or {})) if good else {}
+    async def _hashes(
+        self, given: Given, allowed: Callable[[ports.Transaction], Coroutine[Any, Any, object]]
+    ) -> dict[str, str]:
+        """Before the transaction, because hashing takes its time; for who passes `allowed`, not for everybody."""
+        if not given.basic_auth or route_options.problems(Given(basic_auth=given.basic_auth)):
+            return {}
+        async with self._context.store.read() as tx:
+            await allowed(tx)
+        return await self._htpasswd.hashes(dict(given.basic_auth))
 
     def _pending(
         self, target: values.Service, domain: str, path: str, port: int, options: values.RouteOptions

@@ -34,7 +34,11 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
-    """What a request says about how its change is made. `if_match` are generations, `ANY`, or None without the header."""
+    """What a request says about how its change is made. `if_match` are generations, `ANY`, or None without the header.
+
+    `may_see` raises when the caller may not do in that project what the request asks; asked before an answer is repeated,
+    because nothing else is then: who asks may have lost a role since, or come with a token that can do less.
+    """
 
     principal: str
     route: str
@@ -42,6 +46,7 @@ class Request:
     key: str = ""
     if_match: frozenset[int] | None = None
     dry_run: bool = False
+    may_see: Callable[[str], None] = lambda _project: None
 
 
 @dataclasses.dataclass(slots=True)
@@ -132,7 +137,10 @@ class Changes:
                 "cannot use this idempotency key: it was used for another request; choose a new one",
                 {"idempotency_key": request.key},
             )
-        return Answer(found.status, json.loads(found.body), found.headers)
+        body = json.loads(found.body)
+        for project in found.projects if body is not None else ():
+            request.may_see(project)
+        return Answer(found.status, body, found.headers)
 
     async def _run(self, request: Request, work: Coroutine[Any, Any, T], shape: Callable[[T], Answer]) -> Answer:
         answer: Answer | None = None
@@ -163,10 +171,10 @@ class Changes:
         if unit.request.dry_run:
             raise _RolledBack
         if unit.request.key:
-            await self._keep(await unit.begin(), unit.request, answer)
+            await self._keep(await unit.begin(), unit, answer)
 
-    async def _keep(self, tx: ports.Transaction, request: Request, answer: Answer) -> None:
-        now = self._clock.now().timestamp()
+    async def _keep(self, tx: ports.Transaction, unit: Unit, answer: Answer) -> None:
+        now, request = self._clock.now().timestamp(), unit.request
         await tx.drop_answers(now - KEPT_S)
         stored = values.StoredAnswer(
             principal=request.principal,
@@ -177,6 +185,7 @@ class Changes:
             headers=answer.headers,
             body=json.dumps(answer.body),
             created_at=now,
+            projects=tuple(sorted({entry.project_id for entry in unit.plan} - {""})),
         )
         if not await tx.insert_answer(stored):
             raise errors.ConflictError(

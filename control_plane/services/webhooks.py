@@ -11,6 +11,7 @@ from control_plane.services import events, lists
 from control_plane.services.context import Context, chosen, named_project, shown_projects
 
 MAX_DESCRIPTION = 1000
+MAX_WEBHOOKS = 20  # of one project, or of the installation: each event is written down once for each of them
 PAUSED = "disabled by a person"
 LISTING = "GET /v1/webhooks"
 
@@ -63,6 +64,7 @@ class Webhooks:
                 created_at=now,
                 updated_at=now,
             )
+            await self._demand_room(tx, new.project_id)
             await tx.insert_webhook(new)
             await self._audit(tx, principal, new, "webhook.created", f"send {', '.join(new.events)} to {new.url}")
         return new, made
@@ -176,6 +178,12 @@ class Webhooks:
             return (await named_project(tx, principal, project, "webhook:write")).id
         permissions.demand(principal, "webhook:write", "")
         return ""
+
+    async def _demand_room(self, tx: ports.Transaction, project_id: str) -> None:
+        if len(await tx.list_webhooks({project_id}, None, MAX_WEBHOOKS)) >= MAX_WEBHOOKS:
+            raise errors.ConflictError(
+                f"cannot make another webhook: there are {MAX_WEBHOOKS} of the same project; delete one first"
+            )
 
     async def _changeable(self, tx: ports.Transaction, principal: values.Principal, webhook_id: str) -> values.Webhook:
         found = await _webhook_of(tx, principal, webhook_id, "webhook:write")

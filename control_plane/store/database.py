@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from control_plane import errors
 from control_plane.clock import Clock
-from control_plane.store import migrate, near, reseal, sqlite
+from control_plane.store import ending, migrate, near, reseal, sqlite
 from control_plane.store.accounts import AccountQueries
 from control_plane.store.deployments import DeploymentQueries
 from control_plane.store.history import HistoryQueries
@@ -64,8 +64,12 @@ class SqlStore:
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[SqlTransaction]:
-        async with _explained(), self._writer.begin() as connection:
+        async with _explained(), contextlib.AsyncExitStack() as stack:
+            connection = await stack.enter_async_context(self._writer.connect())
+            await connection.begin()
             yield SqlTransaction(connection, self._keys)
+            stack.pop_all()  # from here on it is closed behind its commit
+            await ending.to_its_end(_commit(connection))
 
     async def rotate_sealing(self) -> tuple[str, int]:
         """Seal with a new key, bring everything under it, forget the older ones: its name, and how much was changed.
@@ -119,6 +123,14 @@ async def _keys_of(path: pathlib.Path, writer: AsyncEngine) -> Keyring:
         await reseal.seal_what_is_open(connection, keys)
     await asyncio.to_thread(migrate.forget_former_content, path, ALL_SEALED)
     return keys
+
+
+async def _commit(connection: AsyncConnection) -> None:
+    """Commit and give the connection back; one that cannot commit is rolled back by that."""
+    try:
+        await connection.commit()
+    finally:
+        await connection.close()
 
 
 @contextlib.asynccontextmanager

@@ -87,7 +87,8 @@ class HistoryQueries(Queries):
             return None
         body = self._keys.open(row.body, place_of_answer(principal, route, key))
         fingerprint = self._keys.open(row.fingerprint, place_of_fingerprint(principal, route, key))
-        return values.StoredAnswer(**{**row._mapping, "body": body, "fingerprint": fingerprint})  # noqa: SLF001
+        opened = {"body": body, "fingerprint": fingerprint, "projects": tuple(row.projects)}
+        return values.StoredAnswer(**{**row._mapping, **opened})  # noqa: SLF001
 
     async def insert_answer(self, answer: values.StoredAnswer) -> bool:
         """Sealed are the body, which may show a secret once, and the digest of the request: a secret could be guessed."""
@@ -97,7 +98,7 @@ class HistoryQueries(Queries):
             "fingerprint": self._keys.seal(answer.fingerprint, place_of_fingerprint(*place)),
         }
         row = {name: getattr(answer, name) for name in answer.__slots__}
-        return await self._insert(tables.answers, {**row, **sealed})
+        return await self._insert(tables.answers, {**row, **sealed, "projects": list(answer.projects)})
 
     async def drop_answers(self, before: float) -> None:
         await self._delete(tables.answers, tables.answers.c.created_at < before)

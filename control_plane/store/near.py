@@ -2,26 +2,46 @@
 
 A statement on a page of rows takes tens of microseconds; handing it to aiosqlite's thread and back costs ten times that,
 four times a statement. So statements run where they are awaited, and only what may wait for a disk or for another
-process goes to the thread: taking the writer's lock, committing, pragmas, closing. Nothing else differs.
+process goes to the thread: taking the writer's lock, committing, pragmas, closing. Who runs many statements one after the
+other lets others have their turn now and then. Nothing else differs.
 """
 
+import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import aiosqlite
 
 WAITS = ("BEGIN IMMEDIATE", "PRAGMA")
+TURN_S = 0.01  # of the loop, for the statements of one connection
 WAITING_CALLS = frozenset({"commit", "close"})
 
 
 class Connection(aiosqlite.Connection):
     """aiosqlite's, whose `_execute` is the one way to SQLite; tests/integration/test_store_near.py holds that."""
 
+    _turn_began = 0.0
+
     async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         raw = self._connection
         if raw is None or not self._running or self._may_wait(fn, args):
-            return await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
-        return fn(*args, **kwargs)
+            result = await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
+            self._turn_began = time.monotonic()
+            return result
+        result = fn(*args, **kwargs)
+        if args and isinstance(
+            args[0], str
+        ):  # not a rollback: who is cancelled behind it leaves the connection unclean
+            await self._give_way(args[0])
+        return result
+
+    async def _give_way(self, statement: str) -> None:
+        if statement.startswith("BEGIN"):
+            self._turn_began = time.monotonic()
+        elif time.monotonic() - self._turn_began > TURN_S:
+            await asyncio.sleep(0)
+            self._turn_began = time.monotonic()
 
     def _may_wait(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> bool:
         if getattr(fn, "__self__", None) is self._connection:

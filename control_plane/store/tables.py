@@ -329,5 +329,6 @@ answers = _table(
     _json("headers"),
     _text("body"),
     _real("created_at"),
+    _json("projects"),
     sa.Index(None, "created_at"),
 )

@@ -81,6 +81,15 @@ class WebhookQueries(Queries):
         row = await self._first(earliest.where(table.c.next_at > after))
         return row[0] if row else None
 
+    async def webhooks_behind(self, most: int) -> Sequence[str]:
+        table, enabled = (
+            tables.deliveries,
+            sa.select(tables.webhooks.c.id).where(tables.webhooks.c.disabled_reason == ""),
+        )
+        waiting = sa.select(table.c.webhook_id).where(table.c.state == webhook.WAITING, table.c.webhook_id.in_(enabled))
+        query = waiting.group_by(table.c.webhook_id).having(sa.func.count() > most).order_by(table.c.webhook_id)
+        return [row.webhook_id for row in await self._all(query)]
+
     async def drop_deliveries(self, before: values.Time) -> None:
         table = tables.deliveries
         await self._delete(table, table.c.changed_at < before, table.c.state != webhook.WAITING)

@@ -225,7 +225,7 @@ async def test_deliveries_that_came_to_an_end_are_dropped_and_those_that_wait_st
 
 
 async def test_an_answer_is_kept_once_for_its_key(opened):
-    stored = values.StoredAnswer("user:1", "POST /x", "k", "f", 201, {"Location": "/x/1"}, '{"a":1}', 100.0)
+    stored = values.StoredAnswer("user:1", "POST /x", "k", "f", 201, {"Location": "/x/1"}, '{"a":1}', 100.0, ("prj_1",))
     async with opened.write() as tx:
         assert await tx.insert_answer(stored)
         assert not await tx.insert_answer(dataclasses.replace(stored, fingerprint="other"))
@@ -273,6 +273,19 @@ async def test_of_each_object_the_first_delivery_that_waits_is_due(opened):
         await tx.fail_deliveries(a_webhook().id, after(9))
         assert await tx.due_deliveries(9.0, 9) == []
         assert (await tx.get_delivery(a_delivery(1).id)).state == webhook.DELIVERED
+
+
+async def test_an_enabled_webhook_is_behind_when_more_waits_for_it_than_may(opened):
+    async with opened.write() as tx:
+        for number in (1, 2):
+            await tx.insert_webhook(a_webhook(number, disabled_reason="" if number == 1 else "gone"))
+        for number in (1, 2, 3):
+            await tx.insert_delivery(a_delivery(number))
+        await tx.insert_delivery(a_delivery(4, state=webhook.DELIVERED))
+        assert await tx.webhooks_behind(3) == []
+        assert await tx.webhooks_behind(2) == [a_webhook().id]
+        await tx.update_webhook(a_webhook(1, disabled_reason="gone"))
+        assert await tx.webhooks_behind(2) == []
 
 
 async def test_attempts_stand_with_their_delivery_and_go_with_its_webhook(opened):

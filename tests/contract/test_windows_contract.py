@@ -53,6 +53,23 @@ def test_a_window_ends_whole_and_the_next_one_begins_at_one(store, key):
     assert second.resets_at > first.resets_at
 
 
+def test_a_hit_that_is_taken_back_is_not_counted(store, key):
+    store.hit(key, 3600)
+    store.take_back(key, store.hit(key, 3600))
+    assert store.hit(key, 3600).count == 2
+
+
+def test_what_is_taken_back_from_a_window_that_ended_is_no_budget_for_the_next(store, key):
+    """Else whoever lets good logins straddle the end of a minute guesses more often in the next."""
+    first = store.hit(key, 1)
+    wait_until(lambda: store.look(key) is None, what="the end of the window")
+    store.take_back(key, first)
+    assert store.look(key) is None
+    assert store.hit(key, 3600).count == 1
+    store.take_back(key, first)
+    assert store.hit(key, 3600).count == 2
+
+
 def test_keys_have_windows_of_their_own(store, key):
     store.hit(key, 3600, 9)
     assert store.hit(f"{key}-other", 3600).count == 1

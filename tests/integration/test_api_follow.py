@@ -59,6 +59,14 @@ def test_following_gives_the_tail_and_then_what_comes_as_ndjson(plane, client):
         assert response.read() == b""
 
 
+def test_a_page_is_bounded_although_an_agent_sends_empty_lines_without_an_end(plane, client):
+    plane.relay.ignores_tail = True
+    plane.relay.tail = [a_line(number, "") for number in range(1, 50_001)]
+    page = client.get(f"{LOGS}?tail=100").json
+    assert 0 < len(page["data"]) <= 16 << 10
+    assert page["data"][-1]["seq"] == 50_000
+
+
 def test_following_resumes_behind_a_sequence_number(plane, client):
     plane.relay.tail = [a_line(1), a_line(2)]
     with following(client, f"{LOGS}?follow=true&after_seq=1") as response:

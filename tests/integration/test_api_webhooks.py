@@ -11,7 +11,9 @@ import standardwebhooks
 from control_plane.delivery.client import Client as Poster
 from control_plane.delivery.guard import Guard
 from control_plane.delivery.sender import Sender
+from control_plane.services import deliveries, webhooks
 from control_plane.services.deliveries import Deliveries
+from control_plane.services.housekeeping import Housekeeping
 from tests import api_fixtures, receiver
 from tests.delivery_fixtures import ALLOW, Names, NoChance
 from tests.waiting import wait_until
@@ -185,3 +187,24 @@ def test_a_webhook_is_changed_in_the_generation_that_was_read_and_deleted(runnin
     assert client.request("DELETE", path, headers={"If-Match": '"1"'}).status == 412
     assert client.delete(path).status == 204
     assert client.get(path).status == 404
+
+
+def test_a_project_has_so_many_webhooks_and_no_more(running):
+    _, client = running
+    made = [client.post("/v1/webhooks", SEED).status for _ in range(webhooks.MAX_WEBHOOKS + 1)]
+    assert made == [201] * webhooks.MAX_WEBHOOKS + [409]
+
+
+def test_a_webhook_for_which_too_much_waits_is_disabled(running, monkeypatch):
+    plane, client = running
+    monkeypatch.setattr(deliveries, "MAX_WAITING", 1)
+    path = client.post("/v1/webhooks", {**SEED, "events": ["*"]}).headers["location"]
+    other = client.post("/v1/webhooks", {**SEED, "events": ["deployment.failed"]}).headers["location"]
+    for name in ("one", "two"):
+        assert client.post("/v1/deployments", {**api_fixtures.NODE_APP, "name": name}).status == 201
+    plane.loop.run(Housekeeping(plane.context).run())
+    shown = client.get(path).json
+    assert not shown["enabled"]
+    assert "waited for the receiver" in shown["disabled_reason"]
+    assert {one["status"] for one in client.get(f"{path}/deliveries").json["data"]} == {"failed"}
+    assert client.get(other).json["enabled"]

@@ -109,6 +109,27 @@ async def test_a_hand_made_bad_sample_is_refused(tmp_path):
         assert hub.instances.samples == []
 
 
+async def test_a_flood_of_samples_has_one_place_in_the_queue_for_the_writer(tmp_path, monkeypatch):
+    async with a_hub(tmp_path / "hub") as hub, by_hand(hub, tmp_path) as (_, stub, _call):
+        goes_on, waiting = asyncio.Event(), []
+
+        async def slow(instance_id, _sample):
+            waiting.append(instance_id)
+            await goes_on.wait()
+
+        monkeypatch.setattr(hub.instances, "record_sample", slow)
+        first = stub.SendSample(pb.Sample(), timeout=20)
+        await eventually(lambda: waiting)
+        flood = await asyncio.gather(
+            *(stub.SendSample(pb.Sample(), timeout=20) for _ in range(50)), return_exceptions=True
+        )
+        assert {answer.code() for answer in flood} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert len(waiting) == 1
+        goes_on.set()
+        assert await first == pb.SampleReply()
+        assert await stub.SendSample(pb.Sample(), timeout=20) == pb.SampleReply()
+
+
 async def test_one_that_never_reads_costs_bounded_memory_and_delays_nobody(tmp_path):
     async with a_hub(tmp_path / "hub") as hub, an_agent(hub, tmp_path / "agent") as agent, by_hand(hub, tmp_path):
         for number in range(200):

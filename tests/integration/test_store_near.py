@@ -32,6 +32,28 @@ async def test_what_may_wait_for_another_process_runs_in_the_thread(connection, 
     assert await connection._execute(thread, statement) != threading.get_ident()
 
 
+async def test_who_runs_many_statements_lets_others_have_their_turn(connection, monkeypatch):
+    monkeypatch.setattr(near, "TURN_S", 0.0)
+    turns = []
+
+    async def other():
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(other())
+    for _ in range(100):
+        await connection._execute(lambda _: None, "SELECT 1")
+    beside.cancel()
+    assert len(turns) > 50
+
+
+async def test_nothing_waits_behind_a_rollback(connection, monkeypatch):
+    monkeypatch.setattr(near, "TURN_S", 0.0)
+    with pytest.raises(StopIteration):
+        connection._execute(connection._connection.rollback).send(None)
+
+
 async def test_a_commit_which_waits_for_the_disk_runs_in_the_thread(connection):
     assert connection._may_wait(connection._connection.commit, ())
     assert connection._may_wait(connection._connection.close, ())

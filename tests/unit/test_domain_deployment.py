@@ -278,3 +278,25 @@ def test_the_changes_know_every_field_of_the_declaration():
     elsewhere = {"name", "project", "poll", "instance", "secrets"}  # in the rows of deployment and service, and in env
     elsewhere |= {"image"}  # is always refused
     assert {field.name for field in dataclasses.fields(values.Config)} == declared - elsewhere
+
+
+@pytest.mark.parametrize(
+    "remote", ["https://thief.example/a", "https://git.example.com:8443/a", "https://x.git.example.com/a"]
+)
+def test_a_stored_token_is_not_sent_to_another_host(remote):
+    """It is write-only: who may change the remote must not learn it by that."""
+    config = builders.a_config(git_token="ghp_hush")
+    with pytest.raises(errors.InvalidError) as caught:
+        deployment.merged("app", "prj_1", config, DeploymentChanges(remote=remote))
+    assert caught.value.details["field"] == "git_token"
+    assert "ghp_hush" not in caught.value.message
+    for token in ("", "ghp_other"):
+        changed = deployment.merged("app", "prj_1", config, DeploymentChanges(remote=remote, git_token=token))
+        assert (changed.remote, changed.git_token) == (remote, token)
+
+
+@pytest.mark.parametrize("remote", [None, "https://git.example.com/other", "https://GIT.example.com:443/team/app"])
+def test_a_stored_token_stays_with_its_host(remote):
+    config = builders.a_config(git_token="ghp_hush")
+    changed = deployment.merged("app", "prj_1", config, DeploymentChanges(remote=remote, branch="next"))
+    assert changed.git_token == "ghp_hush"

@@ -132,3 +132,10 @@ def test_any_text_is_refused_or_becomes_a_safe_path(text):
     assert SAFE_PATH.fullmatch(stored)
     assert ".." not in stored.split("/")
     assert route.checked_path(stored) == stored
+
+
+def test_a_name_of_a_million_letters_is_refused_before_it_is_folded(monkeypatch):
+    monkeypatch.setattr(route, "_idna", lambda _: pytest.fail("folded"))
+    for text in ("ü" * 1_000_000, "ü." * 500_000, "*." + "ü" * 1_000_000):
+        with pytest.raises(errors.InvalidError, match="not a domain name"):
+            route.checked_domain(text)

@@ -125,3 +125,23 @@ def test_the_newest_code_that_counts_is_used_again(newest_first, expected):
 
 def test_what_is_built_differently_is_built():
     assert variables.build_to_use([LIVE], OTHER) == 0
+
+
+def test_ten_thousand_variables_are_not_each_held_against_each():
+    """They are looked at on the loop, while the writer waits."""
+    compared = 0
+
+    class Key(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    keys = [Key(f"A{number}") for number in range(10_000)]
+    before = tuple(values.Variable(key, "", secret=False) for key in keys)
+    after = variables.replaced(before, tuple(variables.Wanted(key, "x") for key in keys))
+    assert [one.value for one in after] == ["x"] * 10_000
+    assert compared < 100 * len(keys)

@@ -20,6 +20,10 @@ class Unsteady:
         self._ask()
         return self.inner.hit(key, seconds, amount)
 
+    def take_back(self, key, window):
+        self._ask()
+        self.inner.take_back(key, window)
+
     def look(self, key):
         self._ask()
         return self.inner.look(key)
@@ -66,6 +70,16 @@ def test_what_was_counted_meanwhile_is_added_when_the_store_is_back(store, share
     later(clock, windows.LONGEST_PAUSE_S)
     assert store.hit("a", 3600).count == 7
     assert shared.inner.look("a").count == 7
+
+
+def test_what_is_taken_back_from_a_lost_store_is_taken_back_when_it_is_there_again(store, shared, clock):
+    window = store.hit("a", 3600)
+    shared.is_away = True
+    store.take_back("a", window)
+    assert store.look("a").count == 0
+    shared.is_away = False
+    later(clock, windows.LONGEST_PAUSE_S)
+    assert store.hit("a", 3600).count == 1
 
 
 def test_a_lost_store_is_asked_by_one_request_after_each_pause(store, shared, clock):

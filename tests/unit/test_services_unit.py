@@ -66,6 +66,36 @@ async def test_a_key_is_for_one_request_one_principal_and_one_route(context, cha
         assert (answer.body, replayed) == ({"value": "3"}, False)
 
 
+async def test_an_answer_is_not_repeated_for_who_may_not_do_it_any_more(context, changes):
+    async def work():
+        async with context.write() as tx:
+            await context.audit(tx, builders.OPERATOR, "x.written", "x", project="prj_1")
+        return "1"
+
+    def refuse(project):
+        raise errors.ForbiddenError(f"no role in {project}")
+
+    await changes.run(a_request(key="k"), work(), shape)
+    with pytest.raises(errors.ForbiddenError, match="prj_1"):
+        await changes.run(a_request(key="k", may_see=refuse), work(), shape)
+    assert (await changes.run(a_request(key="k"), work(), shape))[1]
+
+
+async def test_an_answer_that_says_nothing_is_repeated_whoever_asks(context, changes):
+    """Who took something away may have lost it by that, and is told again that it is gone."""
+
+    def refuse(_project):
+        raise errors.NotFoundError("gone")
+
+    async def work():
+        async with context.write() as tx:
+            await context.audit(tx, builders.OPERATOR, "x.deleted", "x", project="prj_1")
+
+    request = a_request(key="k", may_see=refuse)
+    await changes.run(request, work(), lambda _: Answer(204))
+    assert await changes.run(request, work(), lambda _: Answer(204)) == (Answer(204), True)
+
+
 async def test_a_key_is_forgotten_after_a_day(context, changes):
     await changes.run(a_request(key="k"), write(context, "1"), shape)
     context.clock.advance(24 * 3600 + 1)

@@ -42,6 +42,7 @@ def _create_answers() -> None:
         sa.Column("headers", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("created_at", sa.Double().with_variant(sa.REAL(), "sqlite"), nullable=False),
+        sa.Column("projects", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("principal", "route", "key", name="pk_answers"),
         sqlite_strict=True,
     )

@@ -38,6 +38,7 @@ from control_plane.services.deliveries import Deliveries
 from control_plane.services.desired import DesiredState
 from control_plane.services.housekeeping import Housekeeping
 from control_plane.services.instances import Entrance, Instances
+from control_plane.services.presence import Presence
 from control_plane.services.reaper import Reaper
 from control_plane.services.status import Status
 from control_plane.store import open_store
@@ -74,7 +75,7 @@ async def run(settings: Settings) -> None:
         reaper = Reaper(context, settings.release_timeout_s, settings.release_waiting_s)
         async with (
             _hub(settings, context, authority, relay, runs, archives) as entrance,
-            _beside(_sender(context).run(), _keep_house(context), _reap(reaper)),
+            _beside(_sender(context).run(), _keep_house(context), _reap(reaper), _watch_leases(Presence(context))),
         ):
             await _join_token(settings, context, authority)
             use_cases = _use_cases(context, relay, runs, archives, entrance)
@@ -181,6 +182,16 @@ async def _reap(reaper: Reaper) -> None:
         except errors.DployrError as error:  # the database was busy: the next turn comes soon
             log.warning("reaper.failed", error=error.message)
         await asyncio.sleep(REAP_EVERY_S)
+
+
+async def _watch_leases(presence: Presence) -> None:
+    """Not at once: after a pause of this daemon its agents need a moment to come back, and none of them is to blame."""
+    while True:
+        await asyncio.sleep(instance.LEASE_S)
+        try:
+            await presence.lapse()
+        except errors.DployrError as error:
+            log.warning("leases.unwatched", error=error.message)
 
 
 async def _first_operator(settings: Settings, accounts: Accounts) -> str:

@@ -294,6 +294,8 @@ ANSWERS: dict[str, Any] = {
                 "port": 20001,
                 "started_at": LATER,
                 "uptime_s": 3600.5,
+                "cpu_percent": 1.25,
+                "rss_bytes": 47185920,
                 "restarts": 0,
                 "last_exit": "",
             }

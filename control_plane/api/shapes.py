@@ -204,7 +204,10 @@ class ReleaseList(Shape):
 
 
 class ProcessShape(Shape):
-    """`uptime_s` while it is alive; `last_exit` says how it ended last."""
+    """`uptime_s` while it is alive; `last_exit` says how it ended last.
+
+    `cpu_percent` (of one core) and `rss_bytes` are of the last sample, null without a fresh one and in lists.
+    """
 
     name: str
     release: int
@@ -213,11 +216,15 @@ class ProcessShape(Shape):
     port: int
     started_at: str | None
     uptime_s: float | None
+    cpu_percent: float | None
+    rss_bytes: int | None
     restarts: int
     last_exit: str
 
     @classmethod
-    def of(cls, process: values.Process, at: values.Time | None = None) -> "ProcessShape":
+    def of(
+        cls, process: values.Process, at: values.Time | None = None, used: values.Usage | None = None
+    ) -> "ProcessShape":
         runs = bool(at and process.pid and process.started_at)
         return cls(
             name=process.name,
@@ -227,6 +234,8 @@ class ProcessShape(Shape):
             port=process.port,
             started_at=moment(process.started_at),
             uptime_s=max(0.0, round(at.timestamp() - process.started_at, 3)) if runs and at else None,
+            cpu_percent=used.cpu_percent if used else None,
+            rss_bytes=used.rss_bytes if used else None,
             restarts=process.restarts,
             last_exit=process.last_exit,
         )
@@ -285,7 +294,7 @@ class ServiceShape(Shape):
             observed_generation=observed.generation,
             message=observed.message,
             conditions=[ConditionShape.of(one) for one in service.conditions],
-            processes=[ProcessShape.of(process, service.at) for process in observed.processes],
+            processes=[ProcessShape.of(one, service.at, service.usage.get(one.pid)) for one in observed.processes],
             reported_at=clock.rfc3339(observed.reported_at) if observed.reported_at else None,
             created_at=clock.rfc3339(service.created_at),
             updated_at=clock.rfc3339(service.updated_at),

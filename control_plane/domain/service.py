@@ -9,6 +9,8 @@ AWAY = "its instance is not connected; this is what it said last"
 STATUSES = frozenset({"starting", "running", "degraded", "crash_looping", "stopping", "stopped", "failed"})
 HEALTHS = frozenset({"healthy", "unhealthy", "unknown"})
 AT_REST = frozenset({"stopped", "stopping"})
+FRESH_S = 60.0
+USED = ("pid", "cpu_percent", "rss_bytes")
 RUNS = frozenset({"running", "degraded", "crash_looping"})
 OVERTAKEN = AT_REST | {"failed"}  # what a newer wish to run has overtaken, although the agent did not say so yet
 
@@ -101,6 +103,24 @@ def conditions(
         values.Condition("Ready", *(ready if online else unknown)),
         values.Condition("Healthy", *(healthy if online else unknown)),
     )
+
+
+def usage_in(sample: values.Sample, service_id: str, now: values.Time) -> dict[int, values.Usage]:
+    """What each process of a service used, by pid, from a sample that is not older than FRESH_S.
+
+    An agent's words: what is not of the form is left out.
+    """
+    services = sample.families.get("services")
+    said = services.get(service_id) if isinstance(services, dict) else None
+    members = said.get("members") if isinstance(said, dict) else None
+    if not isinstance(members, list) or not 0 <= now.timestamp() - sample.time <= FRESH_S:
+        return {}
+    found = {}
+    for member in members:
+        pid, percent, rss = (member.get(name) if isinstance(member, dict) else None for name in USED)
+        if isinstance(pid, int) and isinstance(percent, int | float) and isinstance(rss, int):
+            found[pid] = values.Usage(float(percent), rss)
+    return found
 
 
 def _word(words: str) -> str:

@@ -367,6 +367,15 @@ class ServiceView(Service):
 
     conditions: tuple[Condition, ...] = ()
     at: Time | None = None
+    usage: Mapping[int, "Usage"] = dataclasses.field(default_factory=dict)  # by pid; empty in lists
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process with all that it started used at the last sample; percent of one core."""
+
+    cpu_percent: float
+    rss_bytes: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

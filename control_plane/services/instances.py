@@ -11,6 +11,7 @@ from control_plane import errors, ports
 from control_plane.domain import instance, paging, permissions, values
 from control_plane.services import events, lists
 from control_plane.services.context import Context, instance_of
+from control_plane.services.presence import Presence
 
 JOIN_TOKEN_S = 15 * 60
 AGENT_DIR = "/var/lib/dployr-agent"
@@ -50,6 +51,7 @@ class Instances:
     def __init__(self, context: Context, entrance: Callable[[], Entrance] | None = None) -> None:
         self._context = context
         self._entrance = entrance
+        self._presence = Presence(context)
 
     async def list(
         self,
@@ -220,28 +222,16 @@ class Instances:
                 boot_id=boot_id,
                 facts=facts,
             )
-            await tx.update_instance(new)
-            await self._context.audit(tx, instance_id, "instance.online", instance_id, epoch=new.epoch)
-            await events.emit(self._context, tx, "instance.online", subject=new.id, name=new.name)
+            await self._presence.set(tx, new)
         return new.epoch
 
     async def disconnected(self, instance_id: str, epoch: int) -> None:
-        """End the session; nothing when a newer one has begun."""
-        async with self._context.write() as tx:
-            old = await tx.find_instance(instance_id)
-            if old is not None and old.epoch == epoch and old.online:
-                await tx.update_instance(dataclasses.replace(old, online=False))
-                await self._context.audit(tx, instance_id, "instance.offline", instance_id, epoch=epoch)
-                await events.emit(self._context, tx, "instance.offline", subject=old.id, name=old.name)
+        """See Presence."""
+        await self._presence.disconnected(instance_id, epoch)
 
     async def heartbeat(self, instance_id: str, epoch: int) -> None:
-        """Renew the lease of the session; nothing when a newer one has begun, ForbiddenError when it was removed."""
-        async with self._context.write() as tx:
-            old = await tx.find_instance(instance_id)
-            if old is None:
-                raise errors.ForbiddenError(f"cannot go on as {instance_id}: the instance was removed; join again")
-            if old.epoch == epoch and old.online:
-                await tx.update_instance(dataclasses.replace(old, last_seen=self._context.clock.now()))
+        """See Presence."""
+        await self._presence.heartbeat(instance_id, epoch)
 
     async def refused(self, instance_id: str, target: str, issue: str) -> None:
         """Write down that an instance tried what is not its own."""

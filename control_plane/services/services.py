@@ -152,7 +152,12 @@ class Services:
         return await tx.find_service(wanted.id)
 
     async def _presented(self, tx: ports.Transaction, found: values.Service) -> values.ServiceView:
-        return (await self._all_presented(tx, [found]))[0]
+        """With what its processes use, which lists leave out."""
+        (shown,) = await self._all_presented(tx, [found])
+        sample = await tx.get_sample(found.instance_id)
+        if sample is None:
+            return shown
+        return dataclasses.replace(shown, usage=service.usage_in(sample, found.id, self._context.clock.now()))
 
     async def _all_presented(
         self, tx: ports.Transaction, rows: Sequence[values.Service]

@@ -51,6 +51,9 @@ def _service(service: Service) -> dict[str, Any]:
         **dataclasses.asdict(service),
         "cpu_seconds": round(service.cpu_seconds, 2),
         "cpu_percent": round(service.cpu_percent, 2),
+        "members": [
+            {**dataclasses.asdict(member), "cpu_percent": round(member.cpu_percent, 2)} for member in service.members
+        ],
     }
 
 

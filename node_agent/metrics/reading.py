@@ -77,6 +77,15 @@ class Tree:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Member:
+    """One process of a service, with its tree. `cpu_percent` is of one core, since the look before."""
+
+    pid: int
+    cpu_percent: float
+    rss_bytes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Service:
     """All trees of a service together. `cpu_seconds` only grows while this program runs; percent is of one core."""
 
@@ -87,6 +96,7 @@ class Service:
     fds: int | None
     processes: int
     restarts: int
+    members: tuple[Member, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import socket
 from node_agent import ports
 from node_agent.clock import Clock
 from node_agent.metrics import exposition, families, host, rates, trees
-from node_agent.metrics.reading import Service, Tree
+from node_agent.metrics.reading import Member, Service, Tree
 from node_agent.model.process import ProcessStatus
 
 Root = tuple[int, float]  # pid and start: a pid alone may come again
@@ -68,6 +68,7 @@ class HostSampler:
         usage = self._usage.setdefault(name, _Usage())
         used = {root: tree.cpu_seconds for root, tree in alive.items()}
         spent = rates.spent(usage.trees, used)
+        members = tuple(_member(root, tree, usage.trees.get(root), seconds) for root, tree in alive.items())
         usage.total, usage.trees = usage.total + spent, used
         whole = trees.together(list(alive.values()))
         return Service(
@@ -78,4 +79,11 @@ class HostSampler:
             fds=whole.fds,
             processes=whole.processes,
             restarts=sum(process.restarts for process in processes),
+            members=members,
         )
+
+
+def _member(root: Root, tree: Tree, before: float | None, seconds: float) -> Member:
+    """What one process used since the look before; of a new one nothing is known yet."""
+    spent = 0.0 if before is None else max(0.0, tree.cpu_seconds - before)
+    return Member(root[0], 100.0 * rates.per_second(0.0, spent, seconds), tree.rss_bytes)

@@ -61,6 +61,7 @@ def test_a_service_is_its_whole_process_tree(busy):
     assert first["fds"] > 2
     assert first["threads"] >= 2
     assert first["cpu_percent"] == 0.0  # nothing to compare with yet
+    assert [(one["cpu_percent"], one["rss_bytes"]) for one in first["members"]] == [(0.0, first["rss_bytes"])]
 
     def grown():
         again = service_of(sampler.sample((a_process(busy.pid),)))

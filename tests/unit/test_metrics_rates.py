@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from prometheus_client.parser import text_string_to_metric_families
 
 from node_agent.metrics import exposition, families, rates, trees
-from node_agent.metrics.reading import Disk, DiskIo, Host, Interface, Memory, Service, Swap, Tree
+from node_agent.metrics.reading import Disk, DiskIo, Host, Interface, Memory, Member, Service, Swap, Tree
 
 HOST = Host(
     cpu={"user": 10.0, "system": 5.0, "idle": 85.0},
@@ -96,7 +96,8 @@ def test_descriptors_that_may_not_be_counted_are_unknown_not_zero():
 
 
 def test_the_json_has_every_family():
-    told = json.loads(families.encode(5.0, HOST, rates.rates(HOST, HOST, 1.0), {"svc_1": SERVICE}))
+    with_member = dataclasses.replace(SERVICE, members=(Member(4711, 12.345678, 2048),))
+    told = json.loads(families.encode(5.0, HOST, rates.rates(HOST, HOST, 1.0), {"svc_1": with_member}))
     assert told["time"] == 5.0
     assert told["load"] == [0.5, 0.25, 0.12]
     assert told["memory"]["available_bytes"] == 600
@@ -110,6 +111,7 @@ def test_the_json_has_every_family():
         "threads": 7,
         "fds": 9,
         "processes": 2,
+        "members": [{"pid": 4711, "cpu_percent": 12.35, "rss_bytes": 2048}],
         "restarts": 1,
     }
 

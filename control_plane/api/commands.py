@@ -63,6 +63,7 @@ def _request(body_digest: str) -> unit.Request:
         key=key,
         if_match=_if_match(marks),
         dry_run=_dry_run(marks),
+        request_id=flask.g.request_id,
         may_see=_demand(),
     )
 

@@ -349,6 +349,7 @@ class Service:
     observed: Observed
     created_at: Time
     updated_at: Time
+    request_id: str = ""  # of the request that made the newest wish; empty when nobody asked
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -500,6 +501,7 @@ class Desired:
     routes: tuple[Route, ...]
     cancelled: bool = False
     poll_s: int = 0
+    request_id: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

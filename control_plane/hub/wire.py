@@ -63,6 +63,7 @@ def desired(wish: values.Desired) -> pb.HubMessage:
             release=_release(wish.release) if wish.release else None,
             routes=[_route(route) for route in wish.routes],
             cancelled=wish.cancelled,
+            request_id=wish.request_id,
             poll_s=wish.poll_s if wish.release and _follows_branch(wish.release.config) else 0,
         )
     )

@@ -43,6 +43,22 @@ class Context:
         else:
             current.woken.add(topic)
 
+    @property
+    def request_id(self) -> str:
+        """Of the request that is being served; empty when nobody asked."""
+        current = unit.CURRENT.get()
+        return "" if current is None else current.request.request_id
+
+    def wished(self, service: values.Service, **changes: Any) -> values.Service:
+        """`service` with another wish: the next generation, under the id of the request that asks for it."""
+        return dataclasses.replace(
+            service,
+            generation=service.generation + 1,
+            request_id=self.request_id,
+            updated_at=self.clock.now(),
+            **changes,
+        )
+
     def match(self, generation: int) -> None:
         """Hold the object that is about to be changed against the client's If-Match. PreconditionFailedError."""
         current = unit.CURRENT.get()

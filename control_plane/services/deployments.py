@@ -157,6 +157,7 @@ class Deployments(Rollouts):
             observed=values.Observed(),
             created_at=now,
             updated_at=now,
+            request_id=self._context.request_id,
         )
         return deployment, service
 
@@ -173,7 +174,7 @@ class Deployments(Rollouts):
         self, tx: ports.Transaction, wanted: values.Deployment, service: values.Service
     ) -> values.Deployment:
         """Changed without a release. The instance is told too: it may be the polling that changed."""
-        return await releases.changed(tx, wanted, service, self._context.clock.now())
+        return await releases.changed(self._context, tx, wanted, service)
 
     async def _tell_update(
         self, tx: ports.Transaction, principal: values.Principal, old: values.Deployment, new: values.Deployment

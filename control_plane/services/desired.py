@@ -58,6 +58,7 @@ async def _wishes(tx: ports.Transaction, services: list[values.Service], poll_s:
             routes=tuple(routes.get(service.id, ())),
             cancelled=release.is_given_up(wanted),
             poll_s=poll_s if await _is_polled(tx, service) else 0,
+            request_id=service.request_id,
         )
         found.append(wish)
     return tuple(found)

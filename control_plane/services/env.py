@@ -149,7 +149,7 @@ class Env:
         await tx.update_deployment(
             dataclasses.replace(deployment, config=config, generation=deployment.generation + 1, updated_at=now)
         )
-        await tx.update_service(dataclasses.replace(service, generation=service.generation + 1, updated_at=now))
+        await tx.update_service(self._context.wished(service))
 
     async def _tell(
         self,

@@ -74,7 +74,7 @@ class Reaper:
                     changed_at=now,
                 )
             )
-            await releases.changed(tx, deployment, service, now)
+            await releases.changed(self._context, tx, deployment, service)
             about = {"release": one.number, "reason": release.OVERDUE}
             await self._context.audit(
                 tx,

@@ -79,17 +79,17 @@ async def roll_out(
         built_of = built.build_of or build_of
         new = _without_reason(dataclasses.replace(new, build_of=built_of, commit=built.commit, archive=built.archive))
     await tx.insert_release(new)
-    await tx.update_service(dataclasses.replace(service, generation=service.generation + 1, updated_at=now))
+    await tx.update_service(context.wished(service))
     return changed
 
 
 async def changed(
-    tx: ports.Transaction, deployment: values.Deployment, service: values.Service, now: values.Time
+    context: Context, tx: ports.Transaction, deployment: values.Deployment, service: values.Service
 ) -> values.Deployment:
     """Count the change of a deployment whose newest release was changed, and wish for it anew."""
-    new = dataclasses.replace(deployment, updated_at=now, generation=deployment.generation + 1)
+    new = dataclasses.replace(deployment, updated_at=context.clock.now(), generation=deployment.generation + 1)
     await tx.update_deployment(new)
-    await tx.update_service(dataclasses.replace(service, generation=service.generation + 1, updated_at=now))
+    await tx.update_service(context.wished(service))
     return new
 
 

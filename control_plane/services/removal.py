@@ -23,8 +23,7 @@ async def put_tombstone(
         about = {"domain": route.domain, "path": route.path, "service": service.id}
         await events.emit(context, tx, "route.deleted", subject=route.id, project=route.project_id, **about)
     await releases.end_unfinished(tx, found, release.State.CANCELLED, "the deployment is being deleted", now)
-    changed = dataclasses.replace(service, run=values.Run.REMOVED, generation=service.generation + 1, updated_at=now)
-    await tx.update_service(changed)
+    await tx.update_service(context.wished(service, run=values.Run.REMOVED))
     marked = dataclasses.replace(found, generation=found.generation + 1, updated_at=now)
     await tx.update_deployment(marked)
     await context.audit(

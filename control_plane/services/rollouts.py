@@ -105,7 +105,7 @@ class Rollouts:
     ) -> values.Deployment:
         now = self._context.clock.now()
         await releases.end_unfinished(tx, old, release.State.CANCELLED, f"cancelled by {principal.email}", now)
-        new = await releases.changed(tx, old, service, now)
+        new = await releases.changed(self._context, tx, old, service)
         await self._note(tx, principal, "deployment.cancelled", new, f"cancel release {old.release} of {old.name}")
         await self._emit(tx, "deployment.cancelled", new, release=old.release)
         return new
@@ -120,7 +120,7 @@ class Rollouts:
     ) -> values.Deployment:
         now = self._context.clock.now()
         await tx.update_release(releases.with_archive(newest, archive, now))
-        return await releases.changed(tx, old, service, now)
+        return await releases.changed(self._context, tx, old, service)
 
     async def _note_env(
         self,

@@ -162,8 +162,7 @@ class Routes:
         )
 
     async def _wish_again(self, tx: ports.Transaction, target: values.Service) -> None:
-        now = self._context.clock.now()
-        await tx.update_service(dataclasses.replace(target, generation=target.generation + 1, updated_at=now))
+        await tx.update_service(self._context.wished(target))
         self._context.wake(target.instance_id)
 
     async def _wish_all(self, tx: ports.Transaction, service_ids: set[str]) -> None:

@@ -121,7 +121,7 @@ class Services:
             self._context.match(old.generation)
             if old.run is values.Run.REMOVED:
                 raise errors.ConflictError(f"cannot {verb} service {old.name!r}: it is being deleted", {"id": old.id})
-            new = wished(old, verb, self._context.clock.now())
+            new = self._wished(old, verb)
             if new is not None:
                 await tx.update_service(new)
             if verb != "stop":
@@ -139,6 +139,13 @@ class Services:
             shown = await self._presented(tx, new or old)
         self._context.wake(old.instance_id)
         return shown
+
+    def _wished(self, old: values.Service, verb: Verb) -> values.Service | None:
+        """The service with the new wish; None when it is wished so already."""
+        run = values.Run.STOPPED if verb == "stop" else values.Run.RUNNING
+        if verb != "restart" and old.run is run:
+            return None
+        return self._context.wished(old, run=run, restart=old.restart + (verb == "restart"))
 
     async def _try_again(self, tx: ports.Transaction, wanted: values.Service) -> values.Service | None:
         """A release ends exactly once, so another attempt is another release. None when there is nothing to repeat."""
@@ -180,12 +187,3 @@ async def _changeable(tx: ports.Transaction, old: values.Service) -> values.Depl
     if deployment is None or old.run is values.Run.REMOVED:
         raise errors.ConflictError(f"cannot change service {old.name!r}: it is being deleted", {"id": old.id})
     return deployment
-
-
-def wished(old: values.Service, verb: Verb, now: values.Time) -> values.Service | None:
-    """The service with the new wish; None when it is wished so already."""
-    run = values.Run.STOPPED if verb == "stop" else values.Run.RUNNING
-    if verb != "restart" and old.run is run:
-        return None
-    restart = old.restart + 1 if verb == "restart" else old.restart
-    return dataclasses.replace(old, run=run, restart=restart, generation=old.generation + 1, updated_at=now)

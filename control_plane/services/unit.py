@@ -46,6 +46,7 @@ class Request:
     key: str = ""
     if_match: frozenset[int] | None = None
     dry_run: bool = False
+    request_id: str = ""
     may_see: Callable[[str], None] = lambda _project: None
 
 

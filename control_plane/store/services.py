@@ -25,6 +25,7 @@ def service_of(row: sa.Row[Any]) -> values.Service:
         observed=observed_of(row.observed, row.reported_at),
         created_at=row.created_at,
         updated_at=row.updated_at,
+        request_id=row.request_id,
     )
 
 
@@ -43,6 +44,7 @@ def row_of_service(service: values.Service) -> dict[str, Any]:
         "reported_at": service.observed.reported_at,
         "created_at": service.created_at,
         "updated_at": service.updated_at,
+        "request_id": service.request_id,
     }
 
 

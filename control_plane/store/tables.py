@@ -187,6 +187,7 @@ services = _table(
     sa.Column("reported_at", Moment, nullable=True),
     _moment("created_at"),
     _moment("updated_at"),
+    _text("request_id"),
     sa.UniqueConstraint("deployment_id"),
     sa.Index(None, "instance_id"),
     sa.Index(None, "name"),

@@ -141,6 +141,10 @@ class Stream:
         except errors.AgentError as error:  # not acknowledged, so it comes again
             self._ignore(state, str(error))
             return
+        if held == wanted.generation:
+            log.info(
+                "session.wish_taken", service=wanted.service_id, generation=held, request_id=wire.request_id(state)
+            )
         self._acks[wanted.service_id] = held
         self._acked.set()
 

@@ -1,12 +1,14 @@
 """Protobuf ↔ the model of the host side. What cannot be meant, or is not known yet, is read as None and ignored."""
 
 import math
+import re
 
 from node_agent import paths, ports
 from node_agent.model import log, run, spec, status
 from protos import agent_pb2 as pb
 
 MAX_TEXT = 16 * 1024
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 RUN = {pb.RUN_RUNNING: spec.Run.RUNNING, pb.RUN_STOPPED: spec.Run.STOPPED, pb.RUN_REMOVED: spec.Run.REMOVED}
 
 
@@ -29,6 +31,11 @@ def wish(state: pb.ServiceState) -> spec.ServiceSpec | None:
         cancelled=state.cancelled,
         poll_s=state.poll_s,
     )
+
+
+def request_id(state: pb.ServiceState) -> str | None:
+    """The id of the request behind a wish, when it is one that may stand in a log."""
+    return state.request_id if REQUEST_ID.fullmatch(state.request_id) else None
 
 
 def hello(version: str, boot_id: str, generations: dict[str, int], host: ports.HostFacts) -> pb.AgentMessage:

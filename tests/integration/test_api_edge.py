@@ -10,6 +10,7 @@ import pytest
 
 from control_plane import errors
 from control_plane.api import context
+from control_plane.services import desired
 from control_plane.web import app as web_app
 from tests import api_fixtures
 
@@ -396,3 +397,18 @@ def test_an_ipv6_caller_has_one_budget_for_its_network():
 def test_settings_have_the_seeds_limits():
     settings = context.HttpSettings()
     assert (settings.requests_per_hour, settings.anonymous_per_hour) == (1000, 60)
+
+
+def test_the_id_of_a_request_goes_with_its_wish_to_the_agent(plane, client):
+    made = client.request("POST", "/v1/deployments", api_fixtures.NODE_APP, {"X-Request-Id": "req-first"})
+
+    def wish():
+        (found,) = plane.loop.run(desired.DesiredState(plane.context).newer_than(plane.instance.id, {}))
+        return found.generation, found.request_id
+
+    assert wish() == (1, "req-first")
+    restart = f"/v1/services/{made.json['service_id']}/restart"
+    assert (
+        client.request("POST", restart, headers={"X-Request-Id": "req-second"}).headers["x-request-id"] == "req-second"
+    )
+    assert wish() == (2, "req-second")

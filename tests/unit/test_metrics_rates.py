@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from prometheus_client.parser import text_string_to_metric_families
 
 from node_agent.metrics import exposition, families, rates, trees
-from node_agent.metrics.reading import Disk, DiskIo, Host, Interface, Memory, Member, Service, Swap, Tree
+from node_agent.metrics.reading import Disk, DiskIo, Host, Interface, Member, Memory, Service, Swap, Tree
 
 HOST = Host(
     cpu={"user": 10.0, "system": 5.0, "idle": 85.0},

@@ -205,3 +205,10 @@ async def test_jobs_end_together_and_an_error_comes_out():
     with pytest.raises(ValueError, match="broken"):
         await until_first(forever(), broken())
     assert ended.is_set()
+
+
+@pytest.mark.parametrize(
+    ("sent", "logged"), [("req_1", "req_1"), ("", None), ("a b", None), ("x\n", None), ("x" * 65, None)]
+)
+def test_only_an_id_of_a_request_stands_in_the_agents_log(sent, logged):
+    assert wire.request_id(pb.ServiceState(request_id=sent)) == logged

@@ -270,6 +270,9 @@ def _add_columns() -> None:
         batch.add_column(sa.Column("generation", sa.Integer(), nullable=False, server_default="1"))
         batch.add_column(sa.Column("updated_at", sa.Text(), nullable=True))
 
+    with op.batch_alter_table("services") as batch:
+        batch.add_column(sa.Column("request_id", sa.Text(), nullable=False, server_default=""))
+
     with op.batch_alter_table("users") as batch:
         batch.add_column(
             sa.Column("valid_from", sa.Double().with_variant(sa.REAL(), "sqlite"), nullable=False, server_default="0")

@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
+from control_plane.api import wording
 from control_plane.domain import deployment, health, moment, paging, strategy
 
-ISSUES = {"missing": "is required", "extra_forbidden": "unknown field"}
 RUNTIME_FORM = {"type": "runtime", "version": "version"}
 REMOTE_FORM = {"url": "remote", "branch": "branch", "commit_hash": "commit"}
 FLAT = {"env_vars": "env"}
@@ -310,8 +310,8 @@ def text_of(value: Any) -> Any:
 def problems_of(error: pydantic.ValidationError) -> list[deployment.Problem]:
     """Pydantic's findings as problems of fields."""
     return [
-        _problem(".".join(str(part)[:128] for part in found["loc"]) or "body", ISSUES.get(found["type"], found["msg"]))
-        for found in error.errors(include_url=False, include_input=False)
+        {"field": (".".join(str(part)[:128] for part in found["loc"]) or "body")[:128], **wording.told(found)}
+        for found in error.errors(include_url=False)
     ]
 
 

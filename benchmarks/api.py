@@ -1,10 +1,12 @@
-"""`make bench-api`: what the layers of the API cost, and what followers of logs cost the others.
+"""`make bench-api`: what the layers of the API cost, and what followers of logs and slow clients cost the others.
 
 The real control plane (SQLite on disk, a hollow agent for its rows) beside a bare Flask + sqlite3 app with the same rows
 and commits on the same embedded server; both answer the same closed-loop client in the same run, one after the other,
 three times; medians. GET is an authenticated `GET /v1/services` of 50 rows. POST is `POST /v1/services/:id/restart`, the
 cheapest one that always commits: it changes a row and writes an audit row; no agent is connected meanwhile. For the
-followers the agent comes back and writes a line a second, which each of 200 followers gets.
+followers the agent comes back and writes a line a second, which each of 200 followers gets. The slow clients are 200 too:
+headers and bodies that come byte by byte, and followers that read nothing (slow_clients.py); GET is measured without and
+with them in turn, three times, and the medians are compared.
 """
 
 import contextlib
@@ -31,6 +33,8 @@ CONNECTIONS = 8
 SECONDS = 4
 ROUNDS = 3
 FOLLOWERS = 200
+SLOW_CLIENTS = 200
+SLOW_S = 60  # they end by themselves then, should nobody end them
 EMAIL = "bench@example.test"
 PEER = "bare Flask + sqlite3"
 APP = {"source": "remote", "remote": "https://github.com/user/repo", "runtime": "nodejs", "run_cmd": "npm start"}
@@ -149,15 +153,16 @@ def load(port: int, method: str, paths: list[str], headers: dict[str, str], log:
 
 
 @contextlib.contextmanager
-def followers(plane: ControlPlane, paths: list[str], log: pathlib.Path) -> Iterator[None]:
+def crowd(plane: ControlPlane, paths: list[str], log: pathlib.Path, *command: str) -> Iterator[None]:
+    """The clients of `command` beside the others; says at the end what it prints."""
     given = {"headers": {**plane.headers, "Accept": "application/x-ndjson"}, "paths": paths}
-    crowd = Process("benchmarks.http_load", "follow", str(plane.port), str(FOLLOWERS), given=given, log=log)
+    clients = Process(*command, given=given, log=log)
     try:
-        assert crowd.line() == "ready"
+        assert clients.line() == "ready"
         yield
     finally:
-        rest, _ = crowd.child.communicate(timeout=60)
-        print(f"    the followers read {json.loads(rest or '{}').get('lines', 0)} lines")
+        rest, _ = clients.child.communicate(timeout=60)
+        print(f"    {command[0].rpartition('.')[2]}: {rest.strip()}")
 
 
 def median(rounds: list[Json]) -> Json:
@@ -184,15 +189,7 @@ def measure(directory: pathlib.Path) -> list[Json]:
         rows_of = [
             row for name in asked for row in compared(name, median(found[name, "ours"]), median(found[name, "bare"]))
         ]
-        followed = [f"/v1/services/{row['id']}/logs?follow=true&tail=1" for row in rows]
-        with plane.agent():
-            alone = load(plane.port, *asked["get"], plane.headers, log)
-            with followers(plane, followed, log):
-                crowded = load(plane.port, *asked["get"], plane.headers, log)
-        print(
-            f"    GET with {FOLLOWERS} followers: {crowded['rps']:.0f} requests a second, without: {alone['rps']:.0f}"
-        )
-        rows_of.append(row("follower_api_p99_ms", crowded["p99_ms"], alone["p99_ms"], "no followers", "ms"))
+        rows_of += crowded(plane, rows, log)
         rows_of.append(row("rss_mb", plane.process.rss_mb(), bare.rss_mb(), PEER, "MB"))
         return rows_of
     finally:
@@ -200,6 +197,31 @@ def measure(directory: pathlib.Path) -> list[Json]:
         plane.process.stop()
         if bare is not None:
             bare.stop()
+
+
+def crowded(plane: ControlPlane, services: list[Json], log: pathlib.Path) -> list[Json]:
+    """GET beside followers and beside slow clients, and without them."""
+    followed = [f"/v1/services/{service['id']}/logs?follow=true&tail=1" for service in services]
+    many = ("benchmarks.http_load", "follow", str(plane.port), str(FOLLOWERS))
+    slow = ("benchmarks.slow_clients", str(plane.port), str(SLOW_CLIENTS), str(SLOW_S))
+    alone, beside = [], []
+    with plane.agent():
+        quiet = get(plane, log)
+        with crowd(plane, followed, log, *many):
+            busy = get(plane, log)
+        for _ in range(ROUNDS):
+            alone.append(get(plane, log))
+            with crowd(plane, followed, log, *slow):
+                beside.append(get(plane, log))
+    print(f"    GET with {FOLLOWERS} followers: {busy['rps']:.0f} requests a second, without: {quiet['rps']:.0f}")
+    return [
+        row("follower_api_p99_ms", busy["p99_ms"], quiet["p99_ms"], "no followers", "ms"),
+        row("slow_clients_p99_ms", median(beside)["p99_ms"], median(alone)["p99_ms"], "no slow clients", "ms"),
+    ]
+
+
+def get(plane: ControlPlane, log: pathlib.Path) -> Json:
+    return load(plane.port, "GET", ["/v1/services"], plane.headers, log)
 
 
 def compared(name: str, ours: Json, bare: Json) -> list[Json]:

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from node_agent import errors, ports
 from node_agent.clock import Clock
@@ -22,6 +23,16 @@ DRAIN_QUIET_S = 1.0  # nginx's former workers stop accepting a moment after the 
 FIRST_PORT, LAST_PORT = 20000, 29999  # below the ephemeral range, so that no outgoing connection takes one
 UNSERVED_GRACE_S = 3.0  # for a process that never had a request
 WEB = "web.1"
+
+
+def ports_for(process_id: str) -> Iterator[int]:
+    """Every port of the range once, from a place that the process's name gives.
+
+    A port that was chosen is free until its process binds it: two agents on one host must not both begin with the first.
+    """
+    count = LAST_PORT - FIRST_PORT + 1
+    start = zlib.crc32(process_id.encode())
+    return (FIRST_PORT + (start + step) % count for step in range(count))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,7 +170,7 @@ class ServiceHost:
         if known is not None:
             return known
         taken = await journal.taken_ports(self.host.clock.now()) | sockets.listening_ports()
-        port = next((port for port in range(FIRST_PORT, LAST_PORT + 1) if port not in taken), None)
+        port = next((port for port in ports_for(str(process_id)) if port not in taken), None)
         if port is None:
             raise errors.ReleaseFailedError("no_port", "this host has no free port left; delete a service")
         await journal.take_port(str(process_id), port)

@@ -15,6 +15,7 @@ from node_agent.model import spec, status
 from node_agent.model.status import ReleaseState
 from node_agent.paths import Paths
 from node_agent.proxy.render import ProxySettings
+from node_agent.reconciler import host
 from node_agent.reconciler.branches import Branches
 from node_agent.reconciler.host import Host
 from node_agent.reconciler.reconciler import Reconciler
@@ -305,3 +306,9 @@ async def test_a_supervisor_that_refuses_once_is_asked_again(rig: Rig) -> None:
     rig.supervisor.refuse("processes", "not now")
     await rig.reconciler.accept(a_wish())
     await rig.live(1)
+
+
+def test_ports_of_two_processes_begin_at_different_places_and_name_each_once():
+    one, other = (list(host.ports_for(f"svc_{name}.r1.n0.web.1")) for name in ("A", "B"))
+    assert one[0] != other[0]
+    assert sorted(one) == sorted(other) == list(range(host.FIRST_PORT, host.LAST_PORT + 1))

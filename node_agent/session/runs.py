@@ -67,10 +67,12 @@ class RunCalls:
 
     async def _last_piece(self, call: RunCall, request: pb.RunRequest) -> pb.RunPiece:
         run_id = request.run_id
+        writing = asyncio.Lock()  # both streams may speak at once, and two writes at once break a call
 
         async def write(stream: str, data: bytes) -> None:
-            for at in range(0, len(data), PIECE_BYTES):
-                await call.write(pb.RunPiece(run_id=run_id, stream=stream, data=data[at : at + PIECE_BYTES]))
+            async with writing:
+                for at in range(0, len(data), PIECE_BYTES):
+                    await call.write(pb.RunPiece(run_id=run_id, stream=stream, data=data[at : at + PIECE_BYTES]))
 
         if len(self._tasks) > self._limit:
             words = f"cannot run the command: this host runs {self._limit} already; try again when one has ended"

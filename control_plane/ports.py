@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import IO, Protocol
 
-from control_plane.domain import values, webhook
+from control_plane.domain import lease, values, webhook
 
 EVENTS = "events"
 
@@ -275,8 +275,15 @@ class WebhookRows(Protocol):
     async def attempts_of(self, delivery_ids: Sequence[str]) -> Mapping[str, Sequence[webhook.Attempt]]: ...
 
 
+class LeaseRows(Protocol):
+    async def get_lease(self, name: str) -> lease.Lease | None: ...
+    async def swap_lease(self, old: lease.Lease, new: lease.Lease) -> bool:
+        """Replace the row that is exactly `old`; False when it is not. One that never was is `Lease(name)`."""
+        ...
+
+
 class Transaction(
-    AccountRows, ProjectRows, DeploymentRows, RouteRows, InstanceRows, HistoryRows, WebhookRows, Protocol
+    AccountRows, ProjectRows, DeploymentRows, RouteRows, InstanceRows, HistoryRows, WebhookRows, LeaseRows, Protocol
 ):
     """All reads and writes of one unit of work; a writing one commits whole when its block ends without an error.
 

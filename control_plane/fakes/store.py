@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from control_plane.domain import release, values
 from control_plane.fakes import tables
 from control_plane.fakes.history import HistoryRows
+from control_plane.fakes.leases import LeaseRows
 from control_plane.fakes.people import PeopleRows
 
 
-class MemoryTransaction(PeopleRows, HistoryRows):
+class MemoryTransaction(PeopleRows, HistoryRows, LeaseRows):
     """See ports.Transaction."""
 
     async def find_deployment(self, id_or_name: str, project_id: str | None = None) -> values.Deployment | None:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol, TypeVar
 
-from control_plane.domain import paging, values, webhook
+from control_plane.domain import lease, paging, values, webhook
 
 
 class Row(Protocol):
@@ -53,6 +53,7 @@ class Tables:
     webhooks: dict[str, values.Webhook] = dataclasses.field(default_factory=dict)
     deliveries: dict[str, webhook.Delivery] = dataclasses.field(default_factory=dict)
     attempts: dict[tuple[str, int], webhook.Attempt] = dataclasses.field(default_factory=dict)
+    leases: dict[str, lease.Lease] = dataclasses.field(default_factory=dict)
 
     def copy(self) -> "Tables":
         return Tables(*(dict(getattr(self, field.name)) for field in dataclasses.fields(self)))

@@ -320,6 +320,8 @@ env_changes = _table(
     sa.Index(None, "service_id"),
 )
 
+leases = _table("leases", sa.Column("name", sa.Text, primary_key=True), _text("holder"), _whole("beat"))
+
 answers = _table(
     "answers",
     sa.Column("principal", sa.Text, primary_key=True),

@@ -6,7 +6,7 @@ import datetime
 import pytest
 
 from control_plane import store
-from control_plane.domain import paging, values
+from control_plane.domain import lease, paging, values
 from control_plane.fakes.store import MemoryStore
 from tests import builders
 
@@ -302,3 +302,17 @@ async def test_an_instance_that_is_drained_is_read_back_so(opened):
         await tx.insert_instance(drained)
     async with opened.read() as tx:
         assert await tx.find_instance(drained.id) == drained
+
+
+async def test_a_lease_changes_hands_only_from_the_state_that_was_seen(opened):
+    fresh, mine = lease.Lease("work"), lease.Lease("work", "rep_1", 1)
+    async with opened.write() as tx:
+        assert await tx.get_lease("work") is None
+        assert await tx.swap_lease(fresh, mine)
+        assert not await tx.swap_lease(fresh, lease.Lease("work", "rep_2", 1))
+        assert not await tx.swap_lease(lease.Lease("work", "rep_1", 2), lease.Lease("work", "rep_2", 3))
+        assert await tx.swap_lease(lease.Lease("other"), lease.Lease("other", "rep_2", 1))
+    async with opened.read() as tx:
+        assert await tx.get_lease("work") == mine
+    async with opened.write() as tx:
+        assert await tx.swap_lease(mine, lease.Lease("work", "", 2))

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import IO, Protocol
 
-from control_plane.domain import lease, values, webhook
+from control_plane.domain import lease, series, values, webhook
 
 EVENTS = "events"
 
@@ -173,7 +173,7 @@ class InstanceRows(Protocol):
     async def insert_instance(self, instance: values.Instance) -> bool: ...
     async def update_instance(self, instance: values.Instance) -> None: ...
     async def delete_instance(self, instance_id: str) -> None:
-        """With its sample; there must be no service on it."""
+        """With its sample and points; there must be no service on it."""
         ...
 
     async def insert_join_token(self, digest: str, expires_at: float) -> None: ...
@@ -183,6 +183,14 @@ class InstanceRows(Protocol):
 
     async def put_sample(self, sample: values.Sample) -> None: ...
     async def get_sample(self, instance_id: str) -> values.Sample | None: ...
+    async def get_point(self, instance_id: str, step_s: int, place: int) -> series.Point | None:
+        """What is in that place of the instance's ring of `step_s`."""
+        ...
+
+    async def put_point(self, instance_id: str, step_s: int, place: int, point: series.Point) -> None: ...
+    async def list_points(self, instance_id: str, step_s: int, since: float, until: float) -> Sequence[series.Point]:
+        """Those of a ring whose slots begin at `since` or later and before `until`, oldest first."""
+        ...
 
 
 class HistoryRows(Protocol):

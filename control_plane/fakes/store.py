@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
-from control_plane.domain import release, values
+from control_plane.domain import release, series, values
 from control_plane.fakes import tables
 from control_plane.fakes.history import HistoryRows
 from control_plane.fakes.leases import LeaseRows
@@ -175,6 +175,8 @@ class MemoryTransaction(PeopleRows, HistoryRows, LeaseRows):
     async def delete_instance(self, instance_id: str) -> None:
         self._tables.instances.pop(instance_id, None)
         self._tables.samples.pop(instance_id, None)
+        kept = self._tables.points.items()
+        self._tables.points = {key: point for key, point in kept if key[0] != instance_id}
 
     async def insert_join_token(self, digest: str, expires_at: float) -> None:
         self._tables.join_tokens[digest] = expires_at
@@ -188,6 +190,16 @@ class MemoryTransaction(PeopleRows, HistoryRows, LeaseRows):
 
     async def get_sample(self, instance_id: str) -> values.Sample | None:
         return self._tables.samples.get(instance_id)
+
+    async def get_point(self, instance_id: str, step_s: int, place: int) -> series.Point | None:
+        return self._tables.points.get((instance_id, step_s, place))
+
+    async def put_point(self, instance_id: str, step_s: int, place: int, point: series.Point) -> None:
+        self._tables.points[instance_id, step_s, place] = point
+
+    async def list_points(self, instance_id: str, step_s: int, since: float, until: float) -> Sequence[series.Point]:
+        rows = [point for key, point in self._tables.points.items() if key[:2] == (instance_id, step_s)]
+        return sorted((point for point in rows if since <= point.time < until), key=lambda point: point.time)
 
 
 class MemoryStore:

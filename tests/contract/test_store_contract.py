@@ -6,7 +6,7 @@ import datetime
 import pytest
 
 from control_plane import store
-from control_plane.domain import lease, paging, values
+from control_plane.domain import lease, paging, series, values
 from control_plane.fakes.store import MemoryStore
 from tests import builders
 
@@ -316,3 +316,27 @@ async def test_a_lease_changes_hands_only_from_the_state_that_was_seen(opened):
         assert await tx.get_lease("work") == mine
     async with opened.write() as tx:
         assert await tx.swap_lease(mine, lease.Lease("work", "", 2))
+
+
+async def test_points_lie_in_places_of_rings_and_go_with_their_instance(opened):
+    one, other = builders.an_instance(), builders.an_instance(id=builders.an_id("ins", 2), name="host-2")
+    points = {place: series.Point(place * 10.0, 1, {"load|1m": 0.5}) for place in range(4)}
+    async with opened.write() as tx:
+        for host in (one, other):
+            await tx.insert_instance(host)
+            for place in (3, 1, 0, 2):
+                await tx.put_point(host.id, 10, place, points[place])
+        await tx.put_point(one.id, 60, 0, points[0])
+        newer = series.Point(40.0, 2, {})
+        await tx.put_point(one.id, 10, 0, newer)
+    async with opened.read() as tx:
+        assert await tx.get_point(one.id, 10, 0) == newer
+        assert await tx.get_point(other.id, 10, 0) == points[0]
+        assert await tx.get_point(one.id, 10, 9) is None
+        assert list(await tx.list_points(one.id, 10, 20.0, 41.0)) == [points[2], points[3], newer]
+        assert list(await tx.list_points(one.id, 10, 20.0, 40.0)) == [points[2], points[3]]
+    async with opened.write() as tx:
+        await tx.delete_instance(one.id)
+    async with opened.read() as tx:
+        assert list(await tx.list_points(one.id, 10, 0.0, 99.0)) == []
+        assert len(await tx.list_points(other.id, 10, 0.0, 99.0)) == 4

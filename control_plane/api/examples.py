@@ -331,6 +331,7 @@ ANSWERS: dict[str, Any] = {
         "generation": 1,
         "updated_at": TIME,
         "id": ROUTE,
+        "certificate": None,
         "domain": "example.com",
         "path": "/",
         "service_id": SERVICE,

@@ -71,6 +71,14 @@ class MemoryTransaction(PeopleRows, HistoryRows, LeaseRows):
     async def update_release(self, changed: values.Release) -> None:
         tables.replace(self._tables.releases, changed)
 
+    async def drop_releases(self, keep: int) -> None:
+        newest = {row.id: row.release for row in self._tables.deployments.values()}
+        self._tables.releases = {
+            key: row
+            for key, row in self._tables.releases.items()
+            if row.number > newest[row.deployment_id] - keep or release.State(row.state) not in release.ENDED
+        }
+
     async def archives_in_use(self) -> frozenset[str]:
         return frozenset(row.archive for row in self._tables.releases.values() if row.archive)
 
@@ -85,6 +93,11 @@ class MemoryTransaction(PeopleRows, HistoryRows, LeaseRows):
         rows = [row for row in self._tables.env_changes.values() if row.service_id == service_id]
         older = [row for row in rows if before is None or row.sequence < before]
         return sorted(older, key=lambda row: -row.sequence)[:limit]
+
+    async def drop_env_changes(self, keep: int) -> None:
+        services = {row.service_id for row in self._tables.env_changes.values()}
+        kept = {row.sequence for one in services for row in await self.list_env_changes(one, None, keep)}
+        self._tables.env_changes = {key: row for key, row in self._tables.env_changes.items() if key in kept}
 
     async def find_service(self, id_or_name: str) -> values.Service | None:
         return tables.find(self._tables.services, id_or_name)
@@ -184,6 +197,10 @@ class MemoryTransaction(PeopleRows, HistoryRows, LeaseRows):
     async def spend_join_token(self, digest: str, now: float) -> bool:
         expires_at = self._tables.join_tokens.pop(digest, None)
         return expires_at is not None and now < expires_at
+
+    async def drop_join_tokens(self, ended_before: float) -> None:
+        kept = {digest: at for digest, at in self._tables.join_tokens.items() if at > ended_before}
+        self._tables.join_tokens = kept
 
     async def put_sample(self, sample: values.Sample) -> None:
         self._tables.samples[sample.instance_id] = sample

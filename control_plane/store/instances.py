@@ -69,9 +69,12 @@ class InstanceQueries(Queries):
 
     async def spend_join_token(self, digest: str, now: float) -> bool:
         table = tables.join_tokens
-        await self._delete(table, table.c.expires_at <= now)
+        await self.drop_join_tokens(now)
         spent = await self._first(sa.delete(table).where(table.c.digest == digest).returning(table.c.expires_at))
         return spent is not None and now < spent.expires_at
+
+    async def drop_join_tokens(self, ended_before: float) -> None:
+        await self._delete(tables.join_tokens, tables.join_tokens.c.expires_at <= ended_before)
 
     async def put_sample(self, sample: values.Sample) -> None:
         table, row = tables.samples, dataclasses.asdict(sample)

@@ -401,7 +401,10 @@ class ArchiveFiles(Protocol):
         ...
 
     async def sweep(self, wanted: Collection[str]) -> None:
-        """Remove every archive that is neither in `wanted` nor held, and what broken uploads left."""
+        """Remove every archive that is neither in `wanted` nor held, and what broken uploads left.
+
+        What may be another process's is spared while it is fresh; a later sweep takes it.
+        """
         ...
 
 

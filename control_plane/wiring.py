@@ -72,12 +72,11 @@ async def run(settings: Settings) -> None:
         setup_token = await _first_operator(settings, accounts)
         authority = Authority.load_or_create(settings.data_dir / "ca", clock)
         relay, runs = Relay(ids), Runs()
-        archives = Archives(context, FileArchives(settings.data_dir / "archives"))
-        await archives.sweep()
+        archives = Archives(context, FileArchives(settings.data_dir / "archives", clock))
         reaper = Reaper(context, settings.release_timeout_s, settings.release_waiting_s)
         async with (
             _hub(settings, context, authority, relay, runs, archives) as entrance,
-            _beside(_send(context), _keep_house(context), _reap(reaper), _watch_leases(Presence(context))),
+            _beside(_send(context), _keep_house(context, archives), _reap(reaper), _watch_leases(Presence(context))),
         ):
             await _join_token(settings, context, authority)
             use_cases = _use_cases(context, relay, runs, archives, entrance)
@@ -131,11 +130,12 @@ async def _send(context: Context) -> None:
         await turn.hand_back()
 
 
-async def _keep_house(context: Context) -> None:
+async def _keep_house(context: Context, archives: Archives) -> None:
     house = Housekeeping(context)
     while True:
         try:
             await house.run()
+            await archives.sweep()
         except errors.DployrError as error:  # the next round does it
             log.warning("housekeeping.postponed", error=error.message)
         await asyncio.sleep(HOUSEKEEPING_S)

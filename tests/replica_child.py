@@ -18,7 +18,7 @@ from control_plane.services import leases
 from control_plane.services.context import Context
 from control_plane.services.deliveries import Deliveries
 
-TERMS = lease.Terms(lease_s=2.0, renew_s=0.2)
+TERMS = lease.Terms(lease_s=5.0, renew_s=0.5)
 
 
 async def main(database: str, holder: str) -> None:

@@ -18,7 +18,7 @@ from tests.waiting import wait_until_async
 
 WHOLE = bool(os.environ.get("TEST_ALL"))
 SUBJECTS = 5
-EACH = 40
+EACH = 20
 ALLOW = {"DPLOYR_WEBHOOK_ALLOW": "127.0.0.0/8"}
 
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import IO, Protocol
 
-from control_plane.domain import values, webhook
+from control_plane.domain import lease, series, values, webhook
 
 EVENTS = "events"
 
@@ -46,6 +46,9 @@ class AccountRows(Protocol):
     async def list_tokens(self, user_id: str, after: str | None, limit: int) -> Sequence[values.Token]: ...
     async def touch_token(self, token_id: str, at: values.Time) -> None: ...
     async def delete_token(self, token_id: str, user_id: str) -> bool: ...
+    async def drop_tokens(self, ended_before: values.Time) -> None:
+        """Personal tokens that expired earlier."""
+        ...
 
     async def get_setting(self, key: str) -> str | None: ...
     async def put_setting(self, key: str, value: str) -> None:
@@ -110,6 +113,10 @@ class DeploymentRows(Protocol):
 
     async def insert_release(self, new: values.Release) -> None: ...
     async def update_release(self, changed: values.Release) -> None: ...
+    async def drop_releases(self, keep: int) -> None:
+        """All but the newest `keep` of each deployment, those that serve, and those that are not finished."""
+        ...
+
     async def archives_in_use(self) -> frozenset[str]:
         """Of uploaded sources, those that some release names."""
         ...
@@ -134,6 +141,10 @@ class DeploymentRows(Protocol):
     async def append_env_change(self, change: values.EnvChange) -> None: ...
     async def list_env_changes(self, service_id: str, before: int | None, limit: int) -> Sequence[values.EnvChange]:
         """Newest first, those with a sequence below `before`."""
+        ...
+
+    async def drop_env_changes(self, keep: int) -> None:
+        """All but the newest `keep` of each service."""
         ...
 
 
@@ -173,7 +184,7 @@ class InstanceRows(Protocol):
     async def insert_instance(self, instance: values.Instance) -> bool: ...
     async def update_instance(self, instance: values.Instance) -> None: ...
     async def delete_instance(self, instance_id: str) -> None:
-        """With its sample; there must be no service on it."""
+        """With its sample and points; there must be no service on it."""
         ...
 
     async def insert_join_token(self, digest: str, expires_at: float) -> None: ...
@@ -181,8 +192,18 @@ class InstanceRows(Protocol):
         """True exactly once for a token that has not expired; expired ones are dropped on the way."""
         ...
 
+    async def drop_join_tokens(self, ended_before: float) -> None: ...
+
     async def put_sample(self, sample: values.Sample) -> None: ...
     async def get_sample(self, instance_id: str) -> values.Sample | None: ...
+    async def get_point(self, instance_id: str, step_s: int, place: int) -> series.Point | None:
+        """What is in that place of the instance's ring of `step_s`."""
+        ...
+
+    async def put_point(self, instance_id: str, step_s: int, place: int, point: series.Point) -> None: ...
+    async def list_points(self, instance_id: str, step_s: int, since: float, until: float) -> Sequence[series.Point]:
+        """Those of a ring whose slots begin at `since` or later and before `until`, oldest first."""
+        ...
 
 
 class HistoryRows(Protocol):
@@ -275,8 +296,15 @@ class WebhookRows(Protocol):
     async def attempts_of(self, delivery_ids: Sequence[str]) -> Mapping[str, Sequence[webhook.Attempt]]: ...
 
 
+class LeaseRows(Protocol):
+    async def get_lease(self, name: str) -> lease.Lease | None: ...
+    async def swap_lease(self, old: lease.Lease, new: lease.Lease) -> bool:
+        """Replace the row that is exactly `old`; False when it is not. One that never was is `Lease(name)`."""
+        ...
+
+
 class Transaction(
-    AccountRows, ProjectRows, DeploymentRows, RouteRows, InstanceRows, HistoryRows, WebhookRows, Protocol
+    AccountRows, ProjectRows, DeploymentRows, RouteRows, InstanceRows, HistoryRows, WebhookRows, LeaseRows, Protocol
 ):
     """All reads and writes of one unit of work; a writing one commits whole when its block ends without an error.
 
@@ -373,7 +401,10 @@ class ArchiveFiles(Protocol):
         ...
 
     async def sweep(self, wanted: Collection[str]) -> None:
-        """Remove every archive that is neither in `wanted` nor held, and what broken uploads left."""
+        """Remove every archive that is neither in `wanted` nor held, and what broken uploads left.
+
+        What may be another process's is spared while it is fresh; a later sweep takes it.
+        """
         ...
 
 

@@ -31,6 +31,7 @@ from control_plane.hub.runs import Runs
 from control_plane.hub.server import HubServer
 from control_plane.hub.settings import HubSettings
 from control_plane.notifier import LocalNotifier
+from control_plane.services import leases
 from control_plane.services.accounts import Accounts
 from control_plane.services.archives import Archives
 from control_plane.services.context import Context, ensure_defaults
@@ -38,6 +39,7 @@ from control_plane.services.deliveries import Deliveries
 from control_plane.services.desired import DesiredState
 from control_plane.services.housekeeping import Housekeeping
 from control_plane.services.instances import Entrance, Instances
+from control_plane.services.leases import Leasehold
 from control_plane.services.presence import Presence
 from control_plane.services.reaper import Reaper
 from control_plane.services.status import Status
@@ -70,12 +72,11 @@ async def run(settings: Settings) -> None:
         setup_token = await _first_operator(settings, accounts)
         authority = Authority.load_or_create(settings.data_dir / "ca", clock)
         relay, runs = Relay(ids), Runs()
-        archives = Archives(context, FileArchives(settings.data_dir / "archives"))
-        await archives.sweep()
+        archives = Archives(context, FileArchives(settings.data_dir / "archives", clock))
         reaper = Reaper(context, settings.release_timeout_s, settings.release_waiting_s)
         async with (
             _hub(settings, context, authority, relay, runs, archives) as entrance,
-            _beside(_sender(context).run(), _keep_house(context), _reap(reaper), _watch_leases(Presence(context))),
+            _beside(_send(context), _keep_house(context, archives), _reap(reaper), _watch_leases(Presence(context))),
         ):
             await _join_token(settings, context, authority)
             use_cases = _use_cases(context, relay, runs, archives, entrance)
@@ -115,16 +116,26 @@ async def _beside(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             task.cancel()
 
 
-def _sender(context: Context) -> Sender:
+async def _send(context: Context) -> None:
+    """Send webhooks while the lease is ours; hand it back when nothing is in flight any more."""
+    turn = Leasehold(context, leases.WEBHOOKS, context.ids.new("rep"))
     client = Client(Guard(SystemResolver(), context.webhook_allow), context.clock)
-    return Sender(Deliveries(context), client, context.clock, clocks.system_chance(), system.product_version())
+    queue, version = Deliveries(context), system.product_version()
+    sender = Sender(queue, turn.is_ours, client, context.clock, clocks.system_chance(), version)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(turn.keep(), name="lease.webhooks")
+            group.create_task(sender.run(), name="delivery")
+    finally:
+        await turn.hand_back()
 
 
-async def _keep_house(context: Context) -> None:
+async def _keep_house(context: Context, archives: Archives) -> None:
     house = Housekeeping(context)
     while True:
         try:
             await house.run()
+            await archives.sweep()
         except errors.DployrError as error:  # the next round does it
             log.warning("housekeeping.postponed", error=error.message)
         await asyncio.sleep(HOUSEKEEPING_S)

@@ -58,7 +58,7 @@ async def main(file: str, records: str = str(sys.maxsize)) -> None:
     now = clock.SystemClock()
     client = Client(Guard(SystemResolver(), config.PARSERS["webhook_allow"]("127.0.0.0/8")), now)
     queue = FileDeliveries(pathlib.Path(file), int(records))
-    await Sender(queue, client, now, clock.system_chance(), "1.2.3").run()
+    await Sender(queue, lambda: True, client, now, clock.system_chance(), "1.2.3").run()
 
 
 if __name__ == "__main__":

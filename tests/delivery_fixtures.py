@@ -116,7 +116,7 @@ async def a_sender(
     for target in targets:
         queue.put_target(target)
     client = Client(Guard(Names(["127.0.0.1"]), allow), clock, attempt_s=attempt_s)
-    sender = Sender(queue, client, clock, NoChance(), "1.2.3", limits, rest_s=0.01)
+    sender = Sender(queue, lambda: True, client, clock, NoChance(), "1.2.3", limits, rest_s=0.01)
     running = asyncio.create_task(sender.run())
     try:
         yield World(queue, clock)

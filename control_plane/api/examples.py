@@ -331,6 +331,7 @@ ANSWERS: dict[str, Any] = {
         "generation": 1,
         "updated_at": TIME,
         "id": ROUTE,
+        "certificate": None,
         "domain": "example.com",
         "path": "/",
         "service_id": SERVICE,
@@ -342,8 +343,12 @@ ANSWERS: dict[str, Any] = {
     "InstanceShape": HOST,
     "Metrics": {
         "instance_id": INSTANCE,
-        "latest": {"time": LATER, "families": {"load1": 0.42}},
-        "series": [],
+        "latest": {"time": LATER, "families": {"load": [0.42, 0.4, 0.38]}},
+        "from": TIME,
+        "to": LATER,
+        "step": 10,
+        "times": [TIME],
+        "series": [{"name": "cpu_percent", "labels": {"mode": "user"}, "values": [12.5]}],
     },
     "LogPage": {"data": [LINE, {"gap": {"from": 42, "to": 57}}], "next_cursor": "57"},
     "ProjectShape": {

@@ -1,4 +1,4 @@
-"""`/v1/instances`: the hosts, and what they measured last."""
+"""`/v1/instances`: the hosts, and what they measured."""
 
 from collections.abc import Sequence
 
@@ -70,15 +70,17 @@ def delete(path: schemas.ById) -> flask.Response:
     return commands.run(work, lambda _: answers.change(None, 204))
 
 
-@blueprint.get("/<id>/metrics", responses={200: shapes.Metrics})
+@blueprint.get("/<id>/metrics", responses={200: models_instances.Metrics})
 @access.permission("instance:metrics")
-def metrics(path: schemas.ById) -> flask.Response:
-    """The newest sample of an instance, as JSON or (by Accept) as Prometheus text."""
+def metrics(path: schemas.ById, query: schemas.MetricsQuery) -> flask.Response:
+    """What an instance measured: the newest sample and series over time, or (by Accept) that sample as Prometheus text."""
     api = context.current()
-    sample = api.call(api.services.instances.metrics(context.principal(), path.id))
+    instances = api.services.instances
+    sample = api.call(instances.metrics(context.principal(), path.id))
     if answers.wants_prometheus():
         return answers.text(sample.exposition)
-    return answers.of(shapes.Metrics.of(sample))
+    over = api.call(instances.series(context.principal(), path.id, query.begin, query.end, query.step))
+    return answers.of(models_instances.Metrics.of(sample, over))
 
 
 def _shown(instance: values.InstanceView) -> unit.Answer:

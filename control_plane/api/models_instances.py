@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 
 from control_plane import clock
 from control_plane.api import schemas, shapes
 from control_plane.domain import values
+from control_plane.domain.series import Answer, Series
 from control_plane.services.instances import JOIN_TOKEN_S, InstanceChanges, JoinToken
 
 NOT_MOVED = (
@@ -86,3 +87,46 @@ class TargetGroup(shapes.Shape):
 
 class TargetGroups(pydantic.RootModel[list[TargetGroup]]):
     """What Prometheus takes as it is."""
+
+
+class SampleShape(shapes.Shape):
+    time: str | None
+    families: dict[str, Any]
+
+
+class SeriesShape(shapes.Shape):
+    """`values` has one number for each of `times`, null where it was not measured."""
+
+    name: str
+    labels: dict[str, str]
+    values: list[float | None]
+
+    @classmethod
+    def of(cls, one: Series) -> "SeriesShape":
+        return cls(name=one.name, labels=dict(one.labels), values=list(one.values))
+
+
+class Metrics(shapes.Shape):
+    """`latest` is the newest sample; `series` are means over `step` seconds, which began at `times`."""
+
+    instance_id: str
+    latest: SampleShape
+    begin: str = pydantic.Field(alias="from")
+    end: str = pydantic.Field(alias="to")
+    step: int
+    times: list[str]
+    series: list[SeriesShape]
+
+    @classmethod
+    def of(cls, sample: values.Sample, over: Answer) -> "Metrics":
+        return cls.model_validate(
+            {
+                "instance_id": sample.instance_id,
+                "latest": SampleShape(time=shapes.moment(sample.time), families=sample.families),
+                "from": shapes.moment(over.window.since),
+                "to": shapes.moment(over.window.until),
+                "step": over.window.step_s,
+                "times": [shapes.moment(time) for time in over.times],
+                "series": [SeriesShape.of(one) for one in over.series],
+            }
+        )

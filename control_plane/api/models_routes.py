@@ -8,6 +8,7 @@ import pydantic_core
 from control_plane import clock
 from control_plane.api import schemas, shapes
 from control_plane.domain import route_options, values
+from control_plane.services import route_certificates
 from control_plane.services.routes import RouteChanges, RouteFields, RouteFilter
 
 TLS = {
@@ -83,8 +84,20 @@ class RoutesQuery(schemas.Page):
         return RouteFilter(self.project, self.service, self.domain, self.status)
 
 
+class RouteCertificateShape(shapes.Shape):
+    """`state` is pending, valid, expired or unreadable; `expires_at` is null where that is not known."""
+
+    state: str
+    expires_at: str | None
+
+    @classmethod
+    def of(cls, certificate: route_certificates.RouteCertificate) -> "RouteCertificateShape":
+        ends = certificate.expires_at
+        return cls(state=certificate.state, expires_at=clock.rfc3339(ends) if ends else None)
+
+
 class RouteShape(shapes.Shape):
-    """`basic_auth` names the users. `tls` is off, auto or own."""
+    """`basic_auth` names the users. `tls` is off, auto or own; `certificate` is null when it is off."""
 
     id: str
     domain: str
@@ -92,6 +105,7 @@ class RouteShape(shapes.Shape):
     service_id: str
     port: int
     tls: str
+    certificate: RouteCertificateShape | None
     redirect_to: str
     force_https: bool
     basic_auth: list[str]
@@ -107,8 +121,9 @@ class RouteShape(shapes.Shape):
     updated_at: str | None
 
     @classmethod
-    def of(cls, route: values.Route) -> "RouteShape":
+    def of(cls, route: values.Route, now: values.Time) -> "RouteShape":
         options = route.options
+        certificate = route_certificates.of(options, now)
         return cls(
             id=route.id,
             domain=route.domain,
@@ -116,6 +131,7 @@ class RouteShape(shapes.Shape):
             service_id=route.service_id,
             port=route.port,
             tls=options.tls,
+            certificate=RouteCertificateShape.of(certificate) if certificate else None,
             redirect_to=options.redirect_to,
             force_https=options.force_https,
             basic_auth=[user for user, _ in options.basic_auth],

@@ -9,7 +9,10 @@ from control_plane.services.webhooks import Logged, WebhookChanges, WebhookField
 
 
 class WebhookInput(schemas.Input):
-    """Without `secret` one is made and shown once. `all_projects` is for operators."""
+    """Without `secret` one is made and shown once. `all_projects` is for operators.
+
+    `certificate.*` may be asked for and is not sent yet: no instance gets certificates for routes.
+    """
 
     url: str
     events: list[str]

@@ -156,6 +156,14 @@ class InstancesQuery(Page):
     status: str | None = None
 
 
+class MetricsQuery(Query):
+    """What time the series are of."""
+
+    begin: str | None = pydantic.Field(None, alias="from", max_length=64, description="RFC 3339; an hour before `to`")
+    end: str | None = pydantic.Field(None, alias="to", max_length=64, description="RFC 3339; without it now")
+    step: int | None = pydantic.Field(None, ge=1, le=86400, description="Seconds; as fine as kept without it")
+
+
 class DifferencePath(ById):
     a: int = pydantic.Field(ge=1, le=2**31 - 1, description="The number of a release")
     b: int = pydantic.Field(ge=1, le=2**31 - 1, description="The number of the other one")

@@ -361,24 +361,6 @@ class InstanceList(Shape):
     next_cursor: str | None
 
 
-class SampleShape(Shape):
-    time: str | None
-    families: dict[str, Any]
-
-
-class Metrics(Shape):
-    """`series` is empty: only the newest sample is kept."""
-
-    instance_id: str
-    latest: SampleShape
-    series: list[Any] = []
-
-    @classmethod
-    def of(cls, sample: values.Sample) -> "Metrics":
-        latest = SampleShape(time=moment(sample.time), families=sample.families)
-        return cls(instance_id=sample.instance_id, latest=latest)
-
-
 class LogLineShape(Shape):
     seq: int
     ts: str | None

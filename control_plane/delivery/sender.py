@@ -1,13 +1,15 @@
 """The sender: takes what is due from the queue, posts it, and records what came of it. At least once, never zero times.
 
 It holds nothing that a restart must know. What was in flight when the process died is still due, and goes out again
-under the same id. It waits for events: something queued, an attempt that ended, or the next attempt's hour.
+under the same id. It waits for events: something queued, an attempt that ended, or the next attempt's hour. Of several
+replicas one sends: the holder of a lease, which this asks before it begins anything.
 """
 
 import asyncio
 import contextlib
 import datetime
 import random
+from collections.abc import Callable
 
 import structlog
 
@@ -18,16 +20,20 @@ from control_plane.domain import webhook
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_S = 30.0  # a hint may be lost, and the wall clock may be set: the rows are asked again
+LOOK_AGAIN_S = (
+    2.0  # nobody tells of what another replica queued, hints get lost, clocks are set: the rows are asked again
+)
 REST_S = 1.0  # after the queue could not be used
+MAX_REST_S = 30.0
 
 
 class Sender:
-    """One for each control plane; `version` is what receivers see of it."""
+    """One for each replica. It begins attempts while `is_ours`; `version` is what receivers see of the control plane."""
 
     def __init__(
         self,
         deliveries: Deliveries,
+        is_ours: Callable[[], bool],
         poster: Poster,
         now: clock.Clock,
         chance: random.Random,
@@ -36,6 +42,7 @@ class Sender:
         rest_s: float = REST_S,
     ) -> None:
         self._deliveries = deliveries
+        self._is_ours = is_ours
         self._poster = poster
         self._clock = now
         self._chance = chance
@@ -72,6 +79,8 @@ class Sender:
 
     async def _turn(self, group: asyncio.TaskGroup) -> float:
         """Begin what is due and has a place; answers in how many seconds something else may be due."""
+        if not self._is_ours():
+            return LOOK_AGAIN_S
         now = self._clock.now().timestamp()
         try:
             while await self._begin(group, now):
@@ -86,6 +95,8 @@ class Sender:
         flights = frozenset(self._flights)  # before the question: what lands during it may be in the answer as due
         without = lanes.closed(flights, self._doubtful, self._limits)
         due = await self._deliveries.due(now, self._limits.page, without)
+        if not self._is_ours():  # the question took too long
+            return False
         chosen = lanes.choose(due, flights, self._doubtful, self._limits)
         for flight, (delivery, target) in chosen:
             self._flights.add(flight)
@@ -137,7 +148,7 @@ class Sender:
             except Exception as error:  # whatever ails the queue, the sender outlives it
                 log.warning("webhook.not_recorded", delivery=delivery.id, error=str(error))
             await asyncio.sleep(rest_s)
-            rest_s = min(2 * rest_s, LOOK_AGAIN_S)
+            rest_s = min(2 * rest_s, MAX_REST_S)
 
     def _note(self, delivery: webhook.Delivery, attempt: webhook.Attempt, verdict: webhook.Verdict) -> None:
         if verdict.outcome in {webhook.Outcome.RETRY, webhook.Outcome.FAILED}:

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 from control_plane import errors
 
+# Of the contract, so they may be asked for; nothing sends them, because no agent gets certificates for routes yet.
+UNSENT = tuple(f"certificate.{word}" for word in ("issued", "expiring", "failed"))
 TYPES = (
     *(f"deployment.{word}" for word in ("created", "building", "succeeded", "failed", "cancelled", "rolled_back")),
     *("deployment.updated", "deployment.deleted"),
     *(f"service.{word}" for word in ("started", "stopped", "restarted", "crashed", "unhealthy", "recovered")),
     *(f"instance.{word}" for word in ("joined", "online", "offline", "drained", "removed")),
     *(f"route.{word}" for word in ("created", "active", "failed", "deleted")),
-    *(f"certificate.{word}" for word in ("issued", "expiring", "failed")),
+    *UNSENT,
     "auth.reuse_detected",
     "webhook.test",
 )

@@ -67,6 +67,11 @@ class PeopleRows(tables.Rows):
         rows = self._tables.families
         self._tables.families = {key: row for key, row in rows.items() if row.expires_at >= ended_before}
 
+    async def drop_tokens(self, ended_before: values.Time) -> None:
+        rows = self._tables.tokens.items()
+        kept = {key: row for key, row in rows if row.expires_at is None or row.expires_at >= ended_before}
+        self._tables.tokens = kept
+
     async def insert_token(self, token: values.Token) -> bool:
         if await self.find_token(token.digest) is not None:
             return False

@@ -5,13 +5,14 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
-from control_plane.domain import release, values
+from control_plane.domain import release, series, values
 from control_plane.fakes import tables
 from control_plane.fakes.history import HistoryRows
+from control_plane.fakes.leases import LeaseRows
 from control_plane.fakes.people import PeopleRows
 
 
-class MemoryTransaction(PeopleRows, HistoryRows):
+class MemoryTransaction(PeopleRows, HistoryRows, LeaseRows):
     """See ports.Transaction."""
 
     async def find_deployment(self, id_or_name: str, project_id: str | None = None) -> values.Deployment | None:
@@ -70,6 +71,14 @@ class MemoryTransaction(PeopleRows, HistoryRows):
     async def update_release(self, changed: values.Release) -> None:
         tables.replace(self._tables.releases, changed)
 
+    async def drop_releases(self, keep: int) -> None:
+        newest = {row.id: row.release for row in self._tables.deployments.values()}
+        self._tables.releases = {
+            key: row
+            for key, row in self._tables.releases.items()
+            if row.number > newest[row.deployment_id] - keep or release.State(row.state) not in release.ENDED
+        }
+
     async def archives_in_use(self) -> frozenset[str]:
         return frozenset(row.archive for row in self._tables.releases.values() if row.archive)
 
@@ -84,6 +93,11 @@ class MemoryTransaction(PeopleRows, HistoryRows):
         rows = [row for row in self._tables.env_changes.values() if row.service_id == service_id]
         older = [row for row in rows if before is None or row.sequence < before]
         return sorted(older, key=lambda row: -row.sequence)[:limit]
+
+    async def drop_env_changes(self, keep: int) -> None:
+        services = {row.service_id for row in self._tables.env_changes.values()}
+        kept = {row.sequence for one in services for row in await self.list_env_changes(one, None, keep)}
+        self._tables.env_changes = {key: row for key, row in self._tables.env_changes.items() if key in kept}
 
     async def find_service(self, id_or_name: str) -> values.Service | None:
         return tables.find(self._tables.services, id_or_name)
@@ -174,6 +188,8 @@ class MemoryTransaction(PeopleRows, HistoryRows):
     async def delete_instance(self, instance_id: str) -> None:
         self._tables.instances.pop(instance_id, None)
         self._tables.samples.pop(instance_id, None)
+        kept = self._tables.points.items()
+        self._tables.points = {key: point for key, point in kept if key[0] != instance_id}
 
     async def insert_join_token(self, digest: str, expires_at: float) -> None:
         self._tables.join_tokens[digest] = expires_at
@@ -182,11 +198,25 @@ class MemoryTransaction(PeopleRows, HistoryRows):
         expires_at = self._tables.join_tokens.pop(digest, None)
         return expires_at is not None and now < expires_at
 
+    async def drop_join_tokens(self, ended_before: float) -> None:
+        kept = {digest: at for digest, at in self._tables.join_tokens.items() if at > ended_before}
+        self._tables.join_tokens = kept
+
     async def put_sample(self, sample: values.Sample) -> None:
         self._tables.samples[sample.instance_id] = sample
 
     async def get_sample(self, instance_id: str) -> values.Sample | None:
         return self._tables.samples.get(instance_id)
+
+    async def get_point(self, instance_id: str, step_s: int, place: int) -> series.Point | None:
+        return self._tables.points.get((instance_id, step_s, place))
+
+    async def put_point(self, instance_id: str, step_s: int, place: int, point: series.Point) -> None:
+        self._tables.points[instance_id, step_s, place] = point
+
+    async def list_points(self, instance_id: str, step_s: int, since: float, until: float) -> Sequence[series.Point]:
+        rows = [point for key, point in self._tables.points.items() if key[:2] == (instance_id, step_s)]
+        return sorted((point for point in rows if since <= point.time < until), key=lambda point: point.time)
 
 
 class MemoryStore:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol, TypeVar
 
-from control_plane.domain import paging, values, webhook
+from control_plane.domain import lease, paging, series, values, webhook
 
 
 class Row(Protocol):
@@ -47,12 +47,14 @@ class Tables:
     instances: dict[str, values.Instance] = dataclasses.field(default_factory=dict)
     join_tokens: dict[str, float] = dataclasses.field(default_factory=dict)
     samples: dict[str, values.Sample] = dataclasses.field(default_factory=dict)
+    points: dict[tuple[str, int, int], series.Point] = dataclasses.field(default_factory=dict)
     audit: dict[int, values.AuditEntry] = dataclasses.field(default_factory=dict)
     events: dict[int, values.Event] = dataclasses.field(default_factory=dict)
     answers: dict[tuple[str, str, str], values.StoredAnswer] = dataclasses.field(default_factory=dict)
     webhooks: dict[str, values.Webhook] = dataclasses.field(default_factory=dict)
     deliveries: dict[str, webhook.Delivery] = dataclasses.field(default_factory=dict)
     attempts: dict[tuple[str, int], webhook.Attempt] = dataclasses.field(default_factory=dict)
+    leases: dict[str, lease.Lease] = dataclasses.field(default_factory=dict)
 
     def copy(self) -> "Tables":
         return Tables(*(dict(getattr(self, field.name)) for field in dataclasses.fields(self)))

@@ -32,7 +32,7 @@ class HubSettings:
     enrol_port: int = 0
     names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
     heartbeat_s: int = 10
-    sample_s: int = 15
+    sample_s: int = 10
     lease_s: float = 40.0  # a stream that says nothing for so long is ended: a live stream is not a live agent
     hello_s: float = 10.0
     resend_s: float = 5.0

@@ -40,7 +40,7 @@ class Archives:
                 await self._sweep(self._files)
 
     async def sweep(self) -> None:
-        """Called at every start."""
+        """Called from time to time, first at the start: deployments were deleted, old releases dropped."""
         if self._files is not None:
             async with self._sweeping:
                 await self._sweep(self._files)

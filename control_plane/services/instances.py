@@ -1,4 +1,4 @@
-"""Instances: who may join, who is there, and what it measured last."""
+"""Instances: who may join, who is there, and what it measured."""
 
 import dataclasses
 import datetime
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from control_plane import errors, ports
-from control_plane.domain import instance, paging, permissions, values
+from control_plane.domain import instance, paging, permissions, series, values
 from control_plane.services import events, lists
 from control_plane.services.context import Context, instance_of
 from control_plane.services.presence import Presence
@@ -168,6 +168,21 @@ class Instances:
             )
         return sample
 
+    async def series(
+        self,
+        principal: values.Principal,
+        id_or_name: str,
+        since: str | None = None,
+        until: str | None = None,
+        step_s: int | None = None,
+    ) -> series.Answer:
+        """What it measured in a time; see domain/series.py. InvalidError when the times cannot be meant."""
+        asked = series.window(since, until, step_s, self._context.clock.now())
+        async with self._context.store.read() as tx:
+            found = await instance_of(tx, principal, id_or_name, "instance:metrics")
+            points = await tx.list_points(found.id, asked.ring.step_s, asked.ring.slot(asked.since), asked.until)
+        return series.answer(points, asked)
+
     async def measured(self, principal: values.Principal) -> Sequence[values.InstanceView]:
         """All instances, for who may read what they measure."""
         permissions.demand(principal, "instance:metrics")
@@ -239,10 +254,19 @@ class Instances:
             await self._context.audit(tx, instance_id, "instance.refused", target, issue=issue)
 
     async def record_sample(self, instance_id: str, sample: values.Sample) -> None:
-        """Keep `sample` as the newest of `instance_id`, whatever instance it says itself."""
+        """Keep `sample` as the newest of `instance_id`, whatever instance it says itself, and its numbers in the rings.
+
+        Their times are ours: a host whose clock is wrong has its points where others have theirs.
+        """
+        numbers, now = series.numbers(sample.families), self._context.clock.now().timestamp()
         async with self._context.write() as tx:
-            if await tx.find_instance(instance_id) is not None:
-                await tx.put_sample(dataclasses.replace(sample, instance_id=instance_id))
+            if await tx.find_instance(instance_id) is None:
+                return
+            await tx.put_sample(dataclasses.replace(sample, instance_id=instance_id))
+            for ring in series.RINGS:
+                key = (instance_id, ring.step_s, ring.place(now))
+                point = series.merged(await tx.get_point(*key), series.Point(ring.slot(now), 1, numbers))
+                await tx.put_point(*key, point)
 
     def _joined(self, name: str, now: values.Time) -> values.Instance:
         return values.Instance(

@@ -94,6 +94,9 @@ class AccountQueries(Queries):
         table = tables.tokens
         return bool(await self._delete(table, table.c.id == token_id, table.c.user_id == user_id))
 
+    async def drop_tokens(self, ended_before: values.Time) -> None:
+        await self._delete(tables.tokens, tables.tokens.c.expires_at < ended_before)
+
     async def get_setting(self, key: str) -> str | None:
         row = await self._first(sa.select(tables.settings.c.value).where(tables.settings.c.key == key))
         return self._keys.open(row.value, place_of_setting(key)) if row else None

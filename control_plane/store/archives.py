@@ -1,6 +1,9 @@
 """Uploaded sources as files named by their SHA-256, in one directory (0700, files 0600).
 
 A file under its name is whole and durable: it is written beside, synced, and renamed. Nothing is unpacked here.
+
+Other replicas may keep files in the same directory. What they hold is not known here, so a sweep spares what is fresh unless it
+was kept, and let go, by this process.
 """
 
 import asyncio
@@ -16,24 +19,28 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from typing import IO
 
 from control_plane import errors
+from control_plane.clock import Clock
 
 PIECE_BYTES = 256 << 10
 NAME = re.compile(r"[0-9a-f]{64}")
 TEMPORARY = ".upload-"
+SPARED_S = 3600.0  # from the last byte to the change that names the archive it is seconds
 # How the archives begin that an agent can unpack: .tar.gz, .tar.zst, .zip.
 KINDS = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class FileArchives:
-    """Implements ports.ArchiveFiles. One for each directory."""
+    """Implements ports.ArchiveFiles. One for each directory in a process."""
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, clock: Clock) -> None:
         self._directory = directory
+        self._clock = clock
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._held: collections.Counter[str] = collections.Counter()
         self._writing: set[pathlib.Path] = set()
+        self._ours: dict[str, int] = {}  # what this process kept: name → inode
 
     def keep(self, stream: IO[bytes]) -> str:
         temporary = self._directory / f"{TEMPORARY}{os.urandom(8).hex()}"
@@ -44,6 +51,7 @@ class FileArchives:
                 digest = _write(temporary, stream)
                 with self._lock:  # before it has its name: a sweep sees it held or not at all
                     self._held[digest] += 1
+                    self._ours[digest] = temporary.stat().st_ino
                     temporary.replace(self._directory / digest)
                 _sync(self._directory)
         finally:
@@ -78,8 +86,18 @@ class FileArchives:
         with self._lock:
             for path in self._directory.iterdir():
                 is_used = path.name in wanted or path.name in self._held or path in self._writing
-                if not is_used and (NAME.fullmatch(path.name) or path.name.startswith(TEMPORARY)):
+                is_kind = NAME.fullmatch(path.name) or path.name.startswith(TEMPORARY)
+                if is_kind and not is_used and self._may_go(path):
                     path.unlink(missing_ok=True)
+                    self._ours.pop(path.name, None)
+
+    def _may_go(self, path: pathlib.Path) -> bool:
+        """Nobody can be about to use it: it is our own, or old."""
+        try:
+            found = path.stat()
+        except FileNotFoundError:  # another replica was faster
+            return False
+        return self._ours.get(path.name) == found.st_ino or self._clock.now().timestamp() - found.st_mtime > SPARED_S
 
 
 def _write(path: pathlib.Path, stream: IO[bytes]) -> str:

@@ -21,6 +21,7 @@ from control_plane.store.accounts import AccountQueries
 from control_plane.store.deployments import DeploymentQueries
 from control_plane.store.history import HistoryQueries
 from control_plane.store.instances import InstanceQueries
+from control_plane.store.leases import LeaseQueries
 from control_plane.store.projects import ProjectQueries
 from control_plane.store.releases import ReleaseQueries
 from control_plane.store.routes import RouteQueries
@@ -45,6 +46,7 @@ class SqlTransaction(
     InstanceQueries,
     HistoryQueries,
     WebhookQueries,
+    LeaseQueries,
 ):
     """See ports.Transaction."""
 

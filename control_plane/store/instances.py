@@ -1,4 +1,4 @@
-"""Rows of instances, of the tokens with which they join, and of what they measured last."""
+"""Rows of instances, of the tokens with which they join, and of what they measured."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from control_plane.domain import values
+from control_plane.domain import series, values
 from control_plane.store import tables
 from control_plane.store.queries import Queries, page
 
@@ -34,6 +34,16 @@ def row_of_instance(instance: values.Instance) -> dict[str, Any]:
     return {**dataclasses.asdict(instance), "labels": dict(instance.labels)}
 
 
+IN_PLACE = (
+    tables.points.c.instance_id == sa.bindparam("ring"),
+    tables.points.c.step_s == sa.bindparam("step"),
+    tables.points.c.place == sa.bindparam("at"),
+)
+# Made once, as those in queries.py are: every sample runs them.
+GET_POINT = sa.select(tables.points).where(*IN_PLACE)
+PUT_POINT = sa.update(tables.points).where(*IN_PLACE)
+
+
 class InstanceQueries(Queries):
     """See ports.InstanceRows."""
 
@@ -59,9 +69,12 @@ class InstanceQueries(Queries):
 
     async def spend_join_token(self, digest: str, now: float) -> bool:
         table = tables.join_tokens
-        await self._delete(table, table.c.expires_at <= now)
+        await self.drop_join_tokens(now)
         spent = await self._first(sa.delete(table).where(table.c.digest == digest).returning(table.c.expires_at))
         return spent is not None and now < spent.expires_at
+
+    async def drop_join_tokens(self, ended_before: float) -> None:
+        await self._delete(tables.join_tokens, tables.join_tokens.c.expires_at <= ended_before)
 
     async def put_sample(self, sample: values.Sample) -> None:
         table, row = tables.samples, dataclasses.asdict(sample)
@@ -73,3 +86,22 @@ class InstanceQueries(Queries):
     async def get_sample(self, instance_id: str) -> values.Sample | None:
         row = await self._first(sa.select(tables.samples).where(tables.samples.c.instance_id == instance_id))
         return values.Sample(row.instance_id, row.time, row.families, row.exposition) if row else None
+
+    async def get_point(self, instance_id: str, step_s: int, place: int) -> series.Point | None:
+        row = await self._first(GET_POINT, {"ring": instance_id, "step": step_s, "at": place})
+        return point_of(row) if row else None
+
+    async def put_point(self, instance_id: str, step_s: int, place: int, point: series.Point) -> None:
+        row = {"time": point.time, "samples": point.count, "numbers": dict(point.numbers)}
+        if not await self._insert(tables.points, {"instance_id": instance_id, "step_s": step_s, "place": place, **row}):
+            await self._connection.execute(PUT_POINT, {"ring": instance_id, "step": step_s, "at": place, **row})
+
+    async def list_points(self, instance_id: str, step_s: int, since: float, until: float) -> Sequence[series.Point]:
+        table = tables.points
+        query = sa.select(table).where(table.c.instance_id == instance_id, table.c.step_s == step_s)
+        within = query.where(table.c.time >= since, table.c.time < until).order_by(table.c.time)
+        return [point_of(row) for row in await self._all(within)]
+
+
+def point_of(row: sa.Row[Any]) -> series.Point:
+    return series.Point(row.time, row.samples, row.numbers)

@@ -63,6 +63,13 @@ class ReleaseQueries(Queries):
     async def update_release(self, changed: values.Release) -> None:
         await self._replace(tables.releases, self._row_of_release(changed))
 
+    async def drop_releases(self, keep: int) -> None:
+        """By number: they have no gaps at the newer end."""
+        table = tables.releases
+        newest = sa.select(tables.deployments.c.release).where(tables.deployments.c.id == table.c.deployment_id)
+        old = table.c.number <= newest.scalar_subquery() - keep
+        await self._delete(table, old, table.c.state.in_([state.value for state in release.ENDED]))
+
     async def archives_in_use(self) -> frozenset[str]:
         column = tables.releases.c.archive
         return frozenset(row.archive for row in await self._all(sa.select(column).where(column != "").distinct()))

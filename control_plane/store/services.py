@@ -107,3 +107,9 @@ class ServiceQueries(Queries):
             query = query.where(table.c.sequence < before)
         rows = await self._all(query.order_by(table.c.sequence.desc()).limit(limit))
         return [values.EnvChange(**row._mapping) for row in rows]  # noqa: SLF001 - the public name of a row's mapping
+
+    async def drop_env_changes(self, keep: int) -> None:
+        table = tables.env_changes
+        place = sa.func.row_number().over(partition_by=table.c.service_id, order_by=table.c.sequence.desc())
+        placed = sa.select(table.c.sequence, place.label("place")).subquery()
+        await self._delete(table, table.c.sequence.in_(sa.select(placed.c.sequence).where(placed.c.place > keep)))

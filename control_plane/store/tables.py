@@ -225,6 +225,16 @@ samples = _table(
     _text("exposition"),
 )
 
+points = _table(
+    "points",
+    sa.Column("instance_id", sa.Text, sa.ForeignKey("instances.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("step_s", sa.Integer, primary_key=True),
+    sa.Column("place", sa.Integer, primary_key=True),
+    _real("time"),
+    _whole("samples"),
+    _json("numbers"),
+)
+
 audit = _table(
     "audit",
     sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
@@ -319,6 +329,8 @@ env_changes = _table(
     _whole("release"),
     sa.Index(None, "service_id"),
 )
+
+leases = _table("leases", sa.Column("name", sa.Text, primary_key=True), _text("holder"), _whole("beat"))
 
 answers = _table(
     "answers",

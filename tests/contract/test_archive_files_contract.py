@@ -9,8 +9,9 @@ import stat
 import pytest
 
 from control_plane import errors
+from control_plane.clock import SystemClock
 from control_plane.fakes.archive_files import MemoryArchiveFiles
-from control_plane.store.archives import FileArchives
+from control_plane.store.archives import SPARED_S, FileArchives
 
 GZIP = b"\x1f\x8b" + bytes(range(256)) * 4000
 ZIP = b"PK\x03\x04" + b"z" * 10
@@ -18,7 +19,7 @@ ZIP = b"PK\x03\x04" + b"z" * 10
 
 @pytest.fixture(params=["memory", "directory"])
 def files(request, tmp_path):
-    return MemoryArchiveFiles() if request.param == "memory" else FileArchives(tmp_path / "archives")
+    return MemoryArchiveFiles() if request.param == "memory" else FileArchives(tmp_path / "archives", SystemClock())
 
 
 async def read(files, archive):
@@ -82,7 +83,7 @@ class Broken(io.RawIOBase):
 
 
 def test_a_full_disk_is_told_and_nothing_is_left(tmp_path):
-    files = FileArchives(tmp_path)
+    files = FileArchives(tmp_path, SystemClock())
     with pytest.raises(errors.InsufficientStorageError, match="make room"):
         files.keep(Broken(OSError(errno.ENOSPC, "full")))
     with pytest.raises(OSError, match="gone"):
@@ -91,7 +92,7 @@ def test_a_full_disk_is_told_and_nothing_is_left(tmp_path):
 
 
 async def test_files_are_private_and_come_in_pieces(tmp_path):
-    files = FileArchives(tmp_path / "archives")
+    files = FileArchives(tmp_path / "archives", SystemClock())
     archive = files.keep(io.BytesIO(GZIP))
     assert stat.S_IMODE((tmp_path / "archives").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "archives" / archive).stat().st_mode) == 0o600
@@ -100,9 +101,32 @@ async def test_files_are_private_and_come_in_pieces(tmp_path):
     assert sum(sizes) == len(GZIP)
 
 
+def made_long_ago(path):
+    long_ago = SystemClock().now().timestamp() - SPARED_S - 60
+    os.utime(path, (long_ago, long_ago))
+
+
 async def test_a_sweep_removes_what_a_crash_left_and_nothing_of_others(tmp_path):
     (tmp_path / ".upload-0123").write_bytes(b"half")
     (tmp_path / "README").write_text("of a person")
-    files = FileArchives(tmp_path)
+    for path in tmp_path.iterdir():
+        made_long_ago(path)
+    files = FileArchives(tmp_path, SystemClock())
     await files.sweep(())
     assert os.listdir(tmp_path) == ["README"]
+
+
+async def test_a_sweep_spares_what_another_replica_may_be_about_to_use_while_it_is_fresh(tmp_path):
+    one, other = (FileArchives(tmp_path, SystemClock()) for _ in range(2))
+    (tmp_path / ".upload-0123").write_bytes(b"half")
+    archive = one.keep(io.BytesIO(GZIP))
+    await other.sweep(())
+    assert await read(one, archive) == GZIP
+    one.let_go(archive)  # the change failed; a third upload of the same bytes is under way elsewhere
+    assert other.keep(io.BytesIO(GZIP)) == archive
+    await one.sweep(())
+    assert await read(other, archive) == GZIP
+    for path in tmp_path.iterdir():
+        made_long_ago(path)
+    await one.sweep(())
+    assert os.listdir(tmp_path) == []

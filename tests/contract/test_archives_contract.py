@@ -8,6 +8,7 @@ import itertools
 import pytest
 
 from control_plane import errors
+from control_plane.clock import SystemClock
 from control_plane.fakes.archives import MemoryArchives
 from control_plane.fakes.notifier import RecordingNotifier
 from control_plane.fakes.store import MemoryStore
@@ -38,7 +39,7 @@ class Stored:
     """Archives over rows and files, with one service on INSTANCE that wants the newest."""
 
     def __init__(self, directory) -> None:
-        self.store, self.files = MemoryStore(), FileArchives(directory)
+        self.store, self.files = MemoryStore(), FileArchives(directory, SystemClock())
         ids, clock = builders.CountingIds(), builders.StillClock()
         self.archives = Archives(Context(self.store, RecordingNotifier(), clock, ids), self.files)
         self.count = itertools.count(1)

@@ -6,7 +6,7 @@ import datetime
 import pytest
 
 from control_plane import store
-from control_plane.domain import paging, values
+from control_plane.domain import lease, paging, series, values
 from control_plane.fakes.store import MemoryStore
 from tests import builders
 
@@ -302,3 +302,84 @@ async def test_an_instance_that_is_drained_is_read_back_so(opened):
         await tx.insert_instance(drained)
     async with opened.read() as tx:
         assert await tx.find_instance(drained.id) == drained
+
+
+async def test_a_lease_changes_hands_only_from_the_state_that_was_seen(opened):
+    fresh, mine = lease.Lease("work"), lease.Lease("work", "rep_1", 1)
+    async with opened.write() as tx:
+        assert await tx.get_lease("work") is None
+        assert await tx.swap_lease(fresh, mine)
+        assert not await tx.swap_lease(fresh, lease.Lease("work", "rep_2", 1))
+        assert not await tx.swap_lease(lease.Lease("work", "rep_1", 2), lease.Lease("work", "rep_2", 3))
+        assert await tx.swap_lease(lease.Lease("other"), lease.Lease("other", "rep_2", 1))
+    async with opened.read() as tx:
+        assert await tx.get_lease("work") == mine
+    async with opened.write() as tx:
+        assert await tx.swap_lease(mine, lease.Lease("work", "", 2))
+
+
+async def test_points_lie_in_places_of_rings_and_go_with_their_instance(opened):
+    one, other = builders.an_instance(), builders.an_instance(id=builders.an_id("ins", 2), name="host-2")
+    points = {place: series.Point(place * 10.0, 1, {"load|1m": 0.5}) for place in range(4)}
+    async with opened.write() as tx:
+        for host in (one, other):
+            await tx.insert_instance(host)
+            for place in (3, 1, 0, 2):
+                await tx.put_point(host.id, 10, place, points[place])
+        await tx.put_point(one.id, 60, 0, points[0])
+        newer = series.Point(40.0, 2, {})
+        await tx.put_point(one.id, 10, 0, newer)
+    async with opened.read() as tx:
+        assert await tx.get_point(one.id, 10, 0) == newer
+        assert await tx.get_point(other.id, 10, 0) == points[0]
+        assert await tx.get_point(one.id, 10, 9) is None
+        assert list(await tx.list_points(one.id, 10, 20.0, 41.0)) == [points[2], points[3], newer]
+        assert list(await tx.list_points(one.id, 10, 20.0, 40.0)) == [points[2], points[3]]
+    async with opened.write() as tx:
+        await tx.delete_instance(one.id)
+    async with opened.read() as tx:
+        assert list(await tx.list_points(one.id, 10, 0.0, 99.0)) == []
+        assert len(await tx.list_points(other.id, 10, 0.0, 99.0)) == 4
+
+
+async def test_of_releases_the_newest_stay_with_those_that_serve_or_are_not_finished(opened):
+    await fill(opened, 1)
+    await fill_another(opened)
+    states = {1: "live", 2: "retired", 3: "pending", 4: "failed", 5: "retired", 6: "superseded"}
+    first, other = builders.an_id("dep", 1), builders.an_id("dep", 2)
+    async with opened.write() as tx:
+        for number, state in states.items():
+            for deployment, offset in ((first, 100), (other, 200)):
+                made = builders.a_release(
+                    id=builders.an_id("rel", offset + number), deployment_id=deployment, number=10 + number, state=state
+                )
+                await tx.insert_release(made)
+        await tx.update_deployment(builders.a_deployment(id=first, service_id=builders.an_id("svc", 1), release=16))
+        await tx.drop_releases(2)
+        assert [one.number for one in await tx.list_releases(first)] == [1, 11, 13, 15, 16]
+        assert len(await tx.list_releases(other)) == 7
+
+
+async def test_of_changes_of_variables_the_newest_of_each_service_stay(opened):
+    await fill(opened, 1)
+    await fill_another(opened)
+    services = [builders.an_id("svc", 1), builders.an_id("svc", 2)]
+    async with opened.write() as tx:
+        for number in range(4):
+            for service in services:
+                change = values.EnvChange(
+                    service, builders.START, "usr_1", f"K{number}", "set", secret=False, release=1
+                )
+                await tx.append_env_change(change)
+        await tx.drop_env_changes(3)
+        for service in services:
+            assert [one.key for one in await tx.list_env_changes(service, None, 9)] == ["K3", "K2", "K1"]
+
+
+async def fill_another(opened):
+    """A second deployment with its service and release, beside the first."""
+    async with opened.write() as tx:
+        ids = {"id": builders.an_id("dep", 2), "service_id": builders.an_id("svc", 2)}
+        await tx.insert_deployment(builders.a_deployment(**ids, name="app-2"))
+        await tx.insert_service(builders.a_service(id=ids["service_id"], deployment_id=ids["id"], name="app-2"))
+        await tx.insert_release(builders.a_release(id=builders.an_id("rel", 2), deployment_id=ids["id"]))

@@ -213,6 +213,18 @@ async def test_what_is_old_is_dropped_and_no_number_comes_again(opened):
         assert await tx.get_family("fam_2") is not None
 
 
+async def test_tokens_that_ended_are_dropped_and_those_without_an_end_stay(opened):
+    async with opened.write() as tx:
+        for number, end in ((1, after(5)), (2, after(50)), (3, None)):
+            await tx.insert_token(a_token(number, expires_at=end))
+            await tx.insert_join_token(f"join_{number}", 5.0 * number)
+        await tx.drop_tokens(after(9))
+        await tx.drop_join_tokens(10.0)
+        assert [one.id for one in await tx.list_tokens(USER, None, 9)] == [a_token(2).id, a_token(3).id]
+        assert not await tx.spend_join_token("join_2", 0.0)
+        assert await tx.spend_join_token("join_3", 0.0)
+
+
 async def test_deliveries_that_came_to_an_end_are_dropped_and_those_that_wait_stay(opened):
     async with opened.write() as tx:
         await tx.insert_webhook(a_webhook())

@@ -165,6 +165,28 @@ def test_the_instance_reports_metrics(platform: Platform) -> None:
     assert wait_until(latest, 30, "a sample")["memory"]
 
 
+def test_what_an_instance_measured_is_shown_over_time(platform: Platform, repository) -> None:
+    repository.commit(**node_app())
+    found, _ = platform.live("measured", repository, **NODE)
+    (instance,) = platform.call("GET", "/v1/instances")["data"]
+    mine = {"service": found["service_id"]}
+
+    def shown() -> dict | None:
+        try:
+            answer = platform.call("GET", f"/v1/instances/{instance['id']}/metrics")
+        except Refused:  # nothing was measured yet
+            return None
+        measured = [one["labels"] for one in answer["series"] if one["name"] == "service_rss_bytes"]
+        return answer if len(answer["times"]) >= 2 and mine in measured else None
+
+    answer = wait_until(shown, 60, "two points")
+    values = {one["name"]: one["values"] for one in answer["series"]}
+    assert {"load", "cpu_percent", "memory_used_bytes", "service_cpu_percent"} <= set(values)
+    assert {len(column) for column in values.values()} == {len(answer["times"])}
+    assert all(value > 0 for value in values["memory_used_bytes"] if value is not None)
+    assert answer["times"] == sorted(answer["times"])
+
+
 def test_deletion_frees_the_port_the_files_and_the_route(platform: Platform, repository) -> None:
     repository.commit(**node_app())
     found, domain = platform.live("gone", repository, **NODE)

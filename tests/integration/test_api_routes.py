@@ -113,7 +113,20 @@ def test_what_the_proxy_cannot_do_is_refused_and_not_forgotten(running):
     assert fields == ["force_https", "tls"]
     plane.loop.run(able(plane, ""))
     assert client.post("/v1/proxy/routes", FULL).status == 400
-    assert client.post("/v1/proxy/routes", {"domain": "a.test", "service_id": "my-app", "port": 3000}).status == 201
+    plain = client.post("/v1/proxy/routes", {"domain": "a.test", "service_id": "my-app", "port": 3000})
+    assert (plain.status, plain.json["tls"], plain.json["certificate"]) == (201, "off", None)
+
+
+def test_a_route_shows_what_is_known_of_its_certificate(running):
+    plane, client = running
+    plane.loop.run(able(plane, "tls"))
+    body = {"domain": "a.test", "service_id": "my-app", "tls": "auto"}
+    made = client.post("/v1/proxy/routes", body).json
+    assert made["certificate"] == {"state": "pending", "expires_at": None}
+    path = f"/v1/proxy/routes/{made['id']}"
+    assert client.get(path).json == made
+    assert client.get("/v1/proxy/routes").json["data"] == [made]
+    assert client.request("PATCH", path, {"tls": "off"}).json["certificate"] is None
 
 
 @pytest.mark.parametrize(

@@ -191,11 +191,37 @@ def test_instance_metrics_as_json_and_for_prometheus(plane, client):
     plane.loop.run(plane.services.instances.record_sample(plane.instance.id, sample))
     answer = client.get("/v1/instances/host-1/metrics").json
     assert answer["latest"] == {"time": "2023-11-14T22:13:20.000Z", "families": {"load1": 0.5}}
-    assert answer["series"] == []
+    assert answer["series"] == []  # nothing in it that is kept over time
     scraper = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1"
     scraped = client.get("/v1/instances/host-1/metrics", Accept=scraper)
     assert scraped.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert scraped.text == "dployr_load1 0.5\n"
+
+
+def test_instance_metrics_over_time(plane, client):
+    sample = values.Sample(plane.instance.id, 1.0, {"cpu": {"user": 12.5}, "load": [0.5]}, "")
+    plane.loop.run(plane.services.instances.record_sample(plane.instance.id, sample))
+    answer = client.get("/v1/instances/host-1/metrics").json
+    assert answer["step"] == 10
+    assert len(answer["times"]) == 1
+    assert answer["from"] <= answer["times"][0] <= answer["to"]
+    assert answer["series"] == [
+        {"name": "cpu_percent", "labels": {"mode": "user"}, "values": [12.5]},
+        {"name": "load", "labels": {"period": "1m"}, "values": [0.5]},
+    ]
+    older = client.get("/v1/instances/host-1/metrics?from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z&step=3600").json
+    assert (older["step"], older["times"], older["series"]) == (3600, [], [])
+    assert (older["from"], older["to"]) == ("2026-01-01T00:00:00.000Z", "2026-01-02T00:00:00.000Z")
+    for query, field in (
+        ("from=yesterday", "from"),
+        ("to=2026", "to"),
+        ("step=0", "step"),
+        ("step=many", "step"),
+        ("since=2026-01-01T00:00:00Z", "since"),
+        ("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "from"),
+    ):
+        refused = client.get(f"/v1/instances/host-1/metrics?{query}")
+        assert (refused.status, refused.json["error"]["details"]["field"]) == (400, field), query
 
 
 def test_prometheus_finds_every_instance_and_scrapes_it_where_it_asked(plane, client):

@@ -50,7 +50,7 @@ def sending(plane):
     """The sender at work on the plane's own store, with its clock."""
     context = plane.context
     poster = Poster(Guard(Names(["127.0.0.1"]), ALLOW), context.clock)
-    sender = Sender(Deliveries(context), poster, context.clock, NoChance(), "test")
+    sender = Sender(Deliveries(context), lambda: True, poster, context.clock, NoChance(), "test")
 
     async def start():
         return asyncio.create_task(sender.run())

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import datetime
 
 import argon2
 import pytest
@@ -114,6 +115,29 @@ async def test_metrics_are_unavailable_until_there_are_some(context):
     await instances.record_sample(host.id, values.Sample("ins_other", 1.0, {"a": 1}, "# text"))
     assert await instances.metrics(OPERATOR, "web") == values.Sample(host.id, 1.0, {"a": 1}, "# text")
     await instances.record_sample("ins_none", values.Sample("ins_none", 1.0, {}, ""))
+
+
+async def test_samples_of_hours_are_kept_as_series_in_a_bounded_number_of_rows(context):
+    instances = Instances(context)
+    host = await instances.enrol(await instances.mint_join_token(None), "web")
+    for number in range(3 * 360):  # three hours
+        families = {"load": [float(number), 0.0, 0.0]}
+        await instances.record_sample(host.id, values.Sample(host.id, 1.0, families, ""))
+        context.clock.advance(10)
+    hour = await instances.series(OPERATOR, "web")
+    assert (len(hour.times), hour.window.step_s) == (360, 10)
+    assert next(one.values for one in hour.series if one.labels == {"period": "1m"}) == tuple(range(720, 1080))
+    since = (builders.START + datetime.timedelta(hours=1)).isoformat()
+    longer = await instances.series(OPERATOR, "web", since)
+    assert (len(longer.times), longer.window.step_s) == (120, 60)
+    assert longer.series[1].labels == {"period": "1m"}
+    assert longer.series[1].values[:2] == (362.5, 368.5)
+    async with context.store.read() as tx:
+        assert len(await tx.list_points(host.id, 10, 0.0, 1e12)) == 360
+    assert (await instances.series(OPERATOR, "web", since, since.replace("13:00", "13:01"))).series != ()
+    await instances.remove(OPERATOR, "web")
+    with pytest.raises(errors.NotFoundError):
+        await instances.series(OPERATOR, "web")
 
 
 async def test_the_first_operator_is_made_once(context, accounts):

@@ -1,5 +1,7 @@
 """Presence as a lease: told when it ends in silence, and when it comes back; and what processes use, from samples."""
 
+import asyncio
+
 import pytest
 
 from control_plane.domain import service, values
@@ -32,6 +34,16 @@ async def test_a_lease_that_ends_in_silence_is_told_once(plane):
     assert await presence.lapse() == 0
     assert await told(plane) == ["instance.online", "instance.offline"]
     assert not (await plane.instances.get(OPERATOR, "host-1")).online
+
+
+async def test_two_replicas_that_see_the_same_end_tell_of_it_once(plane):
+    plane.clock.advance(41)
+    async with plane.store.write():  # both have looked when the first may write
+        both = [asyncio.create_task(Presence(plane.context).lapse()) for _ in range(2)]
+        for _ in range(20):  # turns of the loop, no time
+            await asyncio.sleep(0)
+    assert await asyncio.gather(*both) == [1, 1]
+    assert await told(plane) == ["instance.online", "instance.offline"]
 
 
 async def test_a_heartbeat_of_the_same_session_brings_it_back(plane):

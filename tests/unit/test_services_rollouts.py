@@ -1,5 +1,6 @@
 """Releases beyond a new declaration, over the store in memory: again, back, given up, uploaded, overdue, patched."""
 
+import asyncio
 import dataclasses
 
 import pytest
@@ -291,6 +292,20 @@ async def test_a_release_that_takes_too_long_fails_and_its_instance_is_told(plan
     assert "deployment.failed" in await events(plane)
     assert "deployment.overdue" in await plane.actions()
     assert await reaper.reap() == 0
+
+
+async def test_two_replicas_that_give_up_the_same_release_tell_of_it_once(plane, app):
+    reapers = [Reaper(plane.context, under_way_s=60.0) for _ in range(2)]
+    for reaper in reapers:
+        await reaper.reap()
+    plane.clock.advance(61)
+    await keep_online(plane)
+    async with plane.store.write():  # both have looked when the first may write
+        both = [asyncio.create_task(reaper.reap()) for reaper in reapers]
+        for _ in range(20):  # turns of the loop, no time
+            await asyncio.sleep(0)
+    assert await asyncio.gather(*both) == [1, 1]
+    assert (await events(plane)).count("deployment.failed") == 1
 
 
 async def test_each_state_of_a_release_has_its_own_time(plane, app):

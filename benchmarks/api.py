@@ -6,7 +6,8 @@ three times; medians. GET is an authenticated `GET /v1/services` of 50 rows. POS
 cheapest one that always commits: it changes a row and writes an audit row; no agent is connected meanwhile. For the
 followers the agent comes back and writes a line a second, which each of 200 followers gets. The slow clients are 200 too:
 headers and bodies that come byte by byte, and followers that read nothing (slow_clients.py); GET is measured without and
-with them in turn, three times, and the medians are compared.
+with them in turn, three times, and the medians are compared. Two rows are of refusals that must not be told apart by their time
+(refusals.py): a foreign object beside a missing one, and an unknown user beside a wrong password.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks import hollow_agent
+from benchmarks import hollow_agent, refusals
 from dployr.client import Client
 from dployr.errors import Unreachable
 from tests.e2e.platform import ROOT, free_port
@@ -102,6 +103,7 @@ class ControlPlane:
             log=directory / "control-plane.log",
             DPLOYR_RATE_LIMIT_USER="999999999",
             DPLOYR_RATE_LIMIT_ANONYMOUS="999999999",
+            DPLOYR_TRUSTED_HOPS="1",
         )
         self.client = Client(f"http://127.0.0.1:{self.port}")
         wait_until(self._is_ready, 60, "the control plane")
@@ -189,6 +191,7 @@ def measure(directory: pathlib.Path) -> list[Json]:
         rows_of = [
             row for name in asked for row in compared(name, median(found[name, "ours"]), median(found[name, "bare"]))
         ]
+        rows_of += refused(plane, rows)
         rows_of += crowded(plane, rows, log)
         rows_of.append(row("rss_mb", plane.process.rss_mb(), bare.rss_mb(), PEER, "MB"))
         return rows_of
@@ -197,6 +200,16 @@ def measure(directory: pathlib.Path) -> list[Json]:
         plane.process.stop()
         if bare is not None:
             bare.stop()
+
+
+def refused(plane: ControlPlane, services: list[Json]) -> list[Json]:
+    """A ratio near 1 tells nobody what there is."""
+    foreign = refusals.foreign(plane.port, plane.client, [service["id"] for service in services])
+    logins = refusals.logins(plane.port, EMAIL)
+    return [
+        row("foreign_404_p50_ms", *foreign, "an id that does not exist", "ms"),
+        row("unknown_user_p50_ms", *logins, "a wrong password", "ms"),
+    ]
 
 
 def crowded(plane: ControlPlane, services: list[Json], log: pathlib.Path) -> list[Json]:

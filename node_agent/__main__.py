@@ -4,11 +4,12 @@ import asyncio
 import sys
 from collections.abc import Iterator
 
-from node_agent import config, errors, logs, wiring
+from node_agent import config, dumps, errors, logs, wiring
 
 
 def main() -> int:
     """The exit code: 0 after a wished stop, 1 when it cannot work, 2 for bad settings."""
+    dumps.forbid()
     try:
         settings = config.load(sys.argv[1:])
     except config.SettingsError as error:

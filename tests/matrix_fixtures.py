@@ -157,7 +157,6 @@ class World:
             self.ids[side] = self._objects(side)
         plane.loop.run(self._join())
         self._tokens = self._make_tokens()
-        self._before = plane.store._tables
 
     def principal(self, who: str) -> values.Principal:
         """As the domain sees `who`, for what is to be expected."""
@@ -187,14 +186,15 @@ class World:
 
     @contextlib.contextmanager
     def fresh(self) -> Iterator[None]:
-        """The store is as it was, after a call that may change something."""
+        """The store, the one in memory, is as it was, after a call that may change something."""
+        before = self.plane.store._tables
         try:
             yield
         finally:
-            self.plane.loop.run(self._restore())
+            self.plane.loop.run(self._restore(before))
 
-    async def _restore(self) -> None:
-        self.plane.store._tables = self._before
+    async def _restore(self, before: dict[str, Any]) -> None:
+        self.plane.store._tables = before
 
     async def _insert_users(self) -> None:
         async with self.plane.store.write() as tx:

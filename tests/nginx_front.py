@@ -33,8 +33,9 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     client_max_body_size 0;
-    client_header_timeout 300ms;
-    client_body_timeout 300ms;
+    client_header_timeout {patience_ms}ms;
+    client_body_timeout {patience_ms}ms;
+    send_timeout {patience_ms}ms;
     keepalive_timeout 100ms;
     lingering_close off;
     location / {{
@@ -54,7 +55,7 @@ http {{
 
 
 @contextlib.contextmanager
-def nginx_front(ports: Sequence[int], buffering: bool = True) -> Iterator[int]:
+def nginx_front(ports: Sequence[int], buffering: bool = True, patience_ms: int = 300) -> Iterator[int]:
     """Forwards to the servers on `ports` in turn; gives its own port. Ends nginx with its worker."""
     assert NGINX
     with socket.socket() as found:
@@ -68,6 +69,7 @@ def nginx_front(ports: Sequence[int], buffering: bool = True) -> Iterator[int]:
             servers=" ".join(f"server 127.0.0.1:{number} max_fails=0;" for number in ports),
             temporary=" ".join(f"{name}_temp_path {root}/{name};" for name in TEMPORARY),
             buffering="on" if buffering else "off",
+            patience_ms=patience_ms,
         )
         (root / "nginx.conf").write_text(text)
         command = [NGINX, "-p", str(root), "-e", str(root / "error.log"), "-c", str(root / "nginx.conf")]

@@ -25,7 +25,10 @@ LOCK = ROOT / ".cache" / "install.lock"
 POLICY = pathlib.Path("/usr/sbin/policy-rc.d")
 OLDEST = (3, 11)
 PROGRAMS = (("nginx", "nginx-light"), ("git", "git"))
-TEST_PROGRAMS = (("redis-server", "redis-server"),)  # wanted by tests, which are skipped without them
+TEST_PROGRAMS = (
+    ("redis-server", "redis-server"),
+    ("ip", "iproute2"),
+)  # wanted by tests, which are skipped without them
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 
-from node_agent import clock, paths
+from node_agent import clock, dumps, paths
 from node_agent.supervisor import procfs, protocol
 from node_agent.supervisor.children import Children
 from node_agent.supervisor.endings import Endings
@@ -75,6 +75,7 @@ def _run(root: paths.Paths, nginx: str) -> int:
 
 def _prepare(root: paths.Paths) -> None:
     """What holds for this process and, where the kernel hands it down, for everything it starts."""
+    dumps.hide()
     os.chdir("/")
     os.umask(0o022)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import os
 import pathlib
+import resource
 import signal
 import stat
 from collections.abc import Callable
@@ -131,6 +132,8 @@ class Nginx:
             self._again()
             return
         self._host.children.expect(pid, lambda status: self._ended(pid, status))
+        with contextlib.suppress(ProcessLookupError):  # no core with the keys of certificates; its workers inherit it
+            resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
         self._pid, self._started = pid, self._host.clock.monotonic()
         with contextlib.suppress(OSError):  # it is only a help to find workers that outlived their master
             atomic.write_text(self._wish, f"{self._host.boot_id} {pid}")

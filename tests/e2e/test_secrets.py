@@ -1,5 +1,6 @@
 """A secret of an application, from the API to its process: it arrives, and is seen nowhere on the way."""
 
+import contextlib
 import hashlib
 import pathlib
 import re
@@ -57,9 +58,20 @@ def test_a_secret_reaches_the_application_and_is_seen_nowhere_else(platform: Pla
             canary
             not in subprocess.run(["ps", "axww", "-o", "args"], check=False, capture_output=True, text=True).stdout
         )
+        assert [line for line in environments_with(canary) if b"\0DPLOYR_SERVICE=svc_" not in line] == []
         holders = files_with(platform.data, canary)
         assert [name for name in holders if not ALLOWED.fullmatch(name)] == []
         assert [name for name in holders if is_open(platform.data / name)] == []
+
+
+def environments_with(canary: str) -> list[bytes]:
+    """The environments of all processes of the machine that hold it, as far as we may see them."""
+    found = []
+    for process in pathlib.Path("/proc").iterdir():
+        if process.name.isdigit():
+            with contextlib.suppress(OSError):
+                found.append(b"\0" + (process / "environ").read_bytes())
+    return [environment for environment in found if canary.encode() in environment]
 
 
 def is_open(file: pathlib.Path) -> bool:

@@ -4,16 +4,12 @@ What is expected is computed from the permission that the view declares and from
 answered to the letter like one that does not exist.
 """
 
-import contextlib
-import dataclasses
-import json
-import re
-
 import pytest
 
-from control_plane.api import access, contract
+from control_plane.api import access
 from tests import api_fixtures, matrix_fixtures
-from tests.matrix_fixtures import COMMON, FOREIGN, OWN, TABLE, WHO, expected, filled
+from tests.matrix_fixtures import COMMON, FOREIGN, OWN, TABLE, WHO, expected
+from tests.matrix_routes import Route, form
 
 REFUSALS = frozenset({401, 403, 404})
 
@@ -22,67 +18,6 @@ REFUSALS = frozenset({401, 403, 404})
 def world():
     with api_fixtures.control_plane(**matrix_fixtures.MANY) as (plane, client):
         yield matrix_fixtures.World(plane, client)
-
-
-class Route:
-    """One endpoint of the app with its line of the table."""
-
-    def __init__(self, world, endpoint):
-        app = world.plane.app
-        (self.rule,) = [rule for rule in app.url_map.iter_rules() if rule.endpoint == endpoint]
-        self.world, self.call = world, TABLE[endpoint]
-        self.permission = access.declared(app, endpoint)
-        self.method = next(iter(self.rule.methods - {"HEAD", "OPTIONS"}))
-        path = contract.path_of(self.rule.rule)
-        operation = app.extensions[contract.EXTENSION]["paths"].get(path, {}).get(self.method.lower(), {})
-        parameters = {parameter.get("name") for parameter in operation.get("parameters", [])}
-        self.is_followed = "follow" in parameters
-        self.is_list_of_projects = "project" in parameters and not self.call.kinds
-
-    @property
-    def by_project(self):
-        """The same list, of one project."""
-        route = object.__new__(Route)
-        route.__dict__ = {**self.__dict__, "call": dataclasses.replace(self.call, query="project=$project")}
-        return route
-
-    @property
-    def named(self):
-        """What would be missing when the object is: the first of the path, or what body or query name."""
-        in_path = [kind for kind in self.call.path.values() if kind.startswith("$")]
-        return next(iter(in_path or self.call.kinds))
-
-    def sides(self):
-        return (OWN, FOREIGN) if self.call.kinds - COMMON else (OWN,)
-
-    def target(self, ids, more=""):
-        path = re.sub(r"<(?:[^:>]+:)?([^>]+)>", lambda name: filled(self.call.path[name[1]], ids), self.rule.rule)
-        query = "&".join(part for part in (filled(self.call.query, ids), more) if part)
-        return f"{path}?{query}" if query else path
-
-    def ask(self, who, ids):
-        """The answer to the whole request."""
-        client, body = self.world.client(who), filled(self.call.body, ids)
-        if self.method == "GET":
-            return client.request(self.method, self.target(ids), body)
-        with self.world.fresh():
-            return client.request(self.method, self.target(ids), body)
-
-    def head(self, who, ids):
-        return self.world.client(who).request("HEAD", self.target(ids)).status
-
-    def stream(self, who, ids):
-        """The status of a stream; of one that begins nothing is read."""
-        with contextlib.closing(self.world.client(who).open("GET", self.target(ids, "follow=true"))) as connection:
-            return connection.getresponse().status
-
-
-def form(answer, ids):
-    """What an error says, without what differs from request to request: its ids are numbered."""
-    text = json.dumps(answer.json["error"])
-    for number, one in enumerate(ids):
-        text = text.replace(one, f"<{number}>")
-    return answer.status, text, len(answer.body)
 
 
 def fault_of(route, who, side):
@@ -97,7 +32,8 @@ def fault_of(route, who, side):
             return f"{answer.status} instead of 404: {answer.text}"
         unknown = route.ask(who, missing)
         if form(answer, [ids[route.named]]) != form(unknown, [missing[route.named]]):
-            return f"{answer.text} differs from what is said of nothing: {unknown.text}"
+            said, of_nothing = form(answer, [ids[route.named]]), form(unknown, [missing[route.named]])
+            return f"{said} differs from what is said of nothing: {of_nothing}"
     elif wanted == "ok" and answer.status in (REFUSALS | {400, 500}) - route.call.answers:
         return f"{answer.status} instead of an answer: {answer.text}"
     elif wanted in {"401", "403"} and answer.status != int(wanted):

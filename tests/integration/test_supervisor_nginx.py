@@ -1,6 +1,8 @@
 """The managed nginx under the supervisor: test, start, reload, restart, adoption, end."""
 
 import os
+import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -101,6 +103,16 @@ async def test_ensure_starts_nginx_once_and_reload_makes_the_next_generation_ans
     assert (await client.proxy_test(2))[0]
     await client.proxy_reload()
     await wait_until_async(lambda: answer(proxy_socket) == "generation 2")
+
+
+async def test_nginx_leaves_no_core_with_the_keys_of_certificates(host, client, generation, proxy_socket):
+    generation(1)
+    await client.proxy_ensure()
+    await wait_until_async(lambda: answer(proxy_socket))
+    tree = host.snapshot().tree("proxy", master(host))
+    assert len(tree) > 1
+    limits = [pathlib.Path(f"/proc/{member.pid}/limits").read_text() for member in tree]
+    assert all(re.search(r"^Max core file size +0 +0 ", text, re.MULTILINE) for text in limits)
 
 
 async def test_a_killed_master_is_replaced_and_its_workers_are_ended(host, client, generation, proxy_socket):

@@ -1,6 +1,7 @@
 """Time and chance, injected everywhere: nothing else in this package reads a clock or draws a number."""
 
 import datetime
+import functools
 import os
 import random
 import time
@@ -57,6 +58,7 @@ def system_chance() -> random.Random:
     return random.SystemRandom()
 
 
+@functools.lru_cache(maxsize=4096)  # lists show the same moments again and again
 def rfc3339(moment: datetime.datetime) -> str:
     """`moment` (aware) as RFC 3339 in UTC with milliseconds and Z."""
     utc = moment if moment.tzinfo is datetime.UTC else moment.astimezone(datetime.UTC)

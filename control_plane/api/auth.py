@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import datetime
 import math
-import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -50,9 +49,7 @@ class _Keys:
     """The signing keys, read again every few seconds, and sooner when a token names one that is not known."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._keys: tuple[signing.Key, ...] = ()
-        self._read_at = 0.0
+        self._read: tuple[tuple[signing.Key, ...], float] = ((), 0.0)
 
     def newest(self) -> signing.Key:
         return self._known(FRESH_S)[-1]
@@ -73,12 +70,12 @@ class _Keys:
 
     def _known(self, fresh_s: float) -> tuple[signing.Key, ...]:
         api = context.current()
-        with self._lock:
-            age = api.services.clock.monotonic() - self._read_at
-            if not self._keys or not 0 <= age < fresh_s:
-                self._keys = api.call(api.services.accounts.signing.keys())
-                self._read_at = api.services.clock.monotonic()
-            return self._keys
+        keys, read_at = self._read
+        if not keys or not 0 <= api.services.clock.monotonic() - read_at < fresh_s:
+            read_at = api.services.clock.monotonic()
+            keys = api.call(api.services.accounts.signing.keys())
+            self._read = keys, read_at  # without a lock: others wait in the call too, and what they read is as new
+        return keys
 
 
 def install(app: flask.Flask) -> None:

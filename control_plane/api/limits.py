@@ -5,6 +5,7 @@ flask-limiter decides; what it counts stands in windows.py, and each request kee
 later look would hold the requests beside it too.
 """
 
+import asyncio
 import functools
 import hashlib
 import ipaddress
@@ -79,7 +80,8 @@ def _counted() -> dict[str, windows.Window]:
 
 def build(settings: context.HttpSettings, clock: clocks.Clock) -> flask_limiter.Limiter:
     """The limiter; `init_app` is called by the app factory in its place among the hooks. Raises InvalidError."""
-    options: dict[str, Any] = {"counted_in": windows.open_windows(settings.rate_limit_storage, clock)}
+    counted_in = windows.open_windows(settings.rate_limit_storage, clock, _aside)
+    options: dict[str, Any] = {"counted_in": counted_in}
     quota = flask_limiter.ApplicationLimit(lambda: _quota_of(settings), scope=SCOPE, exempt_when=_is_uncounted)
     return flask_limiter.Limiter(
         key_func=caller,
@@ -90,6 +92,11 @@ def build(settings: context.HttpSettings, clock: clocks.Clock) -> flask_limiter.
         headers_enabled=False,  # would show a login's own limit, and Retry-After on every answer
         request_identifier=lambda: flask.request.endpoint or "unrouted",  # else unknown paths are not counted
     )
+
+
+def _aside(work: Callable[[], Any]) -> Any:
+    """In a thread, while the loop goes on: views do not block."""
+    return context.current().call(asyncio.to_thread(work))
 
 
 def throttle_logins(app: flask.Flask, limiter: flask_limiter.Limiter, endpoint: str, per_minute: int) -> None:

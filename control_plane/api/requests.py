@@ -19,6 +19,7 @@ from control_plane.api import context, mutations
 
 MAX_BODY_BYTES = 1 << 20
 MAX_DEPTH = 32
+NO_TEXT = re.compile("[\0\ud800-\udfff]")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Set in the environ by web/bridge.py: the body came too late, nothing was read for want of room, its own bound.
 LATE_BODY = "dployr.late_body"
@@ -129,7 +130,7 @@ def _check(value: Any, field: str, depth: int) -> None:
 
 
 def _check_text(text: str, field: str) -> None:
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if NO_TEXT.search(text):
         raise errors.InvalidError.field(
             f"cannot read the request: {field} is not text", field, "must be text without NUL and lone surrogates"
         )

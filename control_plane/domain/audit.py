@@ -9,18 +9,18 @@ from collections.abc import Iterable
 from control_plane.domain import values
 
 GENESIS = "0" * 64
+SAID = tuple(field.name for field in dataclasses.fields(values.AuditEntry) if field.name != "hash")
 
 
 def linked(entry: values.AuditEntry, sequence: int, previous: str) -> values.AuditEntry:
     """`entry` as the next one of the chain, behind the entry whose hash is `previous`."""
-    numbered = dataclasses.replace(entry, sequence=sequence, previous=previous, hash="")
+    numbered = dataclasses.replace(entry, sequence=sequence, previous=previous)
     return dataclasses.replace(numbered, hash=digest(numbered))
 
 
 def digest(entry: values.AuditEntry) -> str:
     """SHA-256 in hex over everything that the entry says, its place in the chain included."""
-    said = {**dataclasses.asdict(entry), "at": _time(entry.at)}
-    del said["hash"]
+    said = {name: getattr(entry, name) for name in SAID} | {"at": _time(entry.at)}
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -136,7 +136,7 @@ class Services:
                     summary=f"{verb} service {old.name}",
                     generation=new.generation,
                 )
-            shown = await self._presented(tx, new or old)
+            (shown,) = await self._all_presented(tx, [new or old])
         self._context.wake(old.instance_id)
         return shown
 

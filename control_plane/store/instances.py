@@ -84,7 +84,7 @@ class InstanceQueries(Queries):
             )
 
     async def get_sample(self, instance_id: str) -> values.Sample | None:
-        row = await self._first(sa.select(tables.samples).where(tables.samples.c.instance_id == instance_id))
+        row = await self._get(tables.samples.c.instance_id, instance_id)
         return values.Sample(row.instance_id, row.time, row.families, row.exposition) if row else None
 
     async def get_point(self, instance_id: str, step_s: int, place: int) -> series.Point | None:

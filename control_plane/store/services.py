@@ -1,6 +1,8 @@
 """Rows of services, and of what was changed in their environment."""
 
 import dataclasses
+import functools
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,22 +12,47 @@ from control_plane.domain import values
 from control_plane.store import tables
 from control_plane.store.queries import Queries, page, where_given, where_in
 
+PROCESS = tuple(field.name for field in dataclasses.fields(values.Process))
+OBSERVED = tuple(field.name for field in dataclasses.fields(values.Observed) if field.name != "reported_at")
+KNOWN = 2048  # rows that are kept decoded
+
 
 def service_of(row: sa.Row[Any]) -> values.Service:
+    """The service that a whole row of the table says. Most rows are as they were when they were read last."""
+    return _service_of(*row)
+
+
+@functools.lru_cache(maxsize=KNOWN)
+def _service_of(  # the columns in the order of the table
+    service_id: str,
+    deployment_id: str,
+    project_id: str,
+    name: str,
+    instance_id: str,
+    run: str,
+    restart: int,
+    generation: int,
+    acknowledged: int,
+    observed: str,
+    reported_at: values.Time | None,
+    created_at: values.Time,
+    updated_at: values.Time,
+    request_id: str,
+) -> values.Service:
     return values.Service(
-        id=row.id,
-        deployment_id=row.deployment_id,
-        project_id=row.project_id,
-        name=row.name,
-        instance_id=row.instance_id,
-        run=values.Run(row.run),
-        restart=row.restart,
-        generation=row.generation,
-        acknowledged=row.acknowledged,
-        observed=observed_of(row.observed, row.reported_at),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        request_id=row.request_id,
+        id=service_id,
+        deployment_id=deployment_id,
+        project_id=project_id,
+        name=name,
+        instance_id=instance_id,
+        run=values.Run(run),
+        restart=restart,
+        generation=generation,
+        acknowledged=acknowledged,
+        observed=observed_of(observed, reported_at),
+        created_at=created_at,
+        updated_at=updated_at,
+        request_id=request_id,
     )
 
 
@@ -48,15 +75,16 @@ def row_of_service(service: values.Service) -> dict[str, Any]:
     }
 
 
-def observed_of(document: dict[str, Any], reported_at: values.Time | None) -> values.Observed:
+def observed_of(text: str, reported_at: values.Time | None) -> values.Observed:
+    document = json.loads(text)
     processes = tuple(values.Process(**one) for one in document["processes"])
     return values.Observed(**{**document, "processes": processes, "reported_at": reported_at})
 
 
-def document_of(observed: values.Observed) -> dict[str, Any]:
-    document = dataclasses.asdict(observed)
-    del document["reported_at"]
-    return document
+def document_of(observed: values.Observed) -> str:
+    document = {name: getattr(observed, name) for name in OBSERVED}
+    document["processes"] = [{name: getattr(one, name) for name in PROCESS} for one in observed.processes]
+    return json.dumps(document, separators=(",", ":"), allow_nan=False)
 
 
 class ServiceQueries(Queries):

@@ -183,7 +183,7 @@ services = _table(
     _whole("restart"),
     _whole("generation"),
     _whole("acknowledged"),
-    _json("observed"),
+    _text("observed"),  # as JSON, read by services.py
     sa.Column("reported_at", Moment, nullable=True),
     _moment("created_at"),
     _moment("updated_at"),

@@ -55,9 +55,10 @@ PROBLEMS = {
 
 
 class App(OpenAPI):
-    """`uploads` is read by web/server.py."""
+    """`uploads` and `never_blocks` are read by web/server.py: what a view waits for goes through `call`."""
 
     request_class = requests.StrictRequest
+    never_blocks = True
     uploads = Uploads()
 
 

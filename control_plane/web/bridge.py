@@ -1,16 +1,16 @@
 """Flask (WSGI) under an asyncio server, with bodies that may be async streams.
 
-A view runs in a worker thread. When the body that it returns has `__aiter__`, the thread is released and the loop pumps
-the stream, so that a thousand followers cost no thread. Request bodies are read whole, bounded in size and time, before a
-thread is taken: a slow sender cannot hold one; the few paths that take files are the exception (uploads.py). This module
-hooks two methods of a2wsgi that are not formally public; the version is pinned and tests/integration/test_web_bridge.py
-holds what we rely on.
+The views of an app that waits through Core.call alone run on the loop (on_loop.py). Those of any other app, and those that
+read large bodies (uploads.py), run in worker threads: `_Responder` does that. When a body that a view returns has
+`__aiter__`, the loop pumps the stream (pump.py), so that a thousand followers cost no thread. Request bodies are read
+whole, bounded in size and time, before a view begins: a slow sender cannot hold one. This module hooks two methods of
+a2wsgi that are not formally public; the version is pinned and tests/integration/test_web_bridge.py holds what we rely on.
 """
 
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -18,7 +18,8 @@ import a2wsgi
 import a2wsgi.wsgi
 import structlog
 
-from control_plane.web import below
+from control_plane.web import below, on_loop
+from control_plane.web.pump import Message, Receive, Send, pump
 from control_plane.web.uploads import Slots, StreamedBody, Uploads
 
 log = structlog.get_logger()
@@ -33,10 +34,6 @@ LATE_BODY = "dployr.late_body"  # the body did not arrive in time
 BUSY = "dployr.busy"  # too many bodies at once: nothing was read
 MAX_BODY = "dployr.max_body"  # how long this body may be; set where it is streamed
 WORKERS = 16
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 
 class ClientGoneError(Exception):
@@ -61,8 +58,11 @@ class Bridge(a2wsgi.WSGIMiddleware):  # type: ignore[misc, unused-ignore]
     body_timeout_s = BODY_TIMEOUT_S
     max_bodies_bytes = MAX_BODIES_BYTES
 
-    def __init__(self, app: Any, workers: int = WORKERS, uploads: Uploads | None = None) -> None:
+    def __init__(
+        self, app: Any, workers: int = WORKERS, uploads: Uploads | None = None, *, in_threads: bool = True
+    ) -> None:
         super().__init__(app, workers=workers)
+        self._in_threads = in_threads
         self._uploads = uploads or Uploads()
         self._slots = Slots(self._uploads)
         self._room = self.max_bodies_bytes
@@ -95,7 +95,11 @@ class Bridge(a2wsgi.WSGIMiddleware):  # type: ignore[misc, unused-ignore]
         reading = _Reading(self)
         try:
             body = await self._read(reading, scope, receive)
-            await self._respond(scope, _replay(body.data, receive), send, body)
+            known, receive = _with_length(scope, len(body.data)), _replay(body.data, receive)
+            if self._in_threads:
+                await self._respond(known, receive, send, body.extra)
+            else:
+                await on_loop.respond(self.app, known, body.data, body.extra, receive, send, self._ending)
         finally:
             reading.give_back()
 
@@ -113,23 +117,22 @@ class Bridge(a2wsgi.WSGIMiddleware):  # type: ignore[misc, unused-ignore]
         extra: dict[str, Any] = {MAX_BODY: self._uploads.max_bytes}
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > self._uploads.max_bytes:
-            await self._respond(scope, _replay(b"", receive), send, _Body(extra=extra))
+            await self._respond(_with_length(scope, 0), _replay(b"", receive), send, extra)
             return
         if not await self._slots.take():
-            await self._respond(scope, _replay(b"", receive), send, _Body(extra={**extra, BUSY: True}))
+            await self._respond(_with_length(scope, 0), _replay(b"", receive), send, {**extra, BUSY: True})
             return
         try:
             stream = StreamedBody(asyncio.get_running_loop(), receive, self._uploads)
             extra |= {"wsgi.input": stream.buffered(), "wsgi.input_terminated": True}
-            await self._respond(scope, receive, send, _Body(extra=extra))
+            await self._respond(scope, receive, send, extra)
         finally:
             self._slots.give_back()
 
-    async def _respond(self, scope: Any, receive: Receive, send: Send, body: _Body) -> None:
+    async def _respond(self, scope: Any, receive: Receive, send: Send, extra: Mapping[str, Any]) -> None:
         responder = _Responder(self.app, self.executor, self.send_queue_size, self._ending)
-        responder.extra = body.extra
-        known = scope if "wsgi.input" in body.extra else _with_length(scope, len(body.data))
-        await responder(known, receive, send)
+        responder.extra = extra
+        await responder(scope, receive, send)
 
     def take_room(self, octets: int) -> bool:
         """Whether so much more may be held in memory; counted from then on."""
@@ -176,34 +179,7 @@ class _Responder(a2wsgi.wsgi.WSGIResponder):  # type: ignore[misc, unused-ignore
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await super().__call__(scope, receive, send)
         if self._stream is not None:
-            await _pump(self._stream, receive, send, self._ending)
-
-
-async def _pump(stream: AsyncGenerator[bytes, None], receive: Receive, send: Send, ending: asyncio.Event) -> None:
-    """Sends `stream` until it ends, the client goes or the server stops; then closes it, whatever happened."""
-    over = {asyncio.ensure_future(_disconnected(receive)), asyncio.ensure_future(ending.wait())}
-    chunk: asyncio.Future[bytes] | None = None
-    try:
-        while True:
-            chunk = asyncio.ensure_future(anext(stream))
-            await asyncio.wait({*over, chunk}, return_when=asyncio.FIRST_COMPLETED)
-            if any(task.done() for task in over):
-                break
-            await send({"type": "http.response.body", "body": chunk.result(), "more_body": True})
-    except StopAsyncIteration:
-        pass
-    finally:  # cancel first: aclose() of a generator that runs raises
-        tasks: list[asyncio.Future[Any]] = [*over] if chunk is None else [*over, chunk]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await stream.aclose()
-    await send({"type": "http.response.body", "body": b""})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+            await pump(self._stream, receive, send, self._ending)
 
 
 class _Reading:

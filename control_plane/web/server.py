@@ -35,10 +35,12 @@ async def serve(
     """Serves the WSGI `app` until `stop` is set, then ends followers, waits a little and returns.
 
     `on_listening` gets the real port (of use with port 0) as soon as connections are accepted. The attribute `uploads`
-    of the app, if there is one, says which of its paths read their body themselves.
+    of the app, if there is one, says which of its paths read their body themselves; its attribute `never_blocks` that all
+    other views may run on the loop.
     """
     listener = listen(host, port)
-    adapter = bridge.Bridge(app, uploads=getattr(app, "uploads", None))
+    in_threads = not getattr(app, "never_blocks", False)
+    adapter = bridge.Bridge(app, uploads=getattr(app, "uploads", None), in_threads=in_threads)
     server = _Server(_config(adapter))
     running = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     stopping = asyncio.create_task(stop.wait(), name="http-stop")

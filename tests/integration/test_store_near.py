@@ -27,9 +27,32 @@ async def test_a_statement_runs_where_it_is_awaited(connection):
     assert await connection._execute(thread) == threading.get_ident()
 
 
-@pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "PRAGMA journal_mode=WAL"])
-async def test_what_may_wait_for_another_process_runs_in_the_thread(connection, statement):
-    assert await connection._execute(thread, statement) != threading.get_ident()
+async def test_what_may_wait_for_another_process_runs_in_the_thread(connection):
+    assert await connection._execute(thread, "PRAGMA journal_mode=WAL") != threading.get_ident()
+
+
+async def test_a_free_lock_is_taken_where_it_is_awaited(connection):
+    assert await connection._execute(thread, near.LOCK) == threading.get_ident()
+
+
+async def test_a_lock_that_another_holds_is_waited_for_in_the_thread(connection):
+    tried = []
+
+    def busy_here(_statement):
+        tried.append(threading.get_ident())
+        if tried == [threading.get_ident()]:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
+
+    await connection._execute(busy_here, near.LOCK)
+    assert tried[0] == threading.get_ident() != tried[1]
+
+
+async def test_taking_the_lock_leaves_the_patience_of_the_connection_as_it_was(connection):
+    await connection.execute("PRAGMA busy_timeout=1234")
+    await connection._execute(thread, near.LOCK)
+    assert await (await connection.execute("PRAGMA busy_timeout")).fetchone() == (1234,)
 
 
 async def test_who_runs_many_statements_lets_others_have_their_turn(connection, monkeypatch):

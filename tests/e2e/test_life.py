@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.platform import Platform, Refused
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(100), pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.timeout(100)
 
 APP = """
 import http.server, os

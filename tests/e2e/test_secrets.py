@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.platform import Platform
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.timeout(300)
 
 APP = """
 import hashlib, http.server, os

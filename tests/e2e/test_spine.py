@@ -11,7 +11,7 @@ from tests.e2e.conftest import node_app
 from tests.e2e.platform import Load, Platform, Refused
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.timeout(300)
 NODE = {"runtime": "nodejs", "version": "20", "run_cmd": "node server.js"}
 
 

@@ -20,10 +20,10 @@ demo: install  ## run the product here and deploy the examples; DEMO_EXIT=1 ends
 	@$(BIN)/python -m tools.demo
 
 test: install-tests  ## the tests, under 10 minutes on two cores; TEST=path for some of them
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -q $(TEST)
+	$(BIN)/python -m pytest -n 2 -q $(TEST)
 
 test-all: install-tests  ## the tests, with twenty times the examples of every property
-	TEST_ALL=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(TEST)
+	TEST_ALL=1 $(BIN)/python -m pytest -n 2 -q $(TEST)
 
 check: install wire  ## format, lint, types, import contracts
 	$(BIN)/ruff check .

@@ -77,7 +77,8 @@ class Builder(Protocol):
         """Resolve, fetch, provision, build, seal. `progress(state, commit)` tells each step as it begins, the commit as
         soon as it is known (the caller journals it and passes it back in `release.commit` on another attempt).
         A release with `build_of` gets that one's sealed tree, and runs no command, as long as it is on disk.
-        Raises ReleaseFailedError; cancelling the task ends everything it started and leaves no build tree.
+        Raises ReleaseFailedError; cancelling the task ends everything it started and leaves no build tree, soon
+        also when the tree is huge.
         """
         ...
 
@@ -86,11 +87,11 @@ class Builder(Protocol):
         ...
 
     async def prune(self, service_id: str, keep: frozenset[int]) -> None:
-        """Delete every release and build tree but those in `keep`."""
+        """Delete every release and build tree but those in `keep`: gone when it returns, their disk space a while later."""
         ...
 
     async def remove(self, service_id: str) -> None:
-        """Delete all releases, build trees and the home of a service that no longer runs."""
+        """Delete all releases, build trees and the home of a service that no longer runs; as `prune` does."""
         ...
 
 

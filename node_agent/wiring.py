@@ -80,6 +80,7 @@ async def _begin(
     toolchains, git = Toolchains(paths), Git(paths, allow_file=settings.allow_file_remotes)
     archives = HubArchives()
     builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives)
+    tasks.create_task(builder.trash.run(), name="trash")
     proxy = NginxProxy(paths, supervisor, _proxy_settings(settings), clock)
     host = Host(journal, supervisor, builder, Sites(proxy, journal), clock)
     reconciler = Reconciler(host, tasks)

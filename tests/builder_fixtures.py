@@ -161,8 +161,9 @@ class Bench:
     def log(self, number: int = 1) -> str:
         return self.paths.log_file(SERVICE, "build", number, "stdout").read_text()
 
-    def left_over(self) -> list[str]:
-        """What a build that is over must not leave behind."""
+    async def left_over(self) -> list[str]:
+        """What a build that is over must not leave behind, once the trash is emptied."""
+        await self.builder.trash.empty()
         places = [self.paths.builds(SERVICE), self.paths.trash]
         left = [str(entry) for place in places if place.exists() for entry in place.iterdir()]
         return left + [str(entry) for entry in self.paths.releases(SERVICE).glob(".*")]

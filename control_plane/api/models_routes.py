@@ -97,7 +97,10 @@ class RouteCertificateShape(shapes.Shape):
 
 
 class RouteShape(shapes.Shape):
-    """`basic_auth` names the users. `tls` is off, auto or own; `certificate` is null when it is off."""
+    """`basic_auth` names the users. `tls` is off, auto or own; `certificate` is null when it is off.
+
+    `status` is active once the proxy serves it as it is now.
+    """
 
     id: str
     domain: str

@@ -22,9 +22,12 @@ class Place:
 
 def is_online(instance: values.Instance, now: values.Time) -> bool:
     """Presence is a lease: connected, and heard of within LEASE_S. A live stream alone is not a live agent."""
-    if not instance.online or instance.last_seen is None:
-        return False
-    return now - instance.last_seen <= datetime.timedelta(seconds=LEASE_S)
+    return instance.online and not has_lapsed(instance, now)
+
+
+def has_lapsed(instance: values.Instance, now: values.Time) -> bool:
+    """Whether it was not heard of for LEASE_S, connected or not."""
+    return instance.last_seen is None or now - instance.last_seen > datetime.timedelta(seconds=LEASE_S)
 
 
 def presented(instance: values.Instance, now: values.Time) -> values.Instance:

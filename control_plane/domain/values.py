@@ -419,7 +419,10 @@ class Route:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Instance:
-    """A host with an agent. `epoch` counts its sessions; `facts` is what it said of itself at the last connect."""
+    """A host with an agent. `epoch` counts its sessions; `facts` is what it said of itself at the last connect.
+
+    `online` is whether it is connected; `announced` whether the last event of its presence was that it is.
+    """
 
     id: str
     name: str
@@ -435,6 +438,7 @@ class Instance:
     revoked: bool = False
     generation: int = 1
     draining: bool = False
+    announced: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """One-off commands: the request goes down the instance's stream, what the command writes comes up on a call of its own.
 
 Nothing is dropped: a slow reader slows the agent down, and with it the command. A run has one agent session: when that
-ends, so does the command.
+ends, so does the command. When only its call breaks, the agent says so on another one.
 """
 
 import asyncio
@@ -80,8 +80,9 @@ class Runs:
         try:
             await self._ask(run, wire.run_request(query))
             await self._begin(run)
+            due = asyncio.get_running_loop().time() + query.timeout_s
             while not ended:
-                piece = await run.get()
+                piece = await self._next(run, due)
                 ended = bool(piece.outcome)
                 yield piece
         finally:
@@ -100,7 +101,7 @@ class Runs:
             try:
                 await until_first(_pump(run, first, pieces), run.closed.wait())
             finally:
-                await run.fail(_away(instance_id))  # no effect when the end was said
+                await run.fail(_broken(instance_id))  # no effect when the end was said
             return
 
     def attach(self, instance_id: str, link: Link) -> None:
@@ -124,6 +125,15 @@ class Runs:
                 f"cannot run the command: instance {run.instance_id} does not take it up; see that its agent is new enough",
                 {"instance": run.instance_id},
             ) from error
+
+    async def _next(self, run: _Run, due: float) -> values.RunOutput:
+        """The next piece. What is `due` to have ended, and then is silent, never tells its end: do not wait for ever."""
+        left = max(due - asyncio.get_running_loop().time(), 0.0) + self._settings.end_s
+        try:
+            async with asyncio.timeout(left):
+                return await run.get()
+        except TimeoutError as error:
+            raise _broken(run.instance_id) from error
 
     async def _ask(self, run: _Run, message: pb.HubMessage) -> None:
         try:
@@ -162,6 +172,14 @@ def _refused(instance_id: str, piece: pb.RunPiece) -> errors.DployrError:
     if piece.error_kind == "conflict":
         return errors.ConflictError(words)
     return errors.UnavailableError(words, {"instance": instance_id})
+
+
+def _broken(instance_id: str) -> errors.UnavailableError:
+    return errors.UnavailableError(
+        f"cannot tell how the command ended: its output from instance {instance_id} broke off, and it is being ended; "
+        "run it again",
+        {"instance": instance_id},
+    )
 
 
 def _away(instance_id: str) -> errors.UnavailableError:

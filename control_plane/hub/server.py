@@ -17,6 +17,7 @@ from control_plane import clock, errors, ports
 from control_plane.hub import enrol, wire
 from control_plane.hub.certificate import ServerCertificate
 from control_plane.hub.parts import Services
+from control_plane.hub.refusals import Refusals
 from control_plane.hub.relay import Relay
 from control_plane.hub.runs import Runs
 from control_plane.hub.session import Session
@@ -90,6 +91,7 @@ class _Hub(rpc.HubServicer):
         self._settings = settings
         self._sessions: dict[str, Session] = {}
         self._sampling: set[str] = set()
+        self._refusals = Refusals(now)
         self._stopping = False
 
     def end_all(self) -> None:
@@ -188,7 +190,7 @@ class _Hub(rpc.HubServicer):
             instance_id, hello.agent_version[: wire.MAX_WORD], hello.boot_id[: wire.MAX_WORD], wire.facts(hello.host)
         )
         known = {str(service): int(generation) for service, generation in hello.generations.items()}
-        return Session(instance_id, epoch, known, self._services, self._settings, self._clock)
+        return Session(instance_id, epoch, known, self._services, self._settings, self._clock, self._refusals)
 
     def _enter(self, session: Session) -> None:
         """Of two sessions the one with the higher epoch stays, whichever came here first."""

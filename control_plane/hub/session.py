@@ -16,13 +16,13 @@ from control_plane import clock, errors
 from control_plane.domain import values
 from control_plane.hub import wire
 from control_plane.hub.parts import Services
+from control_plane.hub.refusals import Refusals
 from control_plane.hub.settings import HubSettings
 from protos import agent_pb2 as pb
 
 log = structlog.get_logger()
 
 QUEUE = 64
-MAX_AUDITED = 50  # refusals of one session that are written down; a hostile one must not fill the database
 RETRY = frozenset({errors.Kind.UNAVAILABLE, errors.Kind.RATE_LIMITED})
 
 Sent = dict[str, tuple[int, float]]  # service id → (generation, when)
@@ -63,6 +63,7 @@ class Session:
         services: Services,
         settings: HubSettings,
         now: clock.Clock,
+        refusals: Refusals,
     ) -> None:
         self.instance_id = instance_id
         self.epoch = epoch
@@ -74,7 +75,7 @@ class Session:
         self._ended = asyncio.Event()
         self._farewell: pb.HubMessage | None = None
         self._sent: Sent = {}
-        self._refusals = 0
+        self._refusals = refusals
         self._log = log.bind(instance=instance_id, epoch=epoch)
 
     async def run(
@@ -183,9 +184,8 @@ class Session:
         """Log what was not taken; what an instance may not do is audited."""
         what = message.WhichOneof("message")
         self._log.warning("hub.not_taken", what=what, error=error.message, kind=error.kind.value)
-        if error.kind is not errors.Kind.FORBIDDEN or self._refusals >= MAX_AUDITED:
+        if error.kind is not errors.Kind.FORBIDDEN or not self._refusals.take(self.instance_id):
             return
-        self._refusals += 1
         target = message.ack.service_id if what == "ack" else message.report.service_id
         with contextlib.suppress(errors.DployrError):  # the log has it already
             await self._services.audit.refused(self.instance_id, target[: wire.MAX_WORD], error.message)

@@ -52,8 +52,12 @@ class RelaySettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunSettings:
-    """`begin_s` is how long an agent has to take a command up: one that knows of none never answers."""
+    """`begin_s` is how long an agent has to take a command up: one that knows of none never answers.
+
+    `end_s` is how long after a command's deadline it may still say nothing before its end counts as lost.
+    """
 
     max_pieces: int = 16
     begin_s: float = 15.0
+    end_s: float = 30.0
     send_s: float = 5.0

@@ -237,7 +237,7 @@ class Instances:
                 boot_id=boot_id,
                 facts=facts,
             )
-            await self._presence.set(tx, new)
+            await self._presence.connected(tx, new)
         return new.epoch
 
     async def disconnected(self, instance_id: str, epoch: int) -> None:

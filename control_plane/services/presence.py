@@ -1,4 +1,8 @@
-"""The presence of instances: who connected, who left, and whose lease ended in silence. Nothing is stopped because of it."""
+"""The presence of instances: who connected, who left, and whose lease ended in silence. Nothing is stopped because of it.
+
+It is told (audit, events) when it changes by the lease, not with every stream: an agent that comes and goes all the time
+is shown as what it is at the moment, and told of once.
+"""
 
 import dataclasses
 
@@ -14,12 +18,16 @@ class Presence:
     def __init__(self, context: Context) -> None:
         self._context = context
 
+    async def connected(self, tx: ports.Transaction, new: values.Instance) -> None:
+        """Store `new`, which is alive, and tell of it when its absence was told, or nothing yet."""
+        await (tx.update_instance(new) if new.announced else self._tell(tx, new, online=True))
+
     async def disconnected(self, instance_id: str, epoch: int) -> None:
-        """End the session; nothing when a newer one has begun."""
+        """End the session; nothing when a newer one has begun. Told by `lapse`, should it not come back in time."""
         async with self._context.write() as tx:
             old = await tx.find_instance(instance_id)
             if old is not None and old.epoch == epoch and old.online:
-                await self.set(tx, dataclasses.replace(old, online=False))
+                await tx.update_instance(dataclasses.replace(old, online=False))
 
     async def heartbeat(self, instance_id: str, epoch: int) -> None:
         """Renew the lease of the session, also one that had ended in silence.
@@ -30,30 +38,29 @@ class Presence:
             old = await tx.find_instance(instance_id)
             if old is None:
                 raise errors.ForbiddenError(f"cannot go on as {instance_id}: the instance was removed; join again")
-            if old.epoch != epoch:
-                return
-            alive = dataclasses.replace(old, online=True, last_seen=self._context.clock.now())
-            await (tx.update_instance(alive) if old.online else self.set(tx, alive))
+            if old.epoch == epoch:
+                await self.connected(tx, dataclasses.replace(old, online=True, last_seen=self._context.clock.now()))
 
     async def lapse(self) -> int:
         """Tell of every instance whose lease has ended that it is offline; how many there were."""
+        silent: list[str] = []
+        after, now = None, self._context.clock.now()
         async with self._context.store.read() as tx:
-            known = await tx.list_instances(None, paging.MAX_LIMIT)
-        now = self._context.clock.now()
-        silent = [one for one in known if one.online and not instance.is_online(one, now)]
-        for one in silent:
-            await self._lapse(one.id)
+            while rows := await tx.list_instances(after, paging.MAX_LIMIT):
+                silent += [one.id for one in rows if one.announced and instance.has_lapsed(one, now)]
+                after = paging.position(rows[-1].created_at, rows[-1].id)
+        for instance_id in silent:
+            await self._lapse(instance_id)
         return len(silent)
 
     async def _lapse(self, instance_id: str) -> None:
         async with self._context.write() as tx:
             one = await tx.find_instance(instance_id)
-            if one is not None and one.online and not instance.is_online(one, self._context.clock.now()):
-                await self.set(tx, dataclasses.replace(one, online=False))
+            if one is not None and one.announced and instance.has_lapsed(one, self._context.clock.now()):
+                await self._tell(tx, one, online=False)
 
-    async def set(self, tx: ports.Transaction, new: values.Instance) -> None:
-        """Store `new`, whose presence has changed, and tell of it."""
-        word = "instance.online" if new.online else "instance.offline"
-        await tx.update_instance(new)
-        await self._context.audit(tx, new.id, word, new.id, epoch=new.epoch)
-        await events.emit(self._context, tx, word, subject=new.id, name=new.name)
+    async def _tell(self, tx: ports.Transaction, one: values.Instance, *, online: bool) -> None:
+        word = "instance.online" if online else "instance.offline"
+        await tx.update_instance(dataclasses.replace(one, online=online, announced=online))
+        await self._context.audit(tx, one.id, word, one.id, epoch=one.epoch)
+        await events.emit(self._context, tx, word, subject=one.id, name=one.name)

@@ -67,7 +67,8 @@ class Status:
             await self._advance(tx, service, said)
         for name in service_rules.happened(service.observed, observed):
             await self._emit(tx, service, name, service.id, message=message, live_release=observed.live_release)
-        await self._take_routes(tx, service, report)
+        if observed.generation >= service.generation:  # an earlier report is of routes as they were
+            await self._take_routes(tx, service, report)
         if report.branch_head:
             await self._follow_branch(tx, changed, report.branch_head)
 

@@ -27,6 +27,7 @@ def instance_of(row: sa.Row[Any]) -> values.Instance:
         revoked=row.revoked,
         generation=row.generation,
         draining=row.draining,
+        announced=row.announced,
     )
 
 

@@ -131,6 +131,7 @@ instances = _table(
     sa.Column("revoked", Flag, nullable=False),
     _whole("generation"),
     sa.Column("draining", Flag, nullable=False),
+    sa.Column("announced", Flag, nullable=False),
     sa.UniqueConstraint("name"),
 )
 

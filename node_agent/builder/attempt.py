@@ -6,12 +6,12 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import AsyncIterator, Callable
-from typing import TypeVar
 
 from node_agent import clock, errors, ports
 from node_agent.builder import archive, build_log, manifest, reuse, seal, trees
 from node_agent.builder.git import Git
 from node_agent.builder.manifest import Manifest
+from node_agent.builder.threads import in_thread
 from node_agent.builder.toolchains import Toolchains
 from node_agent.errors import ReleaseFailedError
 from node_agent.model import detect, process
@@ -22,7 +22,6 @@ from node_agent.paths import Paths
 MAX_READ = 16 << 20
 LAST_LINES = 5
 Progress = Callable[[ReleaseState, str], None]
-Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,18 +37,6 @@ class Tools:
     fetches: asyncio.Semaphore
     builds: asyncio.Semaphore
     build_s: float
-
-
-async def in_thread(work: Callable[..., Result], *arguments: object) -> Result:
-    """Like asyncio.to_thread, but cancelled only after the thread ended: nothing writes on behind our back."""
-    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()  # seen; the cancellation is what counts
-        raise
 
 
 class Attempt:
@@ -74,10 +61,10 @@ class Attempt:
             self._log.write("cancelled")
             raise
         finally:
-            await in_thread(trees.discard, self._tools.paths, self._tree)
+            await in_thread(self._discard)
 
     async def _run(self) -> Manifest:
-        await in_thread(trees.discard, self._tools.paths, self._tree)
+        await in_thread(self._discard)
         if (former := await self._former()) is not None:
             return former
         async with self._step("fetch"):
@@ -94,6 +81,11 @@ class Attempt:
             self._progress(ReleaseState.BUILDING, commit)
             dependencies_key, toolchain = await self._build(toolchain)
             return await self._seal(commit, key, dependencies_key, toolchain)
+
+    def _discard(self) -> None:
+        paths, number = self._tools.paths, self._release.number
+        for place in (self._tree, seal.staging(paths, self._service_id, number)):
+            trees.discard(paths, place)
 
     async def _former(self) -> Manifest | None:
         """The build that the release was told to use again, sealed as its own; None when it is not (or no longer) here."""
@@ -287,12 +279,16 @@ class Attempt:
 
     async def _seal(self, commit: str, key: str, dependencies_key: str, toolchain: str) -> Manifest:
         began = self._tools.clock.monotonic()
-        done = await in_thread(self._seal_now, commit, key, dependencies_key, toolchain)
+        paths, service_id, number = self._tools.paths, self._service_id, self._release.number
+        done, listing = await in_thread(self._stage, commit, key, dependencies_key, toolchain)
+        # A plain thread: a slow disk holds up no cancellation, and to flush what nobody wants any more does no harm.
+        await asyncio.to_thread(trees.flush, seal.staging(paths, service_id, number))
+        await in_thread(seal.publish, paths, service_id, done, listing)
         took = self._tools.clock.monotonic() - began
         self._log.write(f"sealed: {done.files} entries, {done.bytes / 1e6:.1f} MB, {took:.1f} s")
         return done
 
-    def _seal_now(self, commit: str, key: str, dependencies_key: str, toolchain: str) -> Manifest:
+    def _stage(self, commit: str, key: str, dependencies_key: str, toolchain: str) -> tuple[Manifest, bytes]:
         draft = Manifest(
             release=self._release.number,
             commit=commit,
@@ -308,7 +304,7 @@ class Attempt:
             durations=tuple(self._durations),
             origin=self._origin,
         )
-        return seal.seal(self._tools.paths, self._service_id, draft)
+        return seal.stage(self._tools.paths, self._service_id, draft)
 
     @contextlib.asynccontextmanager
     async def _step(self, name: str) -> AsyncIterator[None]:

@@ -5,14 +5,15 @@ import contextlib
 import dataclasses
 import errno
 import os
-import pathlib
 from collections.abc import Callable
 
 from node_agent import clock, ports
 from node_agent.builder import archive, manifest, trees
-from node_agent.builder.attempt import Attempt, Tools, in_thread
+from node_agent.builder.attempt import Attempt, Tools
 from node_agent.builder.git import Git
+from node_agent.builder.threads import in_thread
 from node_agent.builder.toolchains import Toolchains
+from node_agent.builder.trash import Trash
 from node_agent.errors import ReleaseFailedError
 from node_agent.model import spec, status
 from node_agent.paths import Paths
@@ -30,7 +31,7 @@ class Limits:
 
 
 class HostBuilder:
-    """ports.Builder on this host's disk."""
+    """ports.Builder on this host's disk. `trash` is to be run as a task: it deletes what builds and releases left."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class HostBuilder:
             builds=builds,
             build_s=limits.build_s,
         )
+        self.trash = Trash(paths)
         self._paths = paths
         self._building: set[tuple[str, int]] = set()
         self._swept = False
@@ -73,6 +75,7 @@ class HostBuilder:
             raise _explained(error) from error
         finally:
             self._building.discard((service_id, release.number))
+            self.trash.wake()
 
     async def sealed(self, service_id: str, release: int) -> ports.Artifact | None:
         found = await asyncio.to_thread(manifest.read, self._paths.release(service_id, release))
@@ -82,13 +85,15 @@ class HostBuilder:
         """What is being built now is kept too."""
         busy = {number for service, number in self._building if service == service_id}
         await in_thread(self._prune, service_id, frozenset(str(number) for number in keep | busy))
+        self.trash.wake()
 
     async def remove(self, service_id: str) -> None:
         await in_thread(self._remove, service_id)
+        self.trash.wake()
 
     def _prune(self, service_id: str, keep: frozenset[str]) -> None:
         for directory in (self._paths.releases(service_id), self._paths.builds(service_id)):
-            for place in _children(directory):
+            for place in trees.children(directory):
                 if place.name.removeprefix(".").removesuffix(".new") not in keep:
                     trees.discard(self._paths, place)
 
@@ -105,14 +110,6 @@ class HostBuilder:
         if not self._swept:
             self._swept = True
             await in_thread(archive.sweep, self._paths)
-            for left in _children(self._paths.trash):
-                await in_thread(trees.delete, left)
-
-
-def _children(directory: pathlib.Path) -> list[pathlib.Path]:
-    with contextlib.suppress(FileNotFoundError):
-        return list(directory.iterdir())
-    return []
 
 
 def _explained(error: OSError) -> ReleaseFailedError:

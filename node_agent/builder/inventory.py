@@ -10,9 +10,10 @@ import pathlib
 import stat
 from collections.abc import Callable, Iterable, Iterator
 
+from node_agent.builder import threads
 from node_agent.errors import ReleaseFailedError
 
-CHUNK = 1 << 30
+CHUNK = 64 << 20  # short enough to be interrupted in between
 
 
 class ChangedError(Exception):
@@ -50,6 +51,7 @@ def _walk(tree: pathlib.Path) -> Iterator[Entry]:
         with os.scandir(tree / parent) as found:
             entries = sorted(found, key=lambda one: one.name)
         for one in entries:
+            threads.check()
             path = os.path.join(parent, one.name)  # noqa: PTH118 - thousands of strings
             entry = _entry(path, one.path, one.stat(follow_symlinks=False))
             if entry.is_dir:
@@ -90,6 +92,7 @@ def copy(entries: Iterable[Entry], source: pathlib.Path, target: pathlib.Path) -
     and stays behind.
     """
     for entry in entries:
+        threads.check()
         try:
             _copy_one(entry, source / entry.path, target / entry.path)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -131,6 +134,7 @@ def _copy_file(entry: Entry, source: pathlib.Path, target: pathlib.Path) -> None
 def _copy_bytes(reading: int, writing: int, size: int) -> None:
     left = size
     while left:
+        threads.check()
         try:
             copied = os.copy_file_range(reading, writing, min(left, CHUNK))
         except OSError:  # not on this file system
@@ -144,6 +148,7 @@ def escaping(tree: pathlib.Path, entries: Iterable[Entry], allowed: Callable[[st
     """The first link that leads out of the tree, to a place that is not allowed. Resolved as the kernel would."""
     root = os.path.realpath(tree)
     for entry in entries:
+        threads.check()
         if entry.is_link:
             real = os.path.realpath(tree / entry.path)
             if real != root and not real.startswith(f"{root}/") and not allowed(real):

@@ -5,6 +5,7 @@ import pathlib
 import stat
 from collections.abc import Iterable
 
+from node_agent.builder import threads
 from node_agent.builder.inventory import Entry
 
 MAX_SIZE = 4 << 20
@@ -18,6 +19,7 @@ def relocate(tree: pathlib.Path, entries: Iterable[Entry], old: pathlib.Path, ne
     entries = tuple(entries)
     roots = {os.path.dirname(entry.path) for entry in entries if os.path.basename(entry.path) == MARK}  # noqa: PTH119, PTH120
     for entry in entries:
+        threads.check()
         if entry.is_link:
             _relocate_link(tree, entry, str(old))
         elif not entry.is_dir and entry.size <= MAX_SIZE and _may_hold_path(entry.path, roots):

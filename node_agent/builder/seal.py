@@ -1,6 +1,7 @@
 """The end of a build: judge the tree, fix its paths, and make it a release by one rename. Blocks; run in a thread.
 
-Called when every process of the build is gone: until then a link could be swapped after the look at it.
+`stage`, then trees.flush of `staging`, then `publish`. Called when every process of the build is gone: until then a link
+could be swapped after the look at it.
 """
 
 import dataclasses
@@ -14,8 +15,14 @@ from node_agent.errors import ReleaseFailedError
 from node_agent.paths import Paths
 
 
-def seal(paths: Paths, service_id: str, draft: Manifest) -> Manifest:
-    """Move the build tree to its release and write the manifest; answers it with inventory and sizes filled in.
+def staging(paths: Paths, service_id: str, release: int) -> pathlib.Path:
+    """Where the release lies until it is whole."""
+    final = paths.release(service_id, release)
+    return final.with_name(f".{final.name}.new")
+
+
+def stage(paths: Paths, service_id: str, draft: Manifest) -> tuple[Manifest, bytes]:
+    """Move the build tree to `staging`; its manifest with inventory and sizes filled in, and the inventory itself.
 
     Raises ReleaseFailedError("link_out_of_tree" or "special_file"), OSError.
     """
@@ -28,16 +35,20 @@ def seal(paths: Paths, service_id: str, draft: Manifest) -> Manifest:
     done = dataclasses.replace(
         draft, inventory=manifest.digest(listing), files=len(entries), bytes=sum(entry.size for entry in entries)
     )
-    staging = final.with_name(f".{final.name}.new")
-    for left in (staging, final):  # an interrupted seal; a damaged release of this number
+    place = staging(paths, service_id, draft.release)
+    for left in (place, final):  # an interrupted seal; a damaged release of this number
         trees.discard(paths, left)
-    staging.mkdir(mode=0o700, parents=True)
-    tree.rename(staging / "tree")
-    manifest.write(staging, done, listing)
-    trees.flush(staging)
-    staging.rename(final)
+    place.mkdir(mode=0o700, parents=True)
+    tree.rename(place / "tree")
+    return done, listing
+
+
+def publish(paths: Paths, service_id: str, done: Manifest, listing: bytes) -> None:
+    """Make what is staged and flushed a release, with its manifest. Raises OSError."""
+    place, final = staging(paths, service_id, done.release), paths.release(service_id, done.release)
+    manifest.write(place, done, listing)
+    place.rename(final)
     atomic.flush_directory(final.parent)
-    return done
 
 
 def refuse_links_out(paths: Paths, tree: pathlib.Path, entries: tuple[inventory.Entry, ...], toolchain: str) -> None:

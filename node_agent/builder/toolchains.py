@@ -93,11 +93,11 @@ class Toolchains:
         place = pathlib.Path(await asyncio.to_thread(tempfile.mkdtemp, dir=root, prefix=f".new-{kind}-"))
         try:
             name = f"{kind}-{await fill(place)}"
-            await asyncio.to_thread(_publish, place, self._paths.toolchain(name))
+            await asyncio.to_thread(_publish, self._paths, place, name)
             return name
         except BaseException:
             # Not awaited in a thread: the task may be on its way out, and nothing half-made may stay.
-            trees.delete(place)
+            trees.discard(self._paths, place)
             raise
 
     def _provisioned(self, kind: str) -> list[str]:
@@ -108,14 +108,15 @@ class Toolchains:
     def _clean(self, kind: str) -> None:
         """What a killed agent left half done; called under the lock."""
         for left in self._paths.toolchains.glob(f".new-{kind}-*"):
-            trees.delete(left)
+            trees.discard(self._paths, left)
 
 
-def _publish(place: pathlib.Path, final: pathlib.Path) -> None:
+def _publish(paths: Paths, place: pathlib.Path, name: str) -> None:
+    final = paths.toolchain(name)
     trees.make_read_only(place)
     trees.flush(place)
     if final.exists():  # another version was asked for, and the provider had this one
-        trees.delete(place)
+        trees.discard(paths, place)
     else:
         place.rename(final)
 

@@ -1,11 +1,12 @@
-"""Directory trees as a whole: delete them (whatever a build did to them), make them durable, make them read-only."""
+"""Directory trees as a whole: throw them away (whatever a build did to them), make them durable, make them read-only."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
-import subprocess
-import tempfile
+import uuid
 
+from node_agent.builder import children as programs
 from node_agent.paths import Paths
 
 PROGRAMS = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
@@ -13,27 +14,36 @@ DELETE_S = 600.0
 
 
 def discard(paths: Paths, path: pathlib.Path) -> None:
-    """Free the name at once, then delete. No-op when there is nothing. Blocks; what is cut short is left in trash/."""
+    """Free the name at once: one rename into trash/, however large the tree. No-op when there is nothing."""
     if not os.path.lexists(path):
         return
     paths.trash.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hole = pathlib.Path(tempfile.mkdtemp(dir=paths.trash))
+    target = paths.trash / uuid.uuid4().hex
     try:
-        path.rename(hole / "x")
+        path.rename(target)
     except PermissionError:  # a read-only directory cannot be moved to another parent without root
         path.chmod(0o700)
-        path.rename(hole / "x")
-    delete(hole)
+        path.rename(target)
 
 
-def delete(path: pathlib.Path) -> None:
-    """Delete the tree. `rm` copes with a nesting that Python's recursion and long path names do not. Raises OSError."""
-    _run("rm", "-rf", "--", str(path))
-    if os.path.lexists(path):
-        _run("chmod", "-R", "u+rwX", "--", str(path))
-        _run("rm", "-rf", "--", str(path))
-    if os.path.lexists(path):
+async def delete(path: pathlib.Path) -> None:
+    """Delete the tree. `rm` copes with a nesting that Python's recursion and long path names do not.
+
+    Raises OSError, ChildTimeoutError; when cancelled a part is left.
+    """
+    await _run("rm", "-rf", "--", str(path))
+    if os.path.lexists(path):  # noqa: ASYNC240 - one look
+        await _run("chmod", "-R", "u+rwX", "--", str(path))
+        await _run("rm", "-rf", "--", str(path))
+    if os.path.lexists(path):  # noqa: ASYNC240 - one look
         raise OSError(f"cannot delete {path}: something in it resists; see its owner and attributes")
+
+
+def children(directory: pathlib.Path) -> list[pathlib.Path]:
+    """What lies in the directory; nothing when there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        return list(directory.iterdir())
+    return []
 
 
 def make_read_only(path: pathlib.Path) -> None:
@@ -56,7 +66,5 @@ def flush(path: pathlib.Path) -> None:
         os.close(descriptor)
 
 
-def _run(*arguments: str) -> None:
-    subprocess.run(
-        arguments, env=PROGRAMS, check=False, timeout=DELETE_S, capture_output=True, stdin=subprocess.DEVNULL
-    )
+async def _run(*arguments: str) -> None:
+    await programs.run(arguments, PROGRAMS, DELETE_S)

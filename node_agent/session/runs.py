@@ -14,6 +14,7 @@ from protos import agent_pb2_grpc as rpc
 log = structlog.get_logger()
 
 PIECE_BYTES = 64 << 10
+BROKEN = "cannot go on with the command: the call that carried its output broke off, so it was ended; run it again"
 
 RunCall = grpc.aio.StreamUnaryCall[pb.RunPiece, pb.RunDone]
 
@@ -51,10 +52,28 @@ class RunCalls:
         names = {"service": request.service_id, "run": request.run_id}
         try:
             await until_first(self._send(call, request), _answered(call))
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError) as error:
-            log.info("run.broken_off", error=type(error).__name__, **names)
+            broken = await call.code() is not grpc.StatusCode.OK
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+            broken = True
         except Exception:  # one command's trouble must not end the session
             log.exception("run.failed", **names)
+            broken = True
+        try:
+            if broken:
+                log.info("run.broken_off", **names)
+                await self._tell_broken(request.run_id)
+        finally:
+            call.cancel()
+
+    async def _tell_broken(self, run_id: str) -> None:
+        """On a call of its own: of one that broke on our side alone the control plane would learn nothing."""
+        call = self._stub.SendRun(timeout=self._call_s)
+        try:
+            await call.write(pb.RunPiece(run_id=run_id, error=BROKEN, error_kind="unavailable"))
+            await call.done_writing()
+            await call.code()
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            log.info("run.end_untold", run=run_id)  # without a connection the session ends, and that says it
         finally:
             call.cancel()
 

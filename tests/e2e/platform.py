@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.waiting import wait_until
@@ -168,6 +168,7 @@ class Platform:
         domain = self.route(name, made["service_id"])
         found = self.settled(name, 1)
         assert found["status"] == "running", found
+        wait_until(lambda: self.in_force(domain), 20, f"the route of {domain}")
         wait_until(lambda: self.get(domain)[0] == 200, 20, f"{domain} through the proxy")
         return found, domain
 
@@ -180,7 +181,21 @@ class Platform:
         found = self.call("GET", f"/v1/services/{name}")
         return sorted(process["pid"] for process in found["processes"])
 
+    def in_force(self, domain: str) -> bool:
+        """Whether the proxy serves the domain's routes as they are now, and no longer as they were."""
+        routes = self.call("GET", f"/v1/proxy/routes?domain={domain}")["data"]
+        return {route["status"] for route in routes} == {"active"}
+
     # traffic
+
+    def says(self, domain: str, wanted: Callable[[str], bool]) -> str:
+        """The first whole 200 whose body is `wanted`: a worker that nginx is ending may still give a former answer."""
+
+        def look() -> str | None:
+            status, body = self.get(domain)
+            return body if status == 200 and wanted(body) else None
+
+        return wait_until(look, 20, f"the answer of {domain}")
 
     def get(self, domain: str, path: str = "/") -> tuple[int, str]:
         """One request on a new connection through nginx."""

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.conftest import node_app
 from tests.e2e.platform import Platform, Refused
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.timeout(120)
 GOOD = {
     "name": "bad-input",
     "source": "remote",

@@ -11,7 +11,7 @@ from tests.e2e.conftest import node_app
 from tests.e2e.platform import Load, Platform, Refused
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.timeout(300)
 NODE = {"runtime": "nodejs", "version": "20", "run_cmd": "node server.js"}
 
 
@@ -42,7 +42,7 @@ def test_a_put_under_load_loses_no_request_and_changes_the_version(platform: Pla
         assert changed["status"] == "running", changed
         wait_until(lambda: json.loads(load.answers[-1][1])["release"] == "2", 30, "answers of release 2")
     assert load.failed == []
-    answer = json.loads(platform.get(domain)[1])
+    answer = json.loads(platform.says(domain, lambda body: json.loads(body)["release"] == "2"))
     assert answer["version"].startswith("v22.")
     assert answer["greeting"] == "hello"
 
@@ -90,7 +90,7 @@ def test_a_killed_daemon_is_noticed_by_no_application(platform: Platform, reposi
     assert platform.pids(name) == pids
     assert all(pathlib.Path(f"/proc/{pid}").exists() for pid in pids)
     assert platform.put(name, env={"GREETING": "again"})["status"] == "running"
-    assert json.loads(platform.get(domain)[1])["greeting"] == "again"
+    platform.says(domain, lambda body: json.loads(body).get("greeting") == "again")
 
 
 def test_an_accepted_deployment_happens_though_the_control_plane_dies_before_sending(
@@ -201,7 +201,7 @@ def test_deletion_frees_the_port_the_files_and_the_route(platform: Platform, rep
         return 200
 
     wait_until(lambda: answer() == 404, 60, "the end of the deployment")
-    assert platform.get(domain)[0] == 404
+    wait_until(lambda: platform.get(domain)[0] == 404, 20, "the end of the route")
     assert not pathlib.Path(f"/proc/{process['pid']}").exists()
     assert not (platform.data / "agent" / "services" / found["service_id"]).exists()
     assert platform.call("GET", "/v1/proxy/routes?limit=200")["data"] == [
@@ -236,12 +236,12 @@ def test_the_command_line_deploys_follows_and_says_by_its_exit_code_how_it_ended
     )
     assert first.returncode == 0, first.stderr
     assert "==> source" in first.stdout + first.stderr
-    wait_until(lambda: platform.get("by-hand.test")[0] == 200, 20, "the route")
+    platform.says("by-hand.test", lambda body: json.loads(body)["release"] == "1")
     commit = repository.commit(note="a push")
     again = platform.command("--json", "deploy", "--name", "by-hand")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["commit"] == commit
-    assert json.loads(platform.get("by-hand.test")[1])["release"] == "2"
+    platform.says("by-hand.test", lambda body: json.loads(body)["release"] == "2")
     broken = platform.command("deploy", "--name", "by-hand", "--build-cmd", "exit 3")
     assert broken.returncode == 1
     assert "exited with code 3" in broken.stdout + broken.stderr

@@ -46,7 +46,7 @@ async def test_a_failed_job_is_told_with_its_last_lines(bench):
     bench.repository.write({"index.html": "x"})
     with pytest.raises(ReleaseFailedError, match=r"exited with code 3.*the reason"):
         await bench.build(bench.release(build_cmd="echo the reason >&2; exit 3"))
-    assert bench.left_over() == []
+    assert await bench.left_over() == []
 
 
 async def test_a_cancelled_build_leaves_no_process(bench, host):
@@ -57,7 +57,7 @@ async def test_a_cancelled_build_leaves_no_process(bench, host):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert f"{SERVICE}.r1.build" not in procfs.take_snapshot(str(host.paths.root)).marked()
-    assert bench.left_over() == []
+    assert await bench.left_over() == []
 
 
 PROGRAM = """\

@@ -214,7 +214,7 @@ async def test_an_uploaded_source_becomes_a_release_under_its_digest(bench):
     assert (bench.tree() / "index.html").read_text() == "hello"
     assert bench.steps == [("fetching", digest), ("building", digest)]
     assert list(bench.paths.archives.iterdir()) == []
-    assert bench.left_over() == []
+    assert await bench.left_over() == []
 
 
 async def test_the_same_archive_is_neither_fetched_nor_built_again(bench):
@@ -241,7 +241,7 @@ async def test_an_upload_that_cannot_be_used_fails_its_release(bench, archive, c
     with pytest.raises(ReleaseFailedError, match="cannot ") as caught:
         await bench.build(a_local(bench, 1, digest))
     assert caught.value.code == code
-    assert bench.left_over() == []
+    assert await bench.left_over() == []
     assert not bench.paths.archives.exists() or list(bench.paths.archives.iterdir()) == []
 
 
@@ -263,7 +263,7 @@ async def test_the_supervisor_unpacks_and_a_cancelled_build_leaves_nothing(tmp_p
         with pytest.raises(asyncio.CancelledError):
             await task
         assert not host.marked()
-        assert bench.left_over() == []
+        assert await bench.left_over() == []
         assert os.listdir(host.paths.archives) == []
     finally:
         await client.close()

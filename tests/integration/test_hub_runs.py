@@ -1,12 +1,16 @@
 """One-off commands over the wire when something goes wrong, and archives on their way down."""
 
 import asyncio
+import gc
 import hashlib
 
+import grpc
 import pytest
 
 from control_plane import errors
 from control_plane.domain import values
+from control_plane.hub.runs import Runs
+from control_plane.hub.settings import RunSettings
 from node_agent.errors import ReleaseFailedError
 from protos import agent_pb2 as pb
 from protos import agent_pb2_grpc as rpc
@@ -42,6 +46,24 @@ async def test_an_agent_that_goes_away_ends_its_commands(hub, agent):
         await all_of(pieces)
     assert raised.value.details["instance"] == agent.identity.instance_id
     assert agent.runner.running == 0
+
+
+async def test_a_call_that_breaks_on_the_agents_side_alone_ends_the_command_and_its_reader_learns_it(hub, agent):
+    pieces = hub.runs.run(agent.identity.instance_id, a_query(1, "echo a; hang"))
+    await anext(pieces)
+    (call,) = [one for one in gc.get_objects() if isinstance(one, grpc.aio.StreamUnaryCall) and not one.done()]
+    piece = pb.RunPiece(run_id=a_query(1, "").run_id, stream="stdout", data=b"x" * 65536)
+    writes = [asyncio.create_task(call.write(piece)) for _ in range(100)]  # of two at once the second breaks the call
+    await eventually(call.done, "the broken call")
+    for write in writes:
+        write.cancel()
+    await asyncio.gather(*writes, return_exceptions=True)
+    with pytest.raises(errors.UnavailableError, match="broke off") as raised:
+        await all_of(pieces)
+    assert raised.value.details["instance"] == agent.identity.instance_id
+    assert agent.runner.running == 0
+    assert agent.session.connected
+    assert (await all_of(hub.runs.run(agent.identity.instance_id, a_query(2, "exit 0"))))[-1].outcome == "exited"
 
 
 async def test_a_control_plane_that_goes_away_ends_the_commands(hub, agent):
@@ -85,6 +107,27 @@ async def test_an_agent_that_knows_of_no_commands_is_named(hub, agent):
     hub.runs.attach("ins_old", Deaf())
     with pytest.raises(errors.UnavailableError, match="does not take it up"):
         await all_of(hub.runs.run("ins_old", a_query(1, "exit 0")))
+
+
+async def test_an_agent_that_never_tells_the_end_of_a_command_is_not_waited_for_beyond_its_deadline():
+    class Connected:
+        async def send(self, message):
+            asked.append(message)
+
+    async def silent():
+        yield pb.RunPiece(run_id=query.run_id, stream="stdout", data=b"a")
+        await asyncio.Event().wait()
+
+    runs, asked = Runs(RunSettings(end_s=0.01)), []
+    runs.attach("ins_silent", Connected())
+    query = values.RunQuery("run_" + "1" * 26, SERVICE, "hang", 0.01)
+    reading = asyncio.create_task(all_of(runs.run("ins_silent", query)))
+    await eventually(lambda: asked)
+    receiving = asyncio.create_task(runs.receive("ins_silent", silent()))
+    with pytest.raises(errors.UnavailableError, match="cannot tell how the command ended"):
+        await reading
+    await receiving
+    assert [message.WhichOneof("message") for message in asked] == ["run", "run_cancel"]
 
 
 async def test_another_instance_cannot_answer_for_a_command(hub, agent, tmp_path):

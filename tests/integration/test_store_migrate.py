@@ -5,7 +5,7 @@ import stat
 
 import pytest
 import sqlalchemy as sa
-from alembic import autogenerate, migration
+from alembic import autogenerate, command, migration
 
 from control_plane import errors, store
 from control_plane.store import migrate, tables
@@ -106,6 +106,27 @@ def test_an_older_file_is_copied_before_it_is_migrated(path):
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     connection = sqlite3.connect(backup)
     assert connection.execute("SELECT a FROM former").fetchall() == [(42,)]
+    connection.close()
+
+
+def test_what_was_told_of_an_instance_before_is_what_it_was(path):
+    path.parent.mkdir(mode=0o700)
+    with sqlite3.connect(path) as connection:
+        engine = sa.create_engine("sqlite://", creator=lambda: connection, poolclass=sa.StaticPool)
+        with engine.connect() as former:
+            command.upgrade(migrate.config(former), "0004")
+            for name, online in (("here", 1), ("away", 0)):
+                columns = "id, name, epoch, online, agent_version, boot_id, facts, created_at"
+                row = (name, name, 1, online, "", "", "{}", "2026-01-01T00:00:00.000Z")
+                former.exec_driver_sql(f"INSERT INTO instances ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            former.commit()
+    connection.close()
+    migrate.upgrade(path, builders.START)
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT name, announced FROM instances ORDER BY name").fetchall() == [
+        ("away", 0),
+        ("here", 1),
+    ]
     connection.close()
 
 

@@ -16,7 +16,7 @@ from control_plane.services.context import Context, ensure_defaults
 from control_plane.services.deployments import Deployments
 from control_plane.services.desired import DesiredState
 from control_plane.services.instances import Instances
-from control_plane.services.routes import RouteFields, Routes
+from control_plane.services.routes import RouteChanges, RouteFields, Routes
 from control_plane.services.services import Services
 from control_plane.services.status import Status
 from tests import builders
@@ -449,6 +449,17 @@ async def test_a_route_becomes_what_the_agent_says(plane, app):
     assert await plane.routes.get(OPERATOR, route.id) == dataclasses.replace(
         route, status="quarantined", message="nginx: no"
     )
+
+
+async def test_a_route_is_active_only_when_the_agent_serves_it_as_it_is_now(plane, app):
+    route = await plane.routes.create(OPERATOR, RouteFields("app.example.com", "app"))
+    said = (values.RouteReport(route.id, "active", ""),)
+    before = await plane.services.get(OPERATOR, "app")
+    await plane.routes.update(OPERATOR, route.id, RouteChanges(path="/api"))
+    await plane.report(before, routes=said)
+    assert (await plane.routes.get(OPERATOR, route.id)).status == "pending"
+    await plane.report(await plane.services.get(OPERATOR, "app"), routes=said)
+    assert (await plane.routes.get(OPERATOR, route.id)).status == "active"
 
 
 async def test_routes_follow_a_changed_port(plane, app):

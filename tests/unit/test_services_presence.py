@@ -56,6 +56,29 @@ async def test_a_heartbeat_of_the_same_session_brings_it_back(plane):
     assert (await plane.instances.get(OPERATOR, "host-1")).online
 
 
+async def test_an_agent_that_comes_and_goes_is_told_of_once(plane):
+    presence = Presence(plane.context)
+    rows = len(plane.store.audit)
+    for _ in range(100):
+        plane.clock.advance(1)
+        await plane.instances.disconnected(plane.instance.id, plane.epoch)
+        assert not (await plane.instances.get(OPERATOR, "host-1")).online
+        assert await presence.lapse() == 0
+        plane.epoch = await plane.instances.connected(plane.instance.id, "0.1.0", "boot", {})
+        assert (await plane.instances.get(OPERATOR, "host-1")).online
+    assert await told(plane) == ["instance.online"]
+    assert len(plane.store.audit) == rows
+
+
+async def test_one_that_left_and_stays_away_is_told_when_its_lease_has_ended(plane):
+    presence = Presence(plane.context)
+    await plane.instances.disconnected(plane.instance.id, plane.epoch)
+    plane.clock.advance(41)
+    assert [await presence.lapse(), await presence.lapse()] == [1, 0]
+    await plane.instances.connected(plane.instance.id, "0.1.0", "boot", {})
+    assert await told(plane) == ["instance.online", "instance.offline", "instance.online"]
+
+
 async def test_a_heartbeat_of_an_older_session_brings_nothing_back(plane):
     presence = Presence(plane.context)
     await plane.instances.connected(plane.instance.id, "0.1.0", "boot", {})

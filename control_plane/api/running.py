@@ -1,17 +1,21 @@
 """What a one-off command writes, to the client: NDJSON, server-sent events or plain text.
 
 The view waits a moment for the first piece, so that a refusal still has a status. Closing the stream ends the command.
+
+What the command wrote is not kept, so an idempotency key cannot bring it back. What the key does promise is that the
+command is not started twice: the run is written down under the key before it is started, and a repeat is refused.
 """
 
 import codecs
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import flask
 
 from control_plane import errors
-from control_plane.api import commands, context, follow, models_deployments, streams
+from control_plane.api import answers, commands, context, follow, models_deployments, streams
 from control_plane.domain import values
+from control_plane.services import runs, unit
 
 FIRST_PIECE_S = 2.0
 Encode = Callable[[models_deployments.RunPiece], str]
@@ -19,17 +23,37 @@ Encode = Callable[[models_deployments.RunPiece], str]
 
 def run(service: str, command: str, timeout: float | str) -> flask.Response:
     """The answer to `POST /v1/services/:id/run`."""
-    commands.check_marks()
     api = context.current()
+    opened: list[runs.Begun] = []
+
+    def shape(begun: runs.Begun) -> unit.Answer:
+        opened.append(begun)
+        return unit.Answer(200, {"run": begun.query.run_id})
+
+    answer, replayed = commands.made(api.services.runs.begin(context.principal(), service, command, timeout), shape)
+    if replayed:
+        raise _begun_before(answer.body["run"])
+    return answers.of_answer(answer, {}) if commands.is_dry_run() else _streamed(api, opened[0])
+
+
+def _begun_before(run_id: str) -> errors.ConflictError:
+    return errors.ConflictError(
+        f"cannot run the command again: {run_id} was begun with this idempotency key, and what it wrote is not kept; "
+        "see what it did, then take another key to run it again",
+        {"run": run_id},
+    )
+
+
+def _streamed(api: context.Api, begun: runs.Begun) -> flask.Response:
     kinds = [follow.NDJSON, follow.EVENTS, follow.PLAIN]
     mimetype = flask.request.accept_mimetypes.best_match(kinds, follow.NDJSON)
-    primed = api.call(_primed(api.services.runs.open(context.principal(), service, command, timeout)))
+    primed = api.call(_primed(api.services.runs.output(begun)))
     chunks = _chunks(primed, mimetype, api.settings.heartbeat_s)
     return streams.respond(chunks, api.call, mimetype if mimetype == follow.NDJSON else f"{mimetype}; charset=utf-8")
 
 
-async def _primed(opening: Awaitable[AsyncIterator[values.RunOutput]]) -> streams.Primed[values.RunOutput]:
-    primed = streams.Primed(await opening)
+async def _primed(output: AsyncIterator[values.RunOutput]) -> streams.Primed[values.RunOutput]:
+    primed = streams.Primed(output)
     await primed.start(FIRST_PIECE_S)
     return primed
 

@@ -95,11 +95,12 @@ def logs(path: schemas.ById, query: schemas.LogsQuery) -> flask.Response:
 
 @blueprint.post("/<id>/run", responses={200: models_deployments.RunPiece})
 @access.permission("service:run")
-@mutations.mutation(idempotent=False)
+@mutations.mutation(dry_run=True)
 def run(path: schemas.ById, body: models_deployments.RunInput) -> flask.Response:
     """Run a command once in the environment of the live release, and send what it writes as it comes.
 
-    The last object says how it ended. Whoever closes the connection ends the command.
+    The last object says how it ended. Whoever closes the connection ends the command. What it wrote is not kept: the same
+    request with the same `Idempotency-Key` again is a 409 that names the run, and the command is not started twice.
     """
     return running.run(path.id, body.command, body.timeout)
 

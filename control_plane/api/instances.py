@@ -27,9 +27,12 @@ def index(query: schemas.InstancesQuery) -> flask.Response:
 
 @blueprint.post("/join-tokens", responses={201: models_instances.JoinTokenShape})
 @access.permission("instance:write")
-@mutations.mutation(optional_body=True)
+@mutations.mutation(dry_run=True, optional_body=True)
 def join_token(body: models_instances.JoinTokenInput) -> flask.Response:
-    """Make a token with which one host joins, and the command that uses it there."""
+    """Make a token with which one host joins, and the command that uses it there.
+
+    The token in the answer to a dry run is never good for anything.
+    """
     work = context.current().services.instances.invite(context.principal(), body.expires_in)
     return commands.run(work, _invited)
 

@@ -1,11 +1,11 @@
 """What clients send and get beside the declaration itself: redeploy, rollback, differences, one-off runs."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 
-from control_plane.api import schemas, shapes
-from control_plane.domain import values
+from control_plane.api import rules, schemas, shapes
+from control_plane.domain import declaration, grammar, health, resources, values
 from control_plane.services import runs
 from control_plane.services.services import ServiceChanges
 
@@ -13,6 +13,7 @@ from control_plane.services.services import ServiceChanges
 class RedeployInput(schemas.Input):
     """An empty object is the same as no body: from what the branch is now."""
 
+    RULES: ClassVar[rules.Rules] = {"commit": rules.said("commit", grammar.commit_issue)}
     commit: str = pydantic.Field("", description="7 to 64 hexadecimal digits; else the head of the branch")
 
 
@@ -22,9 +23,18 @@ class RollbackInput(schemas.Input):
     release: Annotated[int, pydantic.Field(ge=1, le=2**31 - 1)] = schemas.optional()
 
 
+def _check_problems(given: dict[str, Any]) -> list[rules.Problem]:
+    return health.problems({key: value for key, value in given.items() if value is not None})
+
+
 class ServicePatch(schemas.Input):
     """Only the fields given change; the keys of `resources` and `health_check` merge."""
 
+    RULES: ClassVar[rules.Rules] = {
+        "replicas": rules.said("replicas", declaration.replicas_issue),
+        "resources": resources.problems,
+        "health_check": _check_problems,
+    }
     replicas: int = schemas.optional()
     resources: Annotated[dict[str, Any], pydantic.WithJsonSchema(schemas.RESOURCES)] = schemas.optional()
     health_check: Annotated[dict[str, Any], pydantic.WithJsonSchema(schemas.HEALTH_CHECK)] = schemas.optional()
@@ -36,6 +46,10 @@ class ServicePatch(schemas.Input):
 class RunInput(schemas.Input):
     """The command has the environment and the directory of the live release."""
 
+    RULES: ClassVar[rules.Rules] = {
+        "command": rules.said("command", runs.command_issue),
+        "timeout": rules.said("timeout", runs.timeout_issue),
+    }
     command: str
     timeout: Annotated[float | str, pydantic.WithJsonSchema(schemas.DURATION)] = runs.DEFAULT_TIMEOUT_S
 

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 
 from control_plane import clock
-from control_plane.api import schemas, shapes
-from control_plane.domain import values
+from control_plane.api import rules, schemas, shapes
+from control_plane.domain import grammar, values
 from control_plane.domain.series import Answer, Series
 from control_plane.services.instances import JOIN_TOKEN_S, InstanceChanges, JoinToken
 
@@ -20,7 +20,12 @@ NOT_MOVED = (
 NO_LABEL = re.compile(r"[^A-Za-z0-9_]")
 
 
+def _label_problems(labels: dict[str, str | None]) -> list[rules.Problem]:
+    return grammar.label_problems("labels", {key: text for key, text in labels.items() if text is not None})
+
+
 class InstancePatch(schemas.Input):
+    RULES: ClassVar[rules.Rules] = {"labels": _label_problems}
     labels: Annotated[dict[str, str | None], pydantic.WithJsonSchema(schemas.TEXT_CHANGES)] = schemas.optional()
     cordoned: bool = schemas.optional()
 

@@ -1,19 +1,24 @@
 """What `/v1/tokens` takes and gives."""
 
 import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 
 from control_plane import clock
-from control_plane.api import schemas, shapes
-from control_plane.domain import values
+from control_plane.api import rules, schemas, shapes
+from control_plane.domain import permissions, values
 from control_plane.services import tokens
 
 
 class TokenInput(schemas.Input):
     """`expires_in` in seconds, or `expires_at`; neither: it does not expire."""
 
+    RULES: ClassVar[rules.Rules] = {
+        "name": rules.said("name", tokens.name_issue),
+        "scopes": permissions.scope_problems,
+        "expires_in": rules.said("expires_in", tokens.life_issue),
+    }
     name: str
     scopes: list[str] = pydantic.Field([], max_length=100, description="Permissions; empty: all that you have")
     project: str | None = pydantic.Field(None, description="Id or name of the only project that it works in")

@@ -68,6 +68,10 @@ def runtime_of(word: str) -> str:
     return ALIASES.get(word, word)
 
 
+def replicas_issue(replicas: int) -> str:
+    return "" if 1 <= replicas <= MAX_REPLICAS else f"must be 1 to {MAX_REPLICAS}"
+
+
 def _pairs(mapping: Any) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(mapping.items()))
 
@@ -156,6 +160,6 @@ def _env_problems(fields: DeploymentFields) -> list[Problem]:
 
 def _run_problems(fields: DeploymentFields) -> list[Problem]:
     found = [*resources.problems(fields.resources), *strategy.problems(fields.strategy)]
-    if not 1 <= fields.replicas <= MAX_REPLICAS:
-        found.append(_problem("replicas", f"must be 1 to {MAX_REPLICAS}"))
+    if issue := replicas_issue(fields.replicas):
+        found.append(_problem("replicas", issue))
     return found + grammar.label_problems("placement.labels", fields.placement)

@@ -39,9 +39,7 @@ def validated(fields: DeploymentFields, *, allow_file: bool = False, able: Abili
 
 def refused(problems: list[Problem]) -> errors.InvalidError:
     """One error for all problems: the first in `field` and `issue`, and all of several in `errors`."""
-    message = "; ".join(f"{problem['field']}: {problem['issue']}" for problem in problems)
-    details = dict(problems[0]) if len(problems) == 1 else {**problems[0], "errors": problems}
-    return errors.InvalidError(f"Invalid deployment configuration: {message}", details)
+    return errors.InvalidError.several("Invalid deployment configuration", problems)
 
 
 def faults_beside(given: Mapping[str, Any], bad: Collection[str], *, is_new: bool) -> list[Problem]:

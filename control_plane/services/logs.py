@@ -63,5 +63,4 @@ def _check(query: values.LogQuery) -> None:
     }
     bad = [{"field": field, "issue": issue} for field, issue in issues.items() if issue]
     if bad:
-        more = {"errors": bad} if len(bad) > 1 else {}
-        raise errors.InvalidError(f"cannot read logs: {bad[0]['field']} {bad[0]['issue']}", {**bad[0], **more})
+        raise errors.InvalidError.several("cannot read logs", bad)

@@ -70,17 +70,23 @@ def _away(service: str, instance_id: str) -> errors.UnavailableError:
     )
 
 
-def _checked(command: str, timeout: object) -> float:
+def command_issue(command: str) -> str:
+    is_good = command.strip() and len(command) <= MAX_COMMAND and grammar.is_text(command)
+    return "" if is_good else f"must be 1 to {MAX_COMMAND} printable characters"
+
+
+def timeout_issue(timeout: object) -> str:
     seconds = health.seconds(timeout)
-    bad = []
-    if not command.strip() or len(command) > MAX_COMMAND or not grammar.is_text(command):
-        bad.append({"field": "command", "issue": f"must be 1 to {MAX_COMMAND} printable characters"})
-    if seconds is None or not 1 <= seconds <= MAX_TIMEOUT_S:
-        bad.append({"field": "timeout", "issue": f"must be 1 to {MAX_TIMEOUT_S:g} seconds"})
-    if bad or seconds is None:
-        more = {"errors": bad} if len(bad) > 1 else {}
-        raise errors.InvalidError(f"cannot run the command: {bad[0]['field']} {bad[0]['issue']}", {**bad[0], **more})
-    return seconds
+    is_good = seconds is not None and 1 <= seconds <= MAX_TIMEOUT_S
+    return "" if is_good else f"must be 1 to {MAX_TIMEOUT_S:g} seconds"
+
+
+def _checked(command: str, timeout: object) -> float:
+    issues = {"command": command_issue(command), "timeout": timeout_issue(timeout)}
+    problems = [{"field": field, "issue": issue} for field, issue in issues.items() if issue]
+    if problems:
+        raise errors.InvalidError.several("cannot run the command", problems)
+    return health.seconds(timeout) or DEFAULT_TIMEOUT_S
 
 
 def _program(command: str) -> str:

@@ -113,6 +113,7 @@ class RouteShape(shapes.Shape):
     """`basic_auth` names the users. `tls` is off, auto or own; `certificate` is null when it is off."""
 
     id: str
+    project_id: str
     domain: str
     path: str
     service_id: str
@@ -139,6 +140,7 @@ class RouteShape(shapes.Shape):
         certificate = route_certificates.of(options, now)
         return cls(
             id=served.id,
+            project_id=served.project_id,
             domain=served.domain,
             path=served.path,
             service_id=served.service_id,

@@ -37,12 +37,12 @@ class TokenInput(schemas.Input):
 
 
 class TokenShape(shapes.Shape):
-    """`project` is the id of its only project, `scopes` are empty for all that its user may."""
+    """`project_id` is null for a token of all projects, `scopes` are empty for all that its user may."""
 
     id: str
     name: str
     scopes: list[str]
-    project: str | None
+    project_id: str | None
     expires_at: str | None
     last_used_at: str | None
     created_at: str
@@ -72,7 +72,7 @@ def _fields(token: values.Token) -> dict[str, Any]:
         "id": token.id,
         "name": token.name,
         "scopes": list(token.scopes),
-        "project": token.project_id or None,
+        "project_id": token.project_id or None,
         "expires_at": clock.rfc3339(token.expires_at) if token.expires_at else None,
         "last_used_at": clock.rfc3339(token.last_used_at) if token.last_used_at else None,
         "created_at": clock.rfc3339(token.created_at),

@@ -101,7 +101,7 @@ class ConfigShape(Shape):
 
 
 class DeploymentShape(ConfigShape):
-    """`commit` is that of the newest release; `commit_pinned` when it was declared. `url` is the first of `urls`.
+    """`project` is the name of the project, as it is declared. `commit` is that of the newest release; `commit_pinned` when it was declared. `url` is the first of `urls`.
 
     `pending_changes`: what is declared waits for the next release. `warnings` tell what has no effect where it runs.
     """
@@ -109,6 +109,7 @@ class DeploymentShape(ConfigShape):
     id: str
     name: str
     project: str
+    project_id: str
     status: str
     status_reason: str
     service_id: str
@@ -133,6 +134,7 @@ class DeploymentShape(ConfigShape):
             id=declared.id,
             name=declared.name,
             project=view.project,
+            project_id=declared.project_id,
             status=view.status,
             status_reason=view.status_reason,
             service_id=declared.service_id,

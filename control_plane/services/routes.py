@@ -67,8 +67,7 @@ class Routes:
         status = lists.checked_status(wanted.status, rules.STATUSES)
         async with self._context.store.read() as tx:
             projects = await shown_projects(tx, principal, "route:read", wanted.project)
-            of = wanted.service
-            service_id = None if of is None else (await service_of(tx, principal, of, "route:read")).id
+            service_id = None if wanted.service is None else await _service_id(tx, principal, wanted.service)
             rows, following = await lists.page(
                 lambda after, count: tx.list_routes(projects, service_id, domain, after, count, status), cursor, limit
             )
@@ -193,6 +192,16 @@ async def route_of(tx: ports.Transaction, principal: values.Principal, route_id:
     found = await tx.get_route(route_id)
     rows = [] if found is None else [found]
     return chosen(principal, rows, route_id, permission, "route", "GET /v1/proxy/routes")
+
+
+async def _service_id(tx: ports.Transaction, principal: values.Principal, service: str) -> str:
+    """Of the service that a filter names."""
+    try:
+        return (await service_of(tx, principal, service, "route:read")).id
+    except errors.NotFoundError:
+        raise errors.InvalidError.field(
+            f"cannot find service {service[:100]!r}", "service", "no such service"
+        ) from None
 
 
 async def _target(

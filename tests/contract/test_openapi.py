@@ -79,6 +79,19 @@ def test_every_operation_says_what_it_does_who_may_and_what_it_answers(operation
         assert ("401" in operation["responses"]) or is_public, name
 
 
+def test_what_belongs_to_a_project_shows_its_id_by_one_name(document):
+    """The deployment alone says its name too: there it is a field that is declared."""
+    answers = {name: set(schema.get("properties", ())) for name, schema in document["components"]["schemas"].items()}
+    answers = {name: fields for name, fields in answers.items() if not name.endswith("Input")}
+    assert {name for name, fields in answers.items() if "project" in fields} - {
+        "DeploymentCreate",
+        "DeploymentUpdate",
+    } == {"DeploymentShape"}
+    assert {"DeploymentShape", "ServiceShape", "RouteShape", "WebhookShape", "TokenShape", "EventShape"} <= {
+        name for name, fields in answers.items() if "project_id" in fields
+    }
+
+
 def test_everything_that_goes_in_or_out_has_an_example(document):
     assert examples.missing(document) == []
 

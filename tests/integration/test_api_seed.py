@@ -68,6 +68,7 @@ def test_create_deployment(client):
     assert made["release"] == 1
     assert made["live_release"] is None
     assert made["project"] == "default"
+    assert made["project_id"] == client.get("/v1/projects/default").json["id"]
     assert {key: made[key] for key in APP} == APP
     assert TIME.fullmatch(made["created_at"])
     assert client.get(answer.headers["location"]).json == made

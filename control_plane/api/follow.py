@@ -37,7 +37,7 @@ def service_log(service: str, query: schemas.LogsQuery) -> flask.Response:
     options, last = query.options(), last_event()
     if not _is_followed(query):
         return _page(service, options)
-    return _followed(service, _resumed(options, last), None)
+    return streams.counted(lambda: _followed(service, _resumed(options, last), None))
 
 
 def release_log(deployment: str, number: int, query: schemas.BuildLogsQuery) -> flask.Response:
@@ -57,7 +57,7 @@ def release_log(deployment: str, number: int, query: schemas.BuildLogsQuery) -> 
             return True
         return release.parse(found.state) not in release.UNFINISHED
 
-    return _followed(service, _resumed(options, last), is_finished)
+    return streams.counted(lambda: _followed(service, _resumed(options, last), is_finished))
 
 
 def _is_followed(query: schemas.BuildLogsQuery) -> bool:

@@ -23,6 +23,10 @@ Encode = Callable[[models_deployments.RunPiece], str]
 
 def run(service: str, command: str, timeout: float | str) -> flask.Response:
     """The answer to `POST /v1/services/:id/run`."""
+    return streams.counted(lambda: _run(service, command, timeout))
+
+
+def _run(service: str, command: str, timeout: float | str) -> flask.Response:
     api = context.current()
     opened: list[runs.Begun] = []
 

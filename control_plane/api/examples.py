@@ -134,6 +134,7 @@ CONFIG = {
     "placement": {"labels": {}},
     "labels": {"team": "web"},
     "description": "",
+    "sources": {"source": "given", "remote": "given", "branch": "default", "runtime": "given", "replicas": "default"},
 }
 HOST = {
     "id": INSTANCE,

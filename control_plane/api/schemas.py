@@ -313,7 +313,7 @@ class DeploymentCreate(_Declared):
     labels: Annotated[dict[str, str], pydantic.WithJsonSchema(TEXTS)] = optional()
 
     def fields(self) -> deployment.DeploymentFields:
-        return deployment.DeploymentFields(**self.given())
+        return deployment.DeploymentFields(**self.given(), given=deployment.asked_for(self.given()))
 
 
 class DeploymentUpdate(_Declared):

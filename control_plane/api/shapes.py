@@ -2,12 +2,12 @@
 
 import datetime
 import functools
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
 from control_plane import clock
-from control_plane.domain import values
+from control_plane.domain import origin, values
 
 
 class Shape(pydantic.BaseModel):
@@ -75,7 +75,10 @@ class PlacementShape(Shape):
 
 
 class ConfigShape(Shape):
-    """What is declared. Of secrets only the keys, of the token for git whether there is one."""
+    """What is declared. Of secrets only the keys, of the token for git whether there is one.
+
+    `sources` says of each field where its value came from: somebody gave it, or it is the default.
+    """
 
     source: str
     remote: str
@@ -98,6 +101,7 @@ class ConfigShape(Shape):
     placement: PlacementShape
     labels: dict[str, str]
     description: str
+    sources: dict[str, Literal["given", "default"]]
 
 
 class DeploymentShape(ConfigShape):
@@ -469,6 +473,7 @@ def _config(config: values.Config) -> dict[str, Any]:
         "placement": PlacementShape(labels=dict(config.placement)),
         "labels": dict(config.labels),
         "description": config.description,
+        "sources": origin.of_config(config),
     }
 
 

@@ -3,6 +3,7 @@
 All problems are found at once, so that a user repairs a request once. Create and update share the same rules.
 """
 
+import dataclasses
 import re
 from typing import Any
 
@@ -16,6 +17,8 @@ STATIC_PORT = 80
 MAX_COMMAND = 4096
 MAX_DESCRIPTION = 1000
 MAX_REPLICAS = 100
+# By the names of the contract; secrets are variables of the environment.
+OF_CONFIG = frozenset(field.name for field in dataclasses.fields(values.Config) if field.compare) | {"secrets"}
 
 Problem = dict[str, Any]
 
@@ -61,6 +64,7 @@ def config_of(fields: DeploymentFields) -> values.Config:
         processes=_pairs({name: command.strip() for name, command in fields.processes.items()}),
         labels=_pairs(fields.labels),
         placement=_pairs(fields.placement),
+        given=tuple(sorted(fields.given & OF_CONFIG)),
     )
 
 

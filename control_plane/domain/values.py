@@ -85,6 +85,9 @@ class Config:
     processes: tuple[tuple[str, str], ...] = ()  # name → command, sorted; `web` is run_cmd
     labels: tuple[tuple[str, str], ...] = ()
     placement: tuple[tuple[str, str], ...] = ()  # labels that an instance must have
+    given: tuple[str, ...] = dataclasses.field(
+        default=(), compare=False
+    )  # what was asked for, also if it is the default
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

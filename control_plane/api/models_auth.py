@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pydantic
 
-from control_plane.api import rules, schemas
+from control_plane.api import rules, schemas, shapes
 from control_plane.domain import person
 
 
@@ -22,3 +22,19 @@ class SetupInput(schemas.Input):
     token: str = pydantic.Field(max_length=256, description="What the control plane printed when it started")
     email: str = pydantic.Field(max_length=320)
     password: str = pydantic.Field(max_length=1024, description="At least 8 characters")
+
+
+class Tokens(shapes.Shape):
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    token_type: str = "Bearer"  # noqa: S105 - the name of a scheme
+
+
+class Me(shapes.Shape):
+    """`permissions` by project id; under the empty id those that concern no project."""
+
+    id: str
+    email: str
+    operator: bool
+    permissions: dict[str, list[str]]

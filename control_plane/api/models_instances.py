@@ -39,6 +39,61 @@ class JoinTokenInput(schemas.Input):
     expires_in: int = pydantic.Field(JOIN_TOKEN_S, ge=60, le=24 * 3600, description="Seconds")
 
 
+class InstanceShape(shapes.Shape):
+    """`status` is online, degraded (its heartbeats are late), offline or draining. Sizes in bytes.
+
+    `capabilities` and `runtimes` are what its agent said of the host when it connected last.
+    """
+
+    id: str
+    name: str
+    status: str
+    last_seen: str | None
+    agent_version: str
+    hostname: str
+    os: str
+    addresses: list[str]
+    cpus: int
+    memory: int
+    disk: int
+    capabilities: dict[str, str]
+    runtimes: dict[str, str]
+    labels: dict[str, str]
+    cordoned: bool
+    services: int
+    generation: int
+    created_at: str
+
+    @classmethod
+    def of(cls, instance: values.InstanceView) -> "InstanceShape":
+        facts = instance.facts
+        return cls(
+            id=instance.id,
+            name=instance.name,
+            status=instance.status,
+            last_seen=clock.rfc3339(instance.last_seen) if instance.last_seen else None,
+            agent_version=instance.agent_version,
+            hostname=facts.get("hostname", ""),
+            os=facts.get("os", ""),
+            addresses=facts.get("addresses", []),
+            cpus=facts.get("cpus", 0),
+            memory=facts.get("memory_bytes", 0),
+            disk=facts.get("disk_bytes", 0),
+            capabilities=facts.get("capabilities", {}),
+            runtimes=facts.get("runtimes", {}),
+            labels=dict(instance.labels),
+            cordoned=instance.cordoned,
+            services=instance.services,
+            generation=instance.generation,
+            created_at=clock.rfc3339(instance.created_at),
+        )
+
+
+class InstanceList(shapes.Shape):
+    data: list[InstanceShape]
+    next_cursor: str | None
+
+
 class ServiceReference(shapes.Shape):
     id: str
     name: str
@@ -48,7 +103,7 @@ class ServiceReference(shapes.Shape):
 class DrainShape(shapes.Shape):
     """`services` are still there; `message` says what that means."""
 
-    instance: shapes.InstanceShape
+    instance: InstanceShape
     services: list[ServiceReference]
     message: str
 
@@ -56,7 +111,7 @@ class DrainShape(shapes.Shape):
     def of(cls, instance: values.InstanceView, services: Sequence[values.Service]) -> "DrainShape":
         left = [ServiceReference(id=one.id, name=one.name, deployment_id=one.deployment_id) for one in services]
         message = NOT_MOVED if left else "Nothing is on it, and nothing new is placed here."
-        return cls(instance=shapes.InstanceShape.of(instance), services=left, message=message)
+        return cls(instance=InstanceShape.of(instance), services=left, message=message)
 
 
 class JoinTokenShape(shapes.Shape):

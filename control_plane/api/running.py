@@ -13,12 +13,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 import flask
 
 from control_plane import errors
-from control_plane.api import answers, commands, context, follow, models_deployments, streams
+from control_plane.api import answers, commands, context, follow, models_services, streams
 from control_plane.domain import values
 from control_plane.services import runs, unit
 
 FIRST_PIECE_S = 2.0
-Encode = Callable[[models_deployments.RunPiece], str]
+Encode = Callable[[models_services.RunPiece], str]
 
 
 def run(service: str, command: str, timeout: float | str) -> flask.Response:
@@ -87,25 +87,25 @@ class _Texts:
     def __init__(self) -> None:
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
 
-    def pieces(self, output: values.RunOutput) -> list[models_deployments.RunPiece]:
+    def pieces(self, output: values.RunOutput) -> list[models_services.RunPiece]:
         if output.outcome:
             rest = [self._piece(stream, b"", final=True) for stream in self._decoders]
-            ended = models_deployments.RunExit(outcome=output.outcome, code=output.code)
-            return [*(piece for piece in rest if piece.data), models_deployments.RunPiece(exit=ended)]
+            ended = models_services.RunExit(outcome=output.outcome, code=output.code)
+            return [*(piece for piece in rest if piece.data), models_services.RunPiece(exit=ended)]
         piece = self._piece(output.stream, output.data)
         return [piece] if piece.data else []
 
-    def _piece(self, stream: str, data: bytes, *, final: bool = False) -> models_deployments.RunPiece:
+    def _piece(self, stream: str, data: bytes, *, final: bool = False) -> models_services.RunPiece:
         if stream not in self._decoders:
             self._decoders[stream] = codecs.getincrementaldecoder("utf-8")("replace")
-        return models_deployments.RunPiece(stream=stream, data=self._decoders[stream].decode(data, final))
+        return models_services.RunPiece(stream=stream, data=self._decoders[stream].decode(data, final))
 
 
-def _json(piece: models_deployments.RunPiece) -> str:
+def _json(piece: models_services.RunPiece) -> str:
     return json.dumps(piece.model_dump(exclude_none=True))
 
 
-def _plain(piece: models_deployments.RunPiece) -> str:
+def _plain(piece: models_services.RunPiece) -> str:
     if piece.exit is not None:
         return f"[{piece.exit.outcome} {piece.exit.code}]\n"
     return "\n".join(follow.visible(line) for line in (piece.data or "").split("\n"))

@@ -8,7 +8,17 @@ import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi import definitions
 
-from control_plane.api import access, contract, errors, examples, limits, mutations, problems, shapes, vocabulary
+from control_plane.api import (
+    access,
+    contract,
+    errors,
+    examples,
+    limits,
+    models_system,
+    mutations,
+    problems,
+    vocabulary,
+)
 from control_plane.web import app
 from tests import api_fixtures
 
@@ -200,7 +210,7 @@ class TestMarks:
             api_doc={
                 "info": {},
                 "paths": paths,
-                "components": {"schemas": {"Health": shapes.Health.model_json_schema()}},
+                "components": {"schemas": {"Health": models_system.Health.model_json_schema()}},
             },
             url_map=types.SimpleNamespace(iter_rules=lambda: rules),
             view_functions={"deployments.change": a_change, "deployments.read": read},

@@ -34,7 +34,8 @@ class Settings:
     `public_hub_address` (host or host:port) is what agents on other machines dial; empty means `hub_host`.
     `base_url` is where people and git hosts reach the API; empty means the address that it listens on.
     Webhooks go to public addresses on ports 443 and 80, and to `webhook_allow` on any port.
-    `rate_limit_storage` may hold a password: it is never shown. `max_source_bytes` bounds an uploaded source.
+    `rate_limit_storage` may hold a password: it is never shown. `max_source_bytes` bounds an uploaded source,
+    `max_project_source_bytes` those of a project together, and `max_streams` what one user may follow at a time.
     A release fails when one of its states takes longer than `release_timeout_s`, or, while its instance is away or its
     source is missing, longer than `release_waiting_s`.
     """
@@ -56,6 +57,8 @@ class Settings:
     rate_limit_anonymous: int = 60
     rate_limit_storage: str = dataclasses.field(default="memory://", repr=False)
     max_source_bytes: int = 512 << 20
+    max_project_source_bytes: int = 20 << 30
+    max_streams: int = 500
     local_instance: bool = False
     webhook_allow: Networks = ()
     base_url: str = ""
@@ -245,6 +248,8 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "rate_limit_anonymous": _whole(1, 999_999_999),
     "rate_limit_storage": _storage,
     "max_source_bytes": _whole(1 << 20, 999_999_999_999),
+    "max_project_source_bytes": _whole(1 << 20, 999_999_999_999),
+    "max_streams": _whole(1, 999_999),
     "local_instance": _flag,
     "webhook_allow": _networks,
     "base_url": _optional_url,

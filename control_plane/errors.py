@@ -4,8 +4,9 @@ A message reads "cannot …", names the object and the next step. `details` hold
 for a bad field `field` and `issue`, and what else helps.
 """
 
+import contextlib
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 
@@ -51,6 +52,31 @@ class InvalidError(DployrError):
             dict(problems[0]) if len(problems) == 1 else {**problems[0], "errors": [dict(one) for one in problems]}
         )
         return cls(f"{message}: {listed}", details)
+
+    @property
+    def problems(self) -> list[dict[str, Any]]:
+        """Each with its field and issue."""
+        return [dict(one) for one in self.details.get("errors", [self.details])]
+
+
+class Faults:
+    """What is wrong with one request, collected so that all of it is told together."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, Any]] = []
+
+    @contextlib.contextmanager
+    def collecting(self) -> Iterator[None]:
+        """An InvalidError ends the block, not the caller."""
+        try:
+            yield
+        except InvalidError as error:
+            self.found += error.problems
+
+    def refuse(self, message: str) -> None:
+        """InvalidError when there are any."""
+        if self.found:
+            raise InvalidError.several(message, self.found)
 
 
 class UnauthenticatedError(DployrError):

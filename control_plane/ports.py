@@ -117,8 +117,8 @@ class DeploymentRows(Protocol):
         """All but the newest `keep` of each deployment, those that serve, and those that are not finished."""
         ...
 
-    async def archives_in_use(self) -> frozenset[str]:
-        """Of uploaded sources, those that some release names."""
+    async def archives_in_use(self, project_id: str | None = None) -> frozenset[str]:
+        """Of uploaded sources, those that the newest release.KEPT_SOURCES releases of a deployment name."""
         ...
 
     async def find_service(self, id_or_name: str) -> values.Service | None: ...
@@ -398,6 +398,10 @@ class ArchiveFiles(Protocol):
 
     def pieces(self, archive: str) -> AsyncIterator[bytes]:
         """The archive in pieces of at most 256 KiB; NotFoundError when it is not there."""
+        ...
+
+    async def size(self, archives: Collection[str]) -> int:
+        """The bytes of `archives` together; one that is not there has none."""
         ...
 
     async def sweep(self, wanted: Collection[str]) -> None:

@@ -72,7 +72,8 @@ async def run(settings: Settings) -> None:
         setup_token = await _first_operator(settings, accounts)
         authority = Authority.load_or_create(settings.data_dir / "ca", clock)
         relay, runs = Relay(ids), Runs()
-        archives = Archives(context, FileArchives(settings.data_dir / "archives", clock))
+        files = FileArchives(settings.data_dir / "archives", clock)
+        archives = Archives(context, files, settings.max_project_source_bytes)
         reaper = Reaper(context, settings.release_timeout_s, settings.release_waiting_s)
         async with (
             _hub(settings, context, authority, relay, runs, archives) as entrance,
@@ -274,4 +275,5 @@ def _http(settings: Settings) -> HttpSettings:
         local_instance=settings.local_instance,
         rate_limit_storage=settings.rate_limit_storage,
         max_source_bytes=settings.max_source_bytes,
+        max_streams=settings.max_streams,
     )

@@ -29,13 +29,25 @@ def run(work: Coroutine[Any, Any, T], shape: Callable[[T], unit.Answer], body_di
 
     `shape` is called on the core loop and must not touch Flask. `body_digest` stands for a body that was streamed.
     """
+    answer, replayed = made(work, shape, body_digest)
+    return answers.of_answer(answer, {"Idempotency-Replayed": "true"} if replayed else {})
+
+
+def made(
+    work: Coroutine[Any, Any, T], shape: Callable[[T], unit.Answer], body_digest: str = ""
+) -> tuple[unit.Answer, bool]:
+    """As `run`, for a view that answers by itself: what is stored, and whether an earlier request left it."""
     api = context.current()
     try:
-        answer, replayed = api.call(api.services.changes.run(_request(body_digest), work, shape))
+        answer: tuple[unit.Answer, bool] = api.call(api.services.changes.run(_request(body_digest), work, shape))
     finally:
         if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:  # refused before it began
             work.close()
-    return answers.of_answer(answer, {"Idempotency-Replayed": "true"} if replayed else {})
+    return answer
+
+
+def is_dry_run() -> bool:
+    return _dry_run(_marks())
 
 
 def check_marks() -> None:

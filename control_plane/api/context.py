@@ -8,7 +8,7 @@ import flask
 import flask_limiter
 
 from control_plane import clock, ports
-from control_plane.api import verified
+from control_plane.api import places, verified
 from control_plane.domain import values
 from control_plane.services import (
     accounts,
@@ -63,6 +63,7 @@ class HttpSettings:
     watch_s: float = 2.5
     rate_limit_storage: str = dataclasses.field(default="memory://", repr=False)
     max_source_bytes: int = 512 << 20
+    max_streams: int = 500
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,16 +103,16 @@ class AppServices:
         entrance: Callable[[], Entrance] | None = None,
     ) -> "AppServices":
         """All use cases over one context. Without `runner`, `archive` and `entrance` what needs them is unavailable."""
-        people = accounts.Accounts(context)
+        people, sources = accounts.Accounts(context), archive or archives.Archives(context)
         return cls(
             accounts=people,
-            deployments=deployments.Deployments(context),
+            deployments=deployments.Deployments(context, sources),
             services=services.Services(context),
             instances=instances.Instances(context, entrance),
             routes=routes.Routes(context),
             logs=logs.Logs(context, relay),
             runs=runs.Runs(context, runner),
-            archives=archive or archives.Archives(context),
+            archives=sources,
             users=users.Users(context, people.passwords),
             tokens=tokens.Tokens(context),
             projects=projects.Projects(context),
@@ -136,6 +137,7 @@ class Api:
     settings: HttpSettings
     limiter: flask_limiter.Limiter
     verified: verified.Verified
+    places: places.Places
 
 
 def current() -> Api:

@@ -154,6 +154,9 @@ def _parametrise(operation: Json, mark: mutations.Mutation) -> None:
 def _answer(operation: Json, schemas: Json, mark: mutations.Mutation) -> None:
     """Completes the answers that are no errors."""
     answers = operation["responses"] = {key: found for key, found in operation["responses"].items() if key < "400"}
+    if (described := STREAMED.get(operation["operationId"])) is not None:
+        content = answers["200"]["content"]
+        content.update(vocabulary.streamed(content.pop(JSON)["schema"], described))
     if mark.dry_run:
         content = answers.setdefault("200", {}).setdefault("content", {}).setdefault(JSON, {})
         content["schema"] = {"anyOf": [content["schema"], PLAN]} if "schema" in content else PLAN
@@ -164,8 +167,6 @@ def _answer(operation: Json, schemas: Json, mark: mutations.Mutation) -> None:
         answer["headers"] = {name: vocabulary.header(name) for name in headers}
     content = answers.get("200", {}).get("content", {})
     content.update(MORE_CONTENT.get(operation["operationId"], {}))
-    if (described := STREAMED.get(operation["operationId"])) is not None:
-        content.update(vocabulary.streamed(content.pop(JSON)["schema"], described))
     if _is_followed(operation):
         content.update(vocabulary.followed(_item_of(content[JSON]["schema"], schemas)))
         operation["parameters"].append(vocabulary.parameter("Last-Event-ID"))

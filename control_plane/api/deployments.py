@@ -11,9 +11,9 @@ from control_plane.api import (
     context,
     follow,
     models_deployments,
+    models_logs,
     mutations,
     schemas,
-    shapes,
     vocabulary,
 )
 from control_plane.domain import values
@@ -22,7 +22,7 @@ from control_plane.services import unit
 blueprint = APIBlueprint("deployments", __name__, url_prefix="/v1/deployments", abp_tags=[{"name": "deployments"}])
 
 
-@blueprint.post("", responses={201: shapes.DeploymentShape})
+@blueprint.post("", responses={201: models_deployments.DeploymentShape})
 @access.permission("deployment:write")
 @mutations.mutation(dry_run=True)
 def create(body: schemas.DeploymentCreate) -> flask.Response:
@@ -31,7 +31,7 @@ def create(body: schemas.DeploymentCreate) -> flask.Response:
     return commands.run(work, _created)
 
 
-@blueprint.get("", responses={200: shapes.DeploymentList})
+@blueprint.get("", responses={200: models_deployments.DeploymentList})
 @access.permission("deployment:read")
 def index(query: schemas.DeploymentsQuery) -> flask.Response:
     """List deployments, oldest first."""
@@ -41,20 +41,20 @@ def index(query: schemas.DeploymentsQuery) -> flask.Response:
             context.principal(), query.project, query.name, query.status, query.cursor, query.limit
         )
     )
-    data = [shapes.DeploymentShape.of(view) for view in page.items]
-    return answers.of(shapes.DeploymentList(data=data, next_cursor=page.next_cursor))
+    data = [models_deployments.DeploymentShape.of(view) for view in page.items]
+    return answers.of(models_deployments.DeploymentList(data=data, next_cursor=page.next_cursor))
 
 
-@blueprint.get("/<id>", responses={200: shapes.DeploymentShape})
+@blueprint.get("/<id>", responses={200: models_deployments.DeploymentShape})
 @access.permission("deployment:read")
 def get(path: schemas.ById) -> flask.Response:
     """Get a deployment."""
     api = context.current()
     view = api.call(api.services.deployments.get(context.principal(), path.id))
-    return answers.of(shapes.DeploymentShape.of(view), headers=answers.etag(view.deployment.generation))
+    return answers.of(models_deployments.DeploymentShape.of(view), headers=answers.etag(view.deployment.generation))
 
 
-@blueprint.put("/<id>", responses={200: shapes.DeploymentShape})
+@blueprint.put("/<id>", responses={200: models_deployments.DeploymentShape})
 @access.permission("deployment:write")
 @mutations.mutation(if_match=True, dry_run=True)
 def update(path: schemas.ById, body: schemas.DeploymentUpdate) -> flask.Response:
@@ -63,7 +63,7 @@ def update(path: schemas.ById, body: schemas.DeploymentUpdate) -> flask.Response
     return commands.run(work, lambda done: _shown(done[0], 200))
 
 
-@blueprint.post("/<id>/redeploy", responses={202: shapes.DeploymentShape})
+@blueprint.post("/<id>/redeploy", responses={202: models_deployments.DeploymentShape})
 @access.permission("deployment:write")
 @mutations.mutation(if_match=True, dry_run=True, optional_body=True)
 def redeploy(path: schemas.ById, body: models_deployments.RedeployInput) -> flask.Response:
@@ -72,7 +72,7 @@ def redeploy(path: schemas.ById, body: models_deployments.RedeployInput) -> flas
     return commands.run(work, _accepted)
 
 
-@blueprint.post("/<id>/rollback", responses={202: shapes.DeploymentShape})
+@blueprint.post("/<id>/rollback", responses={202: models_deployments.DeploymentShape})
 @access.permission("deployment:write")
 @mutations.mutation(if_match=True, dry_run=True, optional_body=True)
 def rollback(path: schemas.ById, body: models_deployments.RollbackInput) -> flask.Response:
@@ -81,7 +81,7 @@ def rollback(path: schemas.ById, body: models_deployments.RollbackInput) -> flas
     return commands.run(work, _accepted)
 
 
-@blueprint.post("/<id>/cancel", responses={202: shapes.DeploymentShape})
+@blueprint.post("/<id>/cancel", responses={202: models_deployments.DeploymentShape})
 @access.permission("deployment:write")
 @mutations.mutation(if_match=True, dry_run=True)
 def cancel(path: schemas.ById) -> flask.Response:
@@ -89,7 +89,7 @@ def cancel(path: schemas.ById) -> flask.Response:
     return commands.run(context.current().services.deployments.cancel(context.principal(), path.id), _accepted)
 
 
-@blueprint.post("/<id>/source", responses={202: shapes.DeploymentShape})
+@blueprint.post("/<id>/source", responses={202: models_deployments.DeploymentShape})
 @access.permission("deployment:write")
 @mutations.mutation(if_match=True, dry_run=True)
 def source(path: schemas.ById) -> flask.Response:
@@ -109,7 +109,7 @@ def source(path: schemas.ById) -> flask.Response:
         api.call(api.services.archives.used(archive))
 
 
-@blueprint.delete("/<id>", responses={202: shapes.DeploymentShape})
+@blueprint.delete("/<id>", responses={202: models_deployments.DeploymentShape})
 @access.permission("deployment:write")
 @mutations.mutation(if_match=True, dry_run=True)
 def delete(path: schemas.ById) -> flask.Response:
@@ -118,26 +118,26 @@ def delete(path: schemas.ById) -> flask.Response:
     return commands.run(work, _accepted)
 
 
-@blueprint.get("/<id>/releases", responses={200: shapes.ReleaseList})
+@blueprint.get("/<id>/releases", responses={200: models_deployments.ReleaseList})
 @access.permission("deployment:read")
 def releases(path: schemas.ById, query: schemas.Page) -> flask.Response:
     """List the releases of a deployment, newest first."""
     api = context.current()
     page = api.call(api.services.deployments.releases(context.principal(), path.id, query.cursor, query.limit))
-    data = [shapes.ReleaseShape.of(release) for release in page.items]
-    return answers.of(shapes.ReleaseList(data=data, next_cursor=page.next_cursor))
+    data = [models_deployments.ReleaseShape.of(release) for release in page.items]
+    return answers.of(models_deployments.ReleaseList(data=data, next_cursor=page.next_cursor))
 
 
-@blueprint.get("/<id>/releases/<int:n>", responses={200: shapes.ReleaseShape})
+@blueprint.get("/<id>/releases/<int:n>", responses={200: models_deployments.ReleaseShape})
 @access.permission("deployment:read")
 def release(path: schemas.ReleasePath) -> flask.Response:
     """Get a release."""
     api = context.current()
     found = api.call(api.services.deployments.release(context.principal(), path.id, path.n))
-    return answers.of(shapes.ReleaseShape.of(found))
+    return answers.of(models_deployments.ReleaseShape.of(found))
 
 
-@blueprint.get("/<id>/releases/<int:n>/logs", responses={200: shapes.LogPage})
+@blueprint.get("/<id>/releases/<int:n>/logs", responses={200: models_logs.LogPage})
 @access.permission("log:read")
 def release_logs(path: schemas.ReleasePath, query: schemas.BuildLogsQuery) -> flask.Response:
     """The build log of a release; with `follow` it ends by itself when the release is live or has failed."""
@@ -162,4 +162,4 @@ def _accepted(view: values.DeploymentView) -> unit.Answer:
 
 
 def _shown(view: values.DeploymentView, status: int, location: str = "") -> unit.Answer:
-    return answers.change(shapes.DeploymentShape.of(view), status, view.deployment.generation, location)
+    return answers.change(models_deployments.DeploymentShape.of(view), status, view.deployment.generation, location)

@@ -23,7 +23,7 @@ def index(query: models_history.EventsQuery) -> flask.Response:
     """
     last = follow.last_event()
     if query.follow and flask.request.method != "HEAD":
-        return _followed(query, last)
+        return streams.counted(lambda: _followed(query, last))
     api = context.current()
     page = api.call(
         api.services.history.events(

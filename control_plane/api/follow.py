@@ -14,7 +14,7 @@ from typing import Any
 import flask
 
 from control_plane import errors
-from control_plane.api import answers, context, schemas, shapes, streams
+from control_plane.api import answers, context, models_logs, schemas, streams
 from control_plane.api.errors import ANSWERS
 from control_plane.domain import release, values
 
@@ -37,7 +37,7 @@ def service_log(service: str, query: schemas.LogsQuery) -> flask.Response:
     options, last = query.options(), last_event()
     if not _is_followed(query):
         return _page(service, options)
-    return _followed(service, _resumed(options, last), None)
+    return streams.counted(lambda: _followed(service, _resumed(options, last), None))
 
 
 def release_log(deployment: str, number: int, query: schemas.BuildLogsQuery) -> flask.Response:
@@ -57,7 +57,7 @@ def release_log(deployment: str, number: int, query: schemas.BuildLogsQuery) -> 
             return True
         return release.parse(found.state) not in release.UNFINISHED
 
-    return _followed(service, _resumed(options, last), is_finished)
+    return streams.counted(lambda: _followed(service, _resumed(options, last), is_finished))
 
 
 def _is_followed(query: schemas.BuildLogsQuery) -> bool:
@@ -86,7 +86,7 @@ def _page(service: str, options: dict[str, Any]) -> flask.Response:
     opening = api.services.logs.open(context.principal(), service, follow=False, **options)
     lines = api.call(_first(opening, options["tail"]) if options["after_seq"] else _newest(opening))
     following = str(max(lines[-1].seq, lines[-1].gap_to)) if lines else None
-    return answers.of(shapes.LogPage(data=[shapes.log_line(line) for line in lines], next_cursor=following))
+    return answers.of(models_logs.LogPage(data=[models_logs.log_line(line) for line in lines], next_cursor=following))
 
 
 async def _newest(opening: Awaitable[AsyncIterator[Batch]]) -> Sequence[values.LogLine]:
@@ -194,7 +194,7 @@ def last_words(mimetype: str, error: errors.DployrError) -> str:
 
 
 def _json(line: values.LogLine) -> str:
-    return json.dumps(shapes.log_line(line).model_dump(mode="json", by_alias=True))
+    return json.dumps(models_logs.log_line(line).model_dump(mode="json", by_alias=True))
 
 
 def _event(line: values.LogLine) -> str:

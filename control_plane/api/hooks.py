@@ -30,9 +30,12 @@ def get(path: schemas.ById) -> flask.Response:
 
 @blueprint.post("/deployments/<id>/hook", responses={201: models_hooks.NewHook})
 @access.permission("deployment:write")
-@mutations.mutation(if_match=True)
+@mutations.mutation(if_match=True, dry_run=True)
 def create(path: schemas.ById) -> flask.Response:
-    """Make the hook of a deployment, or a new token and secret for it; this answer alone shows them."""
+    """Make the hook of a deployment, or a new token and secret for it; this answer alone shows them.
+
+    The token and the secret in the answer to a dry run are never good for anything.
+    """
     return commands.run(context.current().services.hooks.create(context.principal(), path.id), _made)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import flask
 from flask_openapi.blueprint import APIBlueprint
 
-from control_plane.api import access, answers, commands, context, models_instances, mutations, schemas, shapes
+from control_plane.api import access, answers, commands, context, models_instances, mutations, schemas
 from control_plane.domain import values
 from control_plane.services import unit
 from control_plane.services.instances import JoinToken
@@ -13,7 +13,7 @@ from control_plane.services.instances import JoinToken
 blueprint = APIBlueprint("instances", __name__, url_prefix="/v1/instances", abp_tags=[{"name": "instances"}])
 
 
-@blueprint.get("", responses={200: shapes.InstanceList})
+@blueprint.get("", responses={200: models_instances.InstanceList})
 @access.permission("instance:read")
 def index(query: schemas.InstancesQuery) -> flask.Response:
     """List instances, oldest first."""
@@ -21,29 +21,32 @@ def index(query: schemas.InstancesQuery) -> flask.Response:
     page = api.call(
         api.services.instances.list(context.principal(), query.cursor, query.limit, query.status, query.name)
     )
-    data = [shapes.InstanceShape.of(instance) for instance in page.items]
-    return answers.of(shapes.InstanceList(data=data, next_cursor=page.next_cursor))
+    data = [models_instances.InstanceShape.of(instance) for instance in page.items]
+    return answers.of(models_instances.InstanceList(data=data, next_cursor=page.next_cursor))
 
 
 @blueprint.post("/join-tokens", responses={201: models_instances.JoinTokenShape})
 @access.permission("instance:write")
-@mutations.mutation(optional_body=True)
+@mutations.mutation(dry_run=True, optional_body=True)
 def join_token(body: models_instances.JoinTokenInput) -> flask.Response:
-    """Make a token with which one host joins, and the command that uses it there."""
+    """Make a token with which one host joins, and the command that uses it there.
+
+    The token in the answer to a dry run is never good for anything.
+    """
     work = context.current().services.instances.invite(context.principal(), body.expires_in)
     return commands.run(work, _invited)
 
 
-@blueprint.get("/<id>", responses={200: shapes.InstanceShape})
+@blueprint.get("/<id>", responses={200: models_instances.InstanceShape})
 @access.permission("instance:read")
 def get(path: schemas.ById) -> flask.Response:
     """Get an instance."""
     api = context.current()
     found = api.call(api.services.instances.get(context.principal(), path.id))
-    return answers.of(shapes.InstanceShape.of(found), headers=answers.etag(found.generation))
+    return answers.of(models_instances.InstanceShape.of(found), headers=answers.etag(found.generation))
 
 
-@blueprint.patch("/<id>", responses={200: shapes.InstanceShape})
+@blueprint.patch("/<id>", responses={200: models_instances.InstanceShape})
 @access.permission("instance:write")
 @mutations.mutation(if_match=True, dry_run=True)
 def update(path: schemas.ById, body: models_instances.InstancePatch) -> flask.Response:
@@ -84,7 +87,7 @@ def metrics(path: schemas.ById, query: schemas.MetricsQuery) -> flask.Response:
 
 
 def _shown(instance: values.InstanceView) -> unit.Answer:
-    return answers.change(shapes.InstanceShape.of(instance), 200, instance.generation)
+    return answers.change(models_instances.InstanceShape.of(instance), 200, instance.generation)
 
 
 def _drained(done: tuple[values.InstanceView, Sequence[values.Service]]) -> unit.Answer:

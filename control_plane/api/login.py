@@ -6,13 +6,13 @@ import flask
 from flask_openapi.blueprint import APIBlueprint
 
 from control_plane import errors
-from control_plane.api import access, answers, auth, commands, context, models_auth, mutations, schemas, shapes
+from control_plane.api import access, answers, auth, commands, context, models_auth, mutations, schemas
 from control_plane.domain import permissions, values
 
 blueprint = APIBlueprint("auth", __name__, url_prefix="/v1/auth", abp_tags=[{"name": "auth"}])
 
 
-@blueprint.post("/login", responses={200: shapes.Tokens})
+@blueprint.post("/login", responses={200: models_auth.Tokens})
 @access.permission.public
 @mutations.mutation(idempotent=False)
 def login(body: schemas.LoginInput) -> flask.Response:
@@ -25,7 +25,7 @@ def login(body: schemas.LoginInput) -> flask.Response:
     return _tokens(api.call(api.services.accounts.login(auth.caller(), body.email, body.password)))
 
 
-@blueprint.post("/refresh", responses={200: shapes.Tokens})
+@blueprint.post("/refresh", responses={200: models_auth.Tokens})
 @access.permission.public
 @mutations.mutation(idempotent=False)
 def refresh(body: schemas.RefreshInput) -> flask.Response:
@@ -51,13 +51,13 @@ def logout() -> flask.Response:
     return answers.empty()
 
 
-@blueprint.get("/me", responses={200: shapes.Me})
+@blueprint.get("/me", responses={200: models_auth.Me})
 @access.permission.signed_in
 def me() -> flask.Response:
     """Who the token speaks for, and what they may do."""
     principal = context.principal()
     return answers.of(
-        shapes.Me(
+        models_auth.Me(
             id=principal.user_id,
             email=principal.email,
             operator=principal.operator,
@@ -75,7 +75,7 @@ def password(body: models_auth.PasswordInput) -> flask.Response:
     return commands.run(work, lambda _: answers.change(None, 204))
 
 
-@blueprint.post("/setup", responses={201: shapes.Tokens})
+@blueprint.post("/setup", responses={201: models_auth.Tokens})
 @access.permission.public
 @mutations.mutation(idempotent=False)
 def setup(body: models_auth.SetupInput) -> flask.Response:
@@ -106,7 +106,7 @@ def _demand_loopback() -> None:
 
 
 def _tokens(family: values.Family) -> flask.Response:
-    tokens = shapes.Tokens(
+    tokens = models_auth.Tokens(
         access_token=auth.access_token(family), refresh_token=auth.refresh_token(family), expires_in=auth.ACCESS_S
     )
     return answers.of(tokens)

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from control_plane import clock
-from control_plane.api import schemas, shapes
-from control_plane.domain import paging, values, variables
+from control_plane.api import rules, schemas, shapes
+from control_plane.domain import grammar, paging, values, variables
 
 VALUE = {"anyOf": [*schemas.SCALAR["anyOf"], {"type": "null"}]}
 Value = Annotated[str | None, pydantic.BeforeValidator(schemas.text_of), pydantic.WithJsonSchema(VALUE)]
@@ -23,14 +23,34 @@ class Variable(schemas.Input):
         return variables.Wanted(self.key, self.value, self.secret)
 
 
+RULES: rules.Rules = {
+    "key": rules.said("key", grammar.env_key_issue),
+    "value": rules.said("value", lambda value: grammar.env_value_issue(schemas.text_of(value))),
+}
+
+
 class VariableInput(Variable):
     """One variable, as the whole body."""
+
+    RULES = RULES
 
 
 class VariablesInput(schemas.Input):
     """All variables. The list may be one that was read: secrets in it keep their values."""
 
     variables: list[Variable] = pydantic.Field(max_length=10_000)
+
+    @classmethod
+    def faults_beside(cls, data: dict[str, Any], bad: set[str]) -> list[rules.Problem]:
+        if "variables" in bad or not isinstance(data.get("variables"), list):
+            return []
+        found = []
+        for index, one in enumerate(data["variables"]):
+            place = f"variables.{index}"
+            named = one if isinstance(one, dict) else {}
+            read = {name: value for name, value in named.items() if f"{place}.{name}" not in bad}
+            found += [{**fault, "field": f"{place}.{fault['field']}"} for fault in rules.found(RULES, read)]
+        return found
 
 
 class ApplyQuery(schemas.Query):

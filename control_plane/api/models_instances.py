@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 
 from control_plane import clock
-from control_plane.api import schemas, shapes
-from control_plane.domain import values
+from control_plane.api import rules, schemas, shapes
+from control_plane.domain import grammar, values
 from control_plane.domain.series import Answer, Series
 from control_plane.services.instances import JOIN_TOKEN_S, InstanceChanges, JoinToken
 
@@ -20,7 +20,12 @@ NOT_MOVED = (
 NO_LABEL = re.compile(r"[^A-Za-z0-9_]")
 
 
+def _label_problems(labels: dict[str, str | None]) -> list[rules.Problem]:
+    return grammar.label_problems("labels", {key: text for key, text in labels.items() if text is not None})
+
+
 class InstancePatch(schemas.Input):
+    RULES: ClassVar[rules.Rules] = {"labels": _label_problems}
     labels: Annotated[dict[str, str | None], pydantic.WithJsonSchema(schemas.TEXT_CHANGES)] = schemas.optional()
     cordoned: bool = schemas.optional()
 
@@ -34,6 +39,61 @@ class JoinTokenInput(schemas.Input):
     expires_in: int = pydantic.Field(JOIN_TOKEN_S, ge=60, le=24 * 3600, description="Seconds")
 
 
+class InstanceShape(shapes.Shape):
+    """`status` is online, degraded (its heartbeats are late), offline or draining. Sizes in bytes.
+
+    `capabilities` and `runtimes` are what its agent said of the host when it connected last.
+    """
+
+    id: str
+    name: str
+    status: str
+    last_seen: str | None
+    agent_version: str
+    hostname: str
+    os: str
+    addresses: list[str]
+    cpus: int
+    memory: int
+    disk: int
+    capabilities: dict[str, str]
+    runtimes: dict[str, str]
+    labels: dict[str, str]
+    cordoned: bool
+    services: int
+    generation: int
+    created_at: str
+
+    @classmethod
+    def of(cls, instance: values.InstanceView) -> "InstanceShape":
+        facts = instance.facts
+        return cls(
+            id=instance.id,
+            name=instance.name,
+            status=instance.status,
+            last_seen=clock.rfc3339(instance.last_seen) if instance.last_seen else None,
+            agent_version=instance.agent_version,
+            hostname=facts.get("hostname", ""),
+            os=facts.get("os", ""),
+            addresses=facts.get("addresses", []),
+            cpus=facts.get("cpus", 0),
+            memory=facts.get("memory_bytes", 0),
+            disk=facts.get("disk_bytes", 0),
+            capabilities=facts.get("capabilities", {}),
+            runtimes=facts.get("runtimes", {}),
+            labels=dict(instance.labels),
+            cordoned=instance.cordoned,
+            services=instance.services,
+            generation=instance.generation,
+            created_at=clock.rfc3339(instance.created_at),
+        )
+
+
+class InstanceList(shapes.Shape):
+    data: list[InstanceShape]
+    next_cursor: str | None
+
+
 class ServiceReference(shapes.Shape):
     id: str
     name: str
@@ -43,7 +103,7 @@ class ServiceReference(shapes.Shape):
 class DrainShape(shapes.Shape):
     """`services` are still there; `message` says what that means."""
 
-    instance: shapes.InstanceShape
+    instance: InstanceShape
     services: list[ServiceReference]
     message: str
 
@@ -51,7 +111,7 @@ class DrainShape(shapes.Shape):
     def of(cls, instance: values.InstanceView, services: Sequence[values.Service]) -> "DrainShape":
         left = [ServiceReference(id=one.id, name=one.name, deployment_id=one.deployment_id) for one in services]
         message = NOT_MOVED if left else "Nothing is on it, and nothing new is placed here."
-        return cls(instance=shapes.InstanceShape.of(instance), services=left, message=message)
+        return cls(instance=InstanceShape.of(instance), services=left, message=message)
 
 
 class JoinTokenShape(shapes.Shape):

@@ -5,8 +5,8 @@ from typing import Any, Literal
 import pydantic
 
 from control_plane import clock
-from control_plane.api import schemas, shapes
-from control_plane.domain import values
+from control_plane.api import rules, schemas, shapes
+from control_plane.domain import project, values
 from control_plane.services import members
 
 Role = Literal["viewer", "developer", "admin", "owner"]
@@ -31,7 +31,14 @@ class ProjectDeleteQuery(schemas.Query):
     )
 
 
+RULES: rules.Rules = {
+    "name": rules.said("name", project.name_issue),
+    "description": rules.said("description", project.description_issue),
+}
+
+
 class ProjectInput(schemas.Input):
+    RULES = RULES
     name: str
     description: str = ""
 
@@ -39,6 +46,7 @@ class ProjectInput(schemas.Input):
 class ProjectUpdate(schemas.Input):
     """What is left out stays as it is."""
 
+    RULES = RULES
     name: str = OPTIONAL
     description: str = OPTIONAL
 

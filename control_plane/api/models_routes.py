@@ -6,8 +6,8 @@ import pydantic
 import pydantic_core
 
 from control_plane import clock
-from control_plane.api import schemas, shapes
-from control_plane.domain import route_options, values
+from control_plane.api import rules, schemas, shapes
+from control_plane.domain import route, route_options, values
 from control_plane.services import route_certificates
 from control_plane.services.routes import RouteChanges, RouteFields, RouteFilter
 
@@ -50,9 +50,21 @@ class _Options(schemas.Input):
         return route_options.Given(**{name: getattr(self, name) for name in OPTIONS})
 
 
+def _alone(name: str) -> rules.Rule:
+    return lambda value: route_options.problems(route_options.Given(**{name: value}))
+
+
+RULES: rules.Rules = {
+    "domain": rules.raised(route.checked_domain),
+    "path": rules.raised(route.checked_path),
+    **{name: _alone(name) for name in OPTIONS},
+}
+
+
 class RouteInput(_Options):
     """`port` is the one that the deployment declares; it may be left out."""
 
+    RULES = RULES
     domain: str
     service_id: str
     port: int = schemas.optional()
@@ -65,6 +77,7 @@ class RouteInput(_Options):
 class RoutePatch(_Options):
     """Only what is given changes."""
 
+    RULES = RULES
     domain: str = schemas.optional()
     service_id: str = schemas.optional()
     port: int = schemas.optional()
@@ -103,6 +116,7 @@ class RouteShape(shapes.Shape):
     """
 
     id: str
+    project_id: str
     domain: str
     path: str
     service_id: str
@@ -124,15 +138,16 @@ class RouteShape(shapes.Shape):
     updated_at: str | None
 
     @classmethod
-    def of(cls, route: values.Route, now: values.Time) -> "RouteShape":
-        options = route.options
+    def of(cls, served: values.Route, now: values.Time) -> "RouteShape":
+        options = served.options
         certificate = route_certificates.of(options, now)
         return cls(
-            id=route.id,
-            domain=route.domain,
-            path=route.path,
-            service_id=route.service_id,
-            port=route.port,
+            id=served.id,
+            project_id=served.project_id,
+            domain=served.domain,
+            path=served.path,
+            service_id=served.service_id,
+            port=served.port,
             tls=options.tls,
             certificate=RouteCertificateShape.of(certificate) if certificate else None,
             redirect_to=options.redirect_to,
@@ -143,11 +158,11 @@ class RouteShape(shapes.Shape):
             websocket=options.websocket,
             maintenance=options.maintenance,
             weights=dict(options.weights),
-            status=route.status,
-            message=route.message,
-            generation=route.generation,
-            created_at=clock.rfc3339(route.created_at),
-            updated_at=clock.rfc3339(route.updated_at) if route.updated_at else None,
+            status=served.status,
+            message=served.message,
+            generation=served.generation,
+            created_at=clock.rfc3339(served.created_at),
+            updated_at=clock.rfc3339(served.updated_at) if served.updated_at else None,
         )
 
 

@@ -1,19 +1,24 @@
 """What `/v1/tokens` takes and gives."""
 
 import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 
 from control_plane import clock
-from control_plane.api import schemas, shapes
-from control_plane.domain import values
+from control_plane.api import rules, schemas, shapes
+from control_plane.domain import permissions, values
 from control_plane.services import tokens
 
 
 class TokenInput(schemas.Input):
     """`expires_in` in seconds, or `expires_at`; neither: it does not expire."""
 
+    RULES: ClassVar[rules.Rules] = {
+        "name": rules.said("name", tokens.name_issue),
+        "scopes": permissions.scope_problems,
+        "expires_in": rules.said("expires_in", tokens.life_issue),
+    }
     name: str
     scopes: list[str] = pydantic.Field([], max_length=100, description="Permissions; empty: all that you have")
     project: str | None = pydantic.Field(None, description="Id or name of the only project that it works in")
@@ -32,12 +37,12 @@ class TokenInput(schemas.Input):
 
 
 class TokenShape(shapes.Shape):
-    """`project` is the id of its only project, `scopes` are empty for all that its user may."""
+    """`project_id` is null for a token of all projects, `scopes` are empty for all that its user may."""
 
     id: str
     name: str
     scopes: list[str]
-    project: str | None
+    project_id: str | None
     expires_at: str | None
     last_used_at: str | None
     created_at: str
@@ -67,7 +72,7 @@ def _fields(token: values.Token) -> dict[str, Any]:
         "id": token.id,
         "name": token.name,
         "scopes": list(token.scopes),
-        "project": token.project_id or None,
+        "project_id": token.project_id or None,
         "expires_at": clock.rfc3339(token.expires_at) if token.expires_at else None,
         "last_used_at": clock.rfc3339(token.last_used_at) if token.last_used_at else None,
         "created_at": clock.rfc3339(token.created_at),

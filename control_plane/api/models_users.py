@@ -5,8 +5,8 @@ from typing import Any
 import pydantic
 
 from control_plane import clock
-from control_plane.api import schemas, shapes
-from control_plane.domain import values
+from control_plane.api import rules, schemas, shapes
+from control_plane.domain import person, values
 from control_plane.services import users
 
 
@@ -14,7 +14,14 @@ class UsersQuery(schemas.Page):
     email: str | None = pydantic.Field(None, max_length=320)
 
 
+RULES: rules.Rules = {
+    "email": rules.said("email", person.email_issue),
+    "password": rules.said("password", person.password_issue),
+}
+
+
 class UserInput(schemas.Input):
+    RULES = RULES
     email: str = pydantic.Field(max_length=320)
     password: str = pydantic.Field(max_length=1024, description="At least 8 characters")
     operator: bool = False
@@ -35,6 +42,7 @@ def _optional(**more: Any) -> Any:
 class UserUpdate(schemas.Input):
     """Only the fields given change."""
 
+    RULES = RULES
     email: str = _optional(max_length=320)
     operator: bool = _optional()
     disabled: bool = _optional(description="Whoever is disabled cannot log in, and no token of theirs works")

@@ -3,9 +3,17 @@
 import pydantic
 
 from control_plane import clock
-from control_plane.api import schemas, shapes
-from control_plane.domain import values, webhook
+from control_plane.api import rules, schemas, shapes
+from control_plane.domain import event, outgoing, values, webhook
 from control_plane.services.webhooks import Logged, WebhookChanges, WebhookFields
+
+# Whether an address may be called, the use case says: an operator may allow more of them.
+RULES: rules.Rules = {
+    "url": rules.raised(outgoing.parse_url),
+    "events": event.pattern_problems,
+    "secret": rules.said("secret", webhook.secret_issue),
+    "description": rules.said("description", webhook.description_issue),
+}
 
 
 class WebhookInput(schemas.Input):
@@ -14,6 +22,7 @@ class WebhookInput(schemas.Input):
     `certificate.*` may be asked for and is not sent yet: no instance gets certificates for routes.
     """
 
+    RULES = RULES
     url: str
     events: list[str]
     secret: str | None = None
@@ -34,6 +43,7 @@ class WebhookInput(schemas.Input):
 class WebhookPatch(schemas.Input):
     """Only what is given changes."""
 
+    RULES = RULES
     url: str = schemas.optional()
     events: list[str] = schemas.optional()
     secret: str = schemas.optional()

@@ -76,7 +76,7 @@ TEXTS: dict[int, Problem] = {
         "cannot repeat the request: its Idempotency-Key belongs to another one",
     ),
     429: Problem(
-        "The hourly quota is used up, or too many logins failed.",
+        "The hourly quota is used up, too many logins failed, or too many streams are open.",
         "Wait for the seconds in `Retry-After`.",
         "cannot take more requests now: try again in 812 s",
     ),

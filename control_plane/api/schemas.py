@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
-from control_plane.api import wording
+from control_plane import errors
+from control_plane.api import rules, wording
 from control_plane.domain import deployment, health, moment, paging, strategy
 
 RUNTIME_FORM = {"type": "runtime", "version": "version"}
@@ -107,6 +108,26 @@ class Input(pydantic.BaseModel):
     """A request body: no field that we do not know, no guessing of types."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+    RULES: ClassVar[rules.Rules] = {}
+
+    @pydantic.model_validator(mode="wrap")
+    @classmethod
+    def _all_faults(cls, data: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
+        """InvalidError with the faults of the form and those that the rules find in the rest."""
+        try:
+            return handler(data)
+        except pydantic.ValidationError as error:
+            problems = problems_of(error)
+            beside = cls.faults_beside(data, {str(one["field"]) for one in problems}) if isinstance(data, dict) else []
+            if not beside:
+                raise
+            raise errors.InvalidError.several("Invalid request", [*problems, *beside]) from None
+
+    @classmethod
+    def faults_beside(cls, data: dict[str, Any], bad: set[str]) -> list[rules.Problem]:
+        """What is wrong with the fields of `data` that can be read; those of `bad` cannot."""
+        unread = {field.partition(".")[0] for field in bad}
+        return rules.found(cls.RULES, {name: value for name, value in data.items() if name not in unread})
 
 
 class Query(pydantic.BaseModel):
@@ -257,7 +278,7 @@ class _Declared(Input):
 
     @pydantic.model_validator(mode="wrap")
     @classmethod
-    def _flat(cls, data: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
+    def _all_faults(cls, data: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
         """InvalidError with the faults of the form and those of the rules, as far as the rest can be judged."""
         if not isinstance(data, dict):
             return handler(data)
@@ -292,7 +313,7 @@ class DeploymentCreate(_Declared):
     labels: Annotated[dict[str, str], pydantic.WithJsonSchema(TEXTS)] = optional()
 
     def fields(self) -> deployment.DeploymentFields:
-        return deployment.DeploymentFields(**self.given())
+        return deployment.DeploymentFields(**self.given(), given=deployment.asked_for(self.given()))
 
 
 class DeploymentUpdate(_Declared):

@@ -9,11 +9,11 @@ from control_plane.api import (
     commands,
     context,
     follow,
-    models_deployments,
+    models_logs,
+    models_services,
     mutations,
     running,
     schemas,
-    shapes,
 )
 from control_plane.domain import values
 from control_plane.services import unit
@@ -21,7 +21,7 @@ from control_plane.services import unit
 blueprint = APIBlueprint("services", __name__, url_prefix="/v1/services", abp_tags=[{"name": "services"}])
 
 
-@blueprint.get("", responses={200: shapes.ServiceList})
+@blueprint.get("", responses={200: models_services.ServiceList})
 @access.permission("service:read")
 def index(query: schemas.ServicesQuery) -> flask.Response:
     """List services, oldest first."""
@@ -31,38 +31,38 @@ def index(query: schemas.ServicesQuery) -> flask.Response:
             context.principal(), query.project, query.name, query.cursor, query.limit, query.status, query.instance
         )
     )
-    data = [shapes.ServiceShape.of(service) for service in page.items]
-    return answers.of(shapes.ServiceList(data=data, next_cursor=page.next_cursor))
+    data = [models_services.ServiceShape.of(service) for service in page.items]
+    return answers.of(models_services.ServiceList(data=data, next_cursor=page.next_cursor))
 
 
-@blueprint.get("/<id>", responses={200: shapes.ServiceShape})
+@blueprint.get("/<id>", responses={200: models_services.ServiceShape})
 @access.permission("service:read")
 def get(path: schemas.ById) -> flask.Response:
     """Get a service."""
     api = context.current()
     found = api.call(api.services.services.get(context.principal(), path.id))
-    return answers.of(shapes.ServiceShape.of(found), headers=answers.etag(found.generation))
+    return answers.of(models_services.ServiceShape.of(found), headers=answers.etag(found.generation))
 
 
-@blueprint.patch("/<id>", responses={200: shapes.ServiceShape})
+@blueprint.patch("/<id>", responses={200: models_services.ServiceShape})
 @access.permission("service:write")
 @mutations.mutation(if_match=True, dry_run=True)
-def update(path: schemas.ById, body: models_deployments.ServicePatch) -> flask.Response:
+def update(path: schemas.ById, body: models_services.ServicePatch) -> flask.Response:
     """Change replicas, resources or the health check without another build; nothing happens when they are as they were."""
     work = context.current().services.services.patch(context.principal(), path.id, body.changes())
     return commands.run(work, lambda done: _shown(done[0], 200))
 
 
-@blueprint.get("/<id>/status", responses={200: shapes.ServiceShape})
+@blueprint.get("/<id>/status", responses={200: models_services.ServiceShape})
 @access.permission("service:read")
 def status(path: schemas.ById) -> flask.Response:
     """What is wanted of a service and what its instance reported last."""
     api = context.current()
     found = api.call(api.services.services.status(context.principal(), path.id))
-    return answers.of(shapes.ServiceShape.of(found), headers=answers.etag(found.generation))
+    return answers.of(models_services.ServiceShape.of(found), headers=answers.etag(found.generation))
 
 
-@blueprint.post("/<id>/start", responses={202: shapes.ServiceShape})
+@blueprint.post("/<id>/start", responses={202: models_services.ServiceShape})
 @access.permission("service:write")
 @mutations.mutation(if_match=True, dry_run=True)
 def start(path: schemas.ById) -> flask.Response:
@@ -70,7 +70,7 @@ def start(path: schemas.ById) -> flask.Response:
     return commands.run(context.current().services.services.start(context.principal(), path.id), _accepted)
 
 
-@blueprint.post("/<id>/stop", responses={202: shapes.ServiceShape})
+@blueprint.post("/<id>/stop", responses={202: models_services.ServiceShape})
 @access.permission("service:write")
 @mutations.mutation(if_match=True, dry_run=True)
 def stop(path: schemas.ById) -> flask.Response:
@@ -78,7 +78,7 @@ def stop(path: schemas.ById) -> flask.Response:
     return commands.run(context.current().services.services.stop(context.principal(), path.id), _accepted)
 
 
-@blueprint.post("/<id>/restart", responses={202: shapes.ServiceShape})
+@blueprint.post("/<id>/restart", responses={202: models_services.ServiceShape})
 @access.permission("service:write")
 @mutations.mutation(if_match=True, dry_run=True)
 def restart(path: schemas.ById) -> flask.Response:
@@ -86,20 +86,21 @@ def restart(path: schemas.ById) -> flask.Response:
     return commands.run(context.current().services.services.restart(context.principal(), path.id), _accepted)
 
 
-@blueprint.get("/<id>/logs", responses={200: shapes.LogPage})
+@blueprint.get("/<id>/logs", responses={200: models_logs.LogPage})
 @access.permission("log:read")
 def logs(path: schemas.ById, query: schemas.LogsQuery) -> flask.Response:
     """The last lines of a service's log; with `follow` the new ones too, as they come."""
     return follow.service_log(path.id, query)
 
 
-@blueprint.post("/<id>/run", responses={200: models_deployments.RunPiece})
+@blueprint.post("/<id>/run", responses={200: models_services.RunPiece})
 @access.permission("service:run")
-@mutations.mutation(idempotent=False)
-def run(path: schemas.ById, body: models_deployments.RunInput) -> flask.Response:
+@mutations.mutation(dry_run=True)
+def run(path: schemas.ById, body: models_services.RunInput) -> flask.Response:
     """Run a command once in the environment of the live release, and send what it writes as it comes.
 
-    The last object says how it ended. Whoever closes the connection ends the command.
+    The last object says how it ended. Whoever closes the connection ends the command. What it wrote is not kept: the same
+    request with the same `Idempotency-Key` again is a 409 that names the run, and the command is not started twice.
     """
     return running.run(path.id, body.command, body.timeout)
 
@@ -109,4 +110,4 @@ def _accepted(wished: values.ServiceView) -> unit.Answer:
 
 
 def _shown(service: values.ServiceView, status: int) -> unit.Answer:
-    return answers.change(shapes.ServiceShape.of(service), status, service.generation)
+    return answers.change(models_services.ServiceShape.of(service), status, service.generation)

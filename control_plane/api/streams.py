@@ -11,10 +11,31 @@ from typing import Any, Generic, TypeVar
 
 import flask
 
-from control_plane.api import auth, context
+from control_plane.api import auth, context, limits
 
 T = TypeVar("T")
 FOLLOW_FOR_EVER_S = 24 * 3600.0
+
+
+class Ending:
+    """Chunks that know when they are closed, also when nobody ever asked for one: a generator would not notice that."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None]) -> None:
+        self.done: list[Callable[[], None]] = []
+        self._chunks = chunks
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        try:
+            await self._chunks.aclose()
+        finally:
+            while self.done:
+                self.done.pop()()
 
 
 class AsyncStream:
@@ -22,10 +43,14 @@ class AsyncStream:
 
     def __init__(self, chunks: AsyncGenerator[bytes, None], call: Callable[..., Any]) -> None:
         self.handed_over = False
-        self._chunks = chunks
+        self._chunks: Ending = Ending(chunks)
         self._call = call
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def at_end(self, done: Callable[[], None]) -> None:
+        """Call `done` when the stream is closed."""
+        self._chunks.done.append(done)
+
+    def __aiter__(self) -> Ending:
         return self._chunks
 
     def __iter__(self) -> Iterator[bytes]:
@@ -37,6 +62,24 @@ class AsyncStream:
         """Called by WSGI servers at the end of a response."""
         if not self.handed_over:
             self._call(self._chunks.aclose())
+
+
+def counted(opened: Callable[[], flask.Response]) -> flask.Response:
+    """What `opened` answers, in one of the places that the caller has for streams, until the stream is closed.
+
+    RateLimitedError, and nothing is opened, when the caller has none left.
+    """
+    place = context.current().places.take(limits.caller())
+    try:
+        response = opened()
+    except BaseException:
+        place.give_back()
+        raise
+    if isinstance(response.response, AsyncStream):
+        response.response.at_end(place.give_back)
+    else:
+        place.give_back()
+    return response
 
 
 async def while_good(

@@ -7,19 +7,19 @@ import flask
 from flask_openapi.blueprint import APIBlueprint
 
 from control_plane import errors
-from control_plane.api import access, answers, context, contract, models_instances, shapes, telemetry
+from control_plane.api import access, answers, context, contract, models_instances, models_system, telemetry
 
 blueprint = APIBlueprint("system", __name__, abp_tags=[{"name": "system"}])
 
 
-@blueprint.get("/health", responses={200: shapes.Health})
+@blueprint.get("/health", responses={200: models_system.Health})
 @access.permission.public
 def health() -> flask.Response:
     """200 while the process lives."""
-    return answers.of(shapes.Health(status="ok"))
+    return answers.of(models_system.Health(status="ok"))
 
 
-@blueprint.get("/ready", responses={200: shapes.Ready})
+@blueprint.get("/ready", responses={200: models_system.Ready})
 @access.permission.public
 def ready() -> flask.Response:
     """200 when it can be used; else 503 with what is missing."""
@@ -27,14 +27,14 @@ def ready() -> flask.Response:
     found: context.Readiness = api.call(api.services.ready())
     if not is_ready(found, api.settings):
         raise errors.UnavailableError("not ready: see details for what is missing", dataclasses.asdict(found))
-    return answers.of(shapes.Ready(status="ready", **dataclasses.asdict(found)))
+    return answers.of(models_system.Ready(status="ready", **dataclasses.asdict(found)))
 
 
-@blueprint.get("/v1/version", responses={200: shapes.Version})
+@blueprint.get("/v1/version", responses={200: models_system.Version})
 @access.permission.public
 def version() -> flask.Response:
     """Which release of dployr this is."""
-    return answers.of(shapes.Version(name="dployr", version=product_version()))
+    return answers.of(models_system.Version(name="dployr", version=product_version()))
 
 
 @blueprint.get("/v1/openapi.json", responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}})

@@ -3,6 +3,7 @@
 All problems are found at once, so that a user repairs a request once. Create and update share the same rules.
 """
 
+import dataclasses
 import re
 from typing import Any
 
@@ -16,6 +17,8 @@ STATIC_PORT = 80
 MAX_COMMAND = 4096
 MAX_DESCRIPTION = 1000
 MAX_REPLICAS = 100
+# By the names of the contract; secrets are variables of the environment.
+OF_CONFIG = frozenset(field.name for field in dataclasses.fields(values.Config) if field.compare) | {"secrets"}
 
 Problem = dict[str, Any]
 
@@ -61,11 +64,16 @@ def config_of(fields: DeploymentFields) -> values.Config:
         processes=_pairs({name: command.strip() for name, command in fields.processes.items()}),
         labels=_pairs(fields.labels),
         placement=_pairs(fields.placement),
+        given=tuple(sorted(fields.given & OF_CONFIG)),
     )
 
 
 def runtime_of(word: str) -> str:
     return ALIASES.get(word, word)
+
+
+def replicas_issue(replicas: int) -> str:
+    return "" if 1 <= replicas <= MAX_REPLICAS else f"must be 1 to {MAX_REPLICAS}"
 
 
 def _pairs(mapping: Any) -> tuple[tuple[str, str], ...]:
@@ -156,6 +164,6 @@ def _env_problems(fields: DeploymentFields) -> list[Problem]:
 
 def _run_problems(fields: DeploymentFields) -> list[Problem]:
     found = [*resources.problems(fields.resources), *strategy.problems(fields.strategy)]
-    if not 1 <= fields.replicas <= MAX_REPLICAS:
-        found.append(_problem("replicas", f"must be 1 to {MAX_REPLICAS}"))
+    if issue := replicas_issue(fields.replicas):
+        found.append(_problem("replicas", issue))
     return found + grammar.label_problems("placement.labels", fields.placement)

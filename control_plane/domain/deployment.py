@@ -8,9 +8,18 @@ from control_plane import errors
 from control_plane.domain import declaration, health, resources, strategy, values
 from control_plane.domain.abilities import EVERYTHING, Abilities
 from control_plane.domain.declaration import Problem, runtime_of
-from control_plane.domain.fields import DeploymentChanges, DeploymentFields
+from control_plane.domain.fields import DeploymentChanges, DeploymentFields, asked_for
 
-__all__ = ["DeploymentChanges", "DeploymentFields", "Problem", "merged", "refused", "runtime_of", "validated"]
+__all__ = [
+    "DeploymentChanges",
+    "DeploymentFields",
+    "Problem",
+    "asked_for",
+    "merged",
+    "refused",
+    "runtime_of",
+    "validated",
+]
 
 # What belongs to the row beside the configuration, or is merged by a rule of its own.
 ASIDE = frozenset({"name", "project", "instance", "poll"})
@@ -39,9 +48,7 @@ def validated(fields: DeploymentFields, *, allow_file: bool = False, able: Abili
 
 def refused(problems: list[Problem]) -> errors.InvalidError:
     """One error for all problems: the first in `field` and `issue`, and all of several in `errors`."""
-    message = "; ".join(f"{problem['field']}: {problem['issue']}" for problem in problems)
-    details = dict(problems[0]) if len(problems) == 1 else {**problems[0], "errors": problems}
-    return errors.InvalidError(f"Invalid deployment configuration: {message}", details)
+    return errors.InvalidError.several("Invalid deployment configuration", problems)
 
 
 def faults_beside(given: Mapping[str, Any], bad: Collection[str], *, is_new: bool) -> list[Problem]:
@@ -73,10 +80,14 @@ def merged(name: str, project: str, config: values.Config, changes: DeploymentCh
         for field in dataclasses.fields(changes)
         if field.name not in ASIDE | BY_KEY and (value := getattr(changes, field.name)) is not None
     }
+    asked = asked_for({field.name: getattr(changes, field.name) for field in dataclasses.fields(changes)})
+    kept = set(config.given)
     if "runtime" in given and "version" not in given and runtime_of(given["runtime"]) != config.runtime:
         given["version"] = ""  # a version belongs to its runtime
+        kept.discard("version")
     if given.get("source", config.source) != config.source:
         given = {**dict.fromkeys(OF_GIT, ""), **given}  # what is known of a repository belongs to it
+        kept -= set(OF_GIT)
     fields = declared(name, project, config)
     by_key: dict[str, Any] = {
         field: _with(getattr(fields, field), getattr(changes, field))
@@ -84,7 +95,7 @@ def merged(name: str, project: str, config: values.Config, changes: DeploymentCh
         if getattr(changes, field) is not None
     }
     checks = health.merged(config.health_check, changes.health_check or {})
-    return dataclasses.replace(fields, **given, **by_key, health_check=checks)
+    return dataclasses.replace(fields, **given, **by_key, health_check=checks, given=asked | kept)
 
 
 def declared(name: str, project: str, config: values.Config) -> DeploymentFields:
@@ -92,7 +103,7 @@ def declared(name: str, project: str, config: values.Config) -> DeploymentFields
     plain = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(DeploymentFields)
-        if field.name not in ASIDE | BY_KEY | {"strategy", "placement", "image"}
+        if field.name not in ASIDE | BY_KEY | {"strategy", "placement", "image", "given"}
     }
     return DeploymentFields(
         name=name,
@@ -105,6 +116,7 @@ def declared(name: str, project: str, config: values.Config) -> DeploymentFields
         health_check=health.declared(config.health_check),
         resources=resources.declared(config.resources),
         strategy=strategy.declared(config.strategy),
+        given=frozenset(config.given),
         **plain,
     )
 

@@ -14,7 +14,9 @@ def of_configs(old: values.Config, new: values.Config) -> list[dict[str, Any]]:
     found = [
         {"field": field.name, "from": _shown(field.name, before), "to": _shown(field.name, after)}
         for field in dataclasses.fields(values.Config)
-        if field.name != "env" and (before := getattr(old, field.name)) != (after := getattr(new, field.name))
+        if field.compare
+        and field.name != "env"
+        and (before := getattr(old, field.name)) != (after := getattr(new, field.name))
     ]
     return found + _of_env(old.env, new.env)
 

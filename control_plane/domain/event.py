@@ -1,6 +1,7 @@
 """What happens, by name, and which of it a receiver wants. Pure."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from control_plane import errors
 
@@ -21,17 +22,19 @@ PATTERNS = ("*", *sorted({f"{name.partition('.')[0]}.*" for name in TYPES}))
 
 def checked_patterns(patterns: Sequence[str]) -> tuple[str, ...]:
     """What a webhook may ask for: names of events, `deployment.*` and the like, or `*`. InvalidError names the field."""
-    for index, pattern in enumerate(patterns):
-        if pattern not in TYPES and pattern not in PATTERNS:
-            raise errors.InvalidError.field(
-                f"cannot subscribe to {pattern[:100]!r}: no such event",
-                f"events.{index}",
-                "unknown event",
-                supported=[*PATTERNS, *TYPES],
-            )
-    if not patterns:
-        raise errors.InvalidError.field("cannot subscribe to nothing: name events, or *", "events", "is required")
+    if problems := pattern_problems(patterns):
+        raise errors.InvalidError.several("cannot subscribe to this", problems)
     return tuple(dict.fromkeys(patterns))
+
+
+def pattern_problems(patterns: Sequence[str]) -> list[dict[str, Any]]:
+    if not patterns:
+        return [{"field": "events", "issue": "is required: name events, or *"}]
+    return [
+        {"field": f"events.{index}", "issue": "unknown event", "supported": [*PATTERNS, *TYPES]}
+        for index, pattern in enumerate(patterns)
+        if pattern not in TYPES and pattern not in PATTERNS
+    ]
 
 
 def is_wanted(patterns: Sequence[str], name: str) -> bool:

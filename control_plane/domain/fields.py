@@ -7,13 +7,18 @@ from typing import Any
 from control_plane.domain import strategy as strategies
 
 
+def asked_for(said: Mapping[str, Any]) -> frozenset[str]:
+    """The fields that somebody asked for by `said`: not those that are left out, and no object without a key."""
+    return frozenset(name for name, value in said.items() if value is not None and value != {})
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class DeploymentFields:
     """A new deployment as asked for.
 
     `health_check`, `resources` and `strategy` hold the API's own keys; durations are seconds or "30s", sizes bytes or
     "512M". `image` is known so that it can be refused for what it is. `placement` are labels that its instance must
-    have, `instance` is the id or name of that one.
+    have, `instance` is the id or name of that one. `given` names the fields that somebody asked for.
     """
 
     name: str
@@ -43,6 +48,7 @@ class DeploymentFields:
     description: str = ""
     poll: bool = True
     project: str = "default"
+    given: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

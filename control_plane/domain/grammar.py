@@ -126,10 +126,18 @@ def process_problems(processes: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def _env_issue(key: str, value: str) -> str:
+    return env_key_issue(key) or env_value_issue(value)
+
+
+def env_key_issue(key: str) -> str:
     if not ENV_KEY.fullmatch(key):
         return "the key must be letters, digits and _, not beginning with a digit"
     if key in RESERVED or key.startswith(RESERVED_PREFIX):
         return "the key is reserved: the platform sets it"
+    return ""
+
+
+def env_value_issue(value: str) -> str:
     if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
         return "the value must be text without NUL"
     return "" if len(value.encode()) <= MAX_ENV_VALUE else f"the value must be at most {MAX_ENV_VALUE} bytes"

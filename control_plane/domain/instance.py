@@ -47,8 +47,7 @@ def changed(instance: values.Instance, labels: Mapping[str, str | None], cordone
     both = {**dict(instance.labels), **labels}
     kept = {key: text for key, text in both.items() if text is not None}
     if problems := grammar.label_problems("labels", kept):
-        more = {"errors": problems} if len(problems) > 1 else {}
-        raise errors.InvalidError("cannot label the instance: " + problems[0]["issue"], {**problems[0], **more})
+        raise errors.InvalidError.several("cannot label the instance", problems)
     wanted = instance.cordoned if cordoned is None else cordoned
     return dataclasses.replace(
         instance, labels=tuple(sorted(kept.items())), cordoned=wanted, draining=instance.draining and wanted

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from control_plane import errors
 from control_plane.domain import grammar, permissions, values
@@ -15,15 +14,19 @@ OWNER = "owner"
 
 def check(name: str, description: str) -> None:
     """InvalidError with every problem of the two."""
-    problems: list[dict[str, Any]] = []
-    if not NAME.fullmatch(name):
-        issue = "must be 1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends"
-        problems.append({"field": "name", "issue": issue})
-    if len(description) > MAX_DESCRIPTION or not grammar.is_text(description):
-        issue = f"must be at most {MAX_DESCRIPTION} printable characters"
-        problems.append({"field": "description", "issue": issue})
+    issues = {"name": name_issue(name), "description": description_issue(description)}
+    problems = [{"field": field, "issue": issue} for field, issue in issues.items() if issue]
     if problems:
         raise errors.InvalidError.several("Invalid project", problems)
+
+
+def name_issue(name: str) -> str:
+    return "" if NAME.fullmatch(name) else "must be 1 to 63 of a-z, 0-9 and -, with a letter or digit at both ends"
+
+
+def description_issue(description: str) -> str:
+    is_good = len(description) <= MAX_DESCRIPTION and grammar.is_text(description)
+    return "" if is_good else f"must be at most {MAX_DESCRIPTION} printable characters"
 
 
 def check_membership(

@@ -108,14 +108,9 @@ def _resolved(
     secret = was_secret if wanted.secret is None else wanted.secret
     kept = old.value if old is not None and secret and wanted.value is None else wanted.value
     new = values.Variable(wanted.key, kept or "", secret)
-    problems: list[Problem] = [
-        {"field": name("key"), "issue": one["issue"]} for one in grammar.env_problems({wanted.key: ""})
-    ]
-    if kept is None:
-        problems.append({"field": name("value"), "issue": REQUIRED})
-    elif not problems:
-        problems += [{"field": name("value"), "issue": one["issue"]} for one in grammar.env_problems({new.key: kept})]
-    return new, problems
+    value_issue = REQUIRED if kept is None else grammar.env_value_issue(kept)
+    issues = {"key": grammar.env_key_issue(wanted.key), "value": value_issue}
+    return new, [{"field": name(field), "issue": issue} for field, issue in issues.items() if issue]
 
 
 def _checked(found: Sequence[values.Variable], problems: list[Problem], whole: str) -> Variables:

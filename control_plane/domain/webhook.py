@@ -16,6 +16,7 @@ STATES = frozenset({WAITING, DELIVERED, FAILED})
 MAX_RESPONSE = 4096
 MAX_ERROR = 500
 MAX_SECRET = 256
+MAX_DESCRIPTION = 1000
 GONE = 410
 ENCODED_SECRET = "whsec_"  # noqa: S105 — the mark of a secret that is written in base64, not a secret
 
@@ -114,6 +115,11 @@ def failure(status: int) -> str:
 def as_text(body: bytes) -> str:
     """The beginning of an answer as text that any database can hold."""
     return body[:MAX_RESPONSE].decode("utf-8", "replace").replace("\0", "\ufffd")
+
+
+def description_issue(description: str) -> str:
+    is_good = len(description) <= MAX_DESCRIPTION and description.replace("\n", " ").replace("\t", " ").isprintable()
+    return "" if is_good else f"must be at most {MAX_DESCRIPTION} printable characters"
 
 
 def secret_issue(secret: str) -> str:

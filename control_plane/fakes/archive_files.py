@@ -38,5 +38,8 @@ class MemoryArchiveFiles:
             raise errors.NotFoundError(f"cannot find archive {archive[:64]!r}; upload the source again")
         yield self.kept[archive]
 
+    async def size(self, archives: Collection[str]) -> int:
+        return sum(len(self.kept.get(one, b"")) for one in set(archives))
+
     async def sweep(self, wanted: Collection[str]) -> None:
         self.kept = {key: data for key, data in self.kept.items() if key in wanted or self._held[key] > 0}

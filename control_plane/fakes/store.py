@@ -79,8 +79,11 @@ class MemoryTransaction(PeopleRows, HistoryRows, LeaseRows):
             if row.number > newest[row.deployment_id] - keep or release.State(row.state) not in release.ENDED
         }
 
-    async def archives_in_use(self) -> frozenset[str]:
-        return frozenset(row.archive for row in self._tables.releases.values() if row.archive)
+    async def archives_in_use(self, project_id: str | None = None) -> frozenset[str]:
+        known = [one for one in self._tables.deployments.values() if project_id in {None, one.project_id}]
+        oldest = {one.id: one.release - release.KEPT_SOURCES for one in known}
+        rows = (row for row in self._tables.releases.values() if row.deployment_id in oldest)
+        return frozenset(row.archive for row in rows if row.archive and row.number > oldest[row.deployment_id])
 
     async def named_services(self, id_or_name: str) -> Sequence[values.Service]:
         return tables.named(self._tables.services, id_or_name)

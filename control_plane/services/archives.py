@@ -7,13 +7,18 @@ from typing import IO
 from control_plane import errors, ports
 from control_plane.services.context import Context
 
+PROJECT_BYTES = 20 << 30
+
 
 class Archives:
     """Implements ports.Archives over the rows and ports.ArchiveFiles. Without `files` nothing can be uploaded."""
 
-    def __init__(self, context: Context, files: ports.ArchiveFiles | None = None) -> None:
+    def __init__(
+        self, context: Context, files: ports.ArchiveFiles | None = None, project_bytes: int = PROJECT_BYTES
+    ) -> None:
         self._context = context
         self._files = files
+        self._project_bytes = project_bytes
         self._sweeping = asyncio.Lock()  # what is let go between the question and the sweep would be lost
 
     async def open(self, instance_id: str, archive: str) -> AsyncIterator[bytes]:
@@ -31,6 +36,17 @@ class Archives:
         if self._files is None:
             raise errors.UnavailableError("cannot take the source: there is no place for uploads here")
         return self._files.keep(stream)
+
+    async def demand_room(self, tx: ports.Transaction, project_id: str) -> None:
+        """ConflictError when the sources of a project, as they are after a change, are more than it may keep."""
+        names = await tx.archives_in_use(project_id)
+        kept = 0 if self._files is None else await self._files.size(names)
+        if kept > self._project_bytes:
+            raise errors.ConflictError(
+                f"cannot keep the source: project {project_id} would have {kept} bytes of uploaded sources, and may have "
+                f"{self._project_bytes}; upload less, or delete a deployment that was uploaded",
+                {"project_id": project_id, "bytes": kept, "limit": self._project_bytes},
+            )
 
     async def used(self, archive: str) -> None:
         """The change that `archive` was kept for is made, or failed: whatever no release names goes."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from control_plane import errors, ports
 from control_plane.domain import deployment as rules
-from control_plane.domain import differences, paging, values
+from control_plane.domain import differences, origin, paging, values
 from control_plane.domain.deployment import DeploymentChanges, DeploymentFields
 from control_plane.services import lists, placement, releases, removal, views
 from control_plane.services.context import deployment_of, named_project, shown_projects
@@ -81,7 +81,8 @@ class Deployments(Rollouts):
             old, service = await self.changeable(tx, principal, id_or_name)
             config = await self._merged(tx, old, service, changes)
             wanted = dataclasses.replace(old, poll=old.poll if changes.poll is None else changes.poll)
-            if (config, wanted.poll) == (old.config, old.poll):
+            same_origins = origin.of_config(config) == origin.of_config(old.config)
+            if (config, wanted.poll) == (old.config, old.poll) and same_origins:
                 return await views.load_one(self._context, tx, old), False
             if rules.needs_release(old.config, config):
                 new = await releases.roll_out(self._context, tx, wanted, service, config, "update")
@@ -183,7 +184,8 @@ class Deployments(Rollouts):
         if old.poll != new.poll:
             changed.append({"field": "poll", "from": old.poll, "to": new.poll})
         released = f": release {new.release}" if new.release != old.release else ""
-        words = f"change {', '.join(one['field'] for one in changed)} of {old.name}{released}"
+        what = ", ".join(one["field"] for one in changed)
+        words = f"change {what} of {old.name}{released}" if what else f"declare defaults of {old.name} as they are"
         await self._note(tx, principal, "deployment.updated", new, words, changes=differences.without_values(changed))
         await self._emit(tx, "deployment.updated", new, release=new.release)
 

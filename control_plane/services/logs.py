@@ -1,8 +1,9 @@
 """The log of a service, read from the instance that stores it."""
 
+import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from control_plane import errors, ports
 from control_plane.domain import instance, values
@@ -27,7 +28,8 @@ class Logs:
     async def open(self, principal: values.Principal, service: str, *, partial: bool = False, **filters: Any) -> Lines:
         """Batches of lines, see LogRelay.read; the caller closes it. `filters` are those of values.LogQuery.
 
-        UnavailableError when the instance is away; with `partial` then what is elsewhere, which is nothing.
+        UnavailableError when the instance is away, or goes meanwhile; with `partial` then what is elsewhere, or came
+        before.
         """
         query = values.LogQuery(service, **filters)
         _check(query)
@@ -41,7 +43,21 @@ class Logs:
                 f"cannot read the log of service {found.name!r}: its instance is not connected; try again later",
                 {"instance": found.instance_id},
             )
-        return self._relay.read(found.instance_id, dataclasses.replace(query, service_id=found.id))
+        lines = self._relay.read(found.instance_id, dataclasses.replace(query, service_id=found.id))
+        return _as_far_as(lines, follow=query.follow) if partial else lines
+
+
+async def _as_far_as(lines: Lines, *, follow: bool) -> AsyncGenerator[Sequence[values.LogLine], None]:
+    """`lines` until the instance goes. A follower that was sent some is told that it went."""
+    sent = False
+    async with contextlib.aclosing(cast("AsyncGenerator[Sequence[values.LogLine], None]", lines)):
+        try:
+            async for batch in lines:
+                yield batch
+                sent = True
+        except errors.UnavailableError:
+            if follow and sent:
+                raise
 
 
 async def _nothing() -> AsyncGenerator[Sequence[values.LogLine], None]:
@@ -63,5 +79,4 @@ def _check(query: values.LogQuery) -> None:
     }
     bad = [{"field": field, "issue": issue} for field, issue in issues.items() if issue]
     if bad:
-        more = {"errors": bad} if len(bad) > 1 else {}
-        raise errors.InvalidError(f"cannot read logs: {bad[0]['field']} {bad[0]['issue']}", {**bad[0], **more})
+        raise errors.InvalidError.several("cannot read logs", bad)

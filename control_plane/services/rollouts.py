@@ -5,14 +5,16 @@ import dataclasses
 from control_plane import errors, ports
 from control_plane.domain import grammar, release, values, variables
 from control_plane.services import env, events, releases, views
+from control_plane.services.archives import Archives
 from control_plane.services.context import Context, deployment_of
 
 
 class Rollouts:
     """The base of Deployments: `changeable`, and the use cases that make or end a release of what is declared."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, archives: Archives | None = None) -> None:
         self._context = context
+        self._archives = archives or Archives(context)
 
     async def redeploy(self, principal: values.Principal, id_or_name: str, commit: str = "") -> values.DeploymentView:
         """Another release as declared: from what the branch is now, from `commit`, or of the source uploaded last."""
@@ -39,6 +41,7 @@ class Rollouts:
         async with self._context.write() as tx:
             old, service = await self.changeable(tx, principal, id_or_name)
             target = await _target(tx, old, service, number)
+            await _demand_source(tx, old, target)
             now = {name: getattr(old.config, name) for name in ("description", "labels", "git_token", "placement")}
             config = dataclasses.replace(target.config, **now)
             new = await releases.roll_out(
@@ -72,7 +75,10 @@ class Rollouts:
             _check_local(found)
 
     async def upload(self, principal: values.Principal, id_or_name: str, archive: str) -> values.DeploymentView:
-        """`archive` is the source: of the release that waits for it, else of a new one."""
+        """`archive` is the source: of the release that waits for it, else of a new one.
+
+        ConflictError when its project keeps too much already.
+        """
         async with self._context.write() as tx:
             old, service = await self.changeable(tx, principal, id_or_name)
             _check_local(old)
@@ -81,6 +87,7 @@ class Rollouts:
                 new = await self._supply(tx, old, service, newest, archive)
             else:
                 new = await releases.roll_out(self._context, tx, old, service, old.config, "upload", archive=archive)
+            await self._archives.demand_room(tx, old.project_id)
             words = f"upload the source of {old.name}: release {new.release}"
             await self._note(tx, principal, "deployment.uploaded", new, words, archive=archive)
             view = await views.load_one(self._context, tx, new)
@@ -188,6 +195,16 @@ async def _target(
             {"release": number, "state": chosen.state},
         )
     return chosen
+
+
+async def _demand_source(tx: ports.Transaction, old: values.Deployment, target: values.Release) -> None:
+    """Its build may be gone from the instance, and could not be made again."""
+    if target.archive and target.archive not in await tx.archives_in_use(old.project_id):
+        raise errors.ConflictError(
+            f"cannot roll back deployment {old.name!r}: the source of release {target.number} is not kept any more; "
+            "upload it again",
+            {"release": target.number},
+        )
 
 
 def _check_unfinished(old: values.Deployment, newest: values.Release) -> None:

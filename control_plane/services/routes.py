@@ -24,6 +24,7 @@ class RouteFilter:
 
 
 EVERYTHING = RouteFilter()
+REFUSED = "cannot serve the route"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,8 +67,7 @@ class Routes:
         status = lists.checked_status(wanted.status, rules.STATUSES)
         async with self._context.store.read() as tx:
             projects = await shown_projects(tx, principal, "route:read", wanted.project)
-            of = wanted.service
-            service_id = None if of is None else (await service_of(tx, principal, of, "route:read")).id
+            service_id = None if wanted.service is None else await _service_id(tx, principal, wanted.service)
             rows, following = await lists.page(
                 lambda after, count: tx.list_routes(projects, service_id, domain, after, count, status), cursor, limit
             )
@@ -83,14 +83,17 @@ class Routes:
         ConflictError when the domain is taken anywhere in the installation, InvalidError for each bad field, also for an
         option that the proxy of the service's instance does not know.
         """
-        domain, path = _checked(fields.domain, fields.path, fields.options)
-        hashes = await self._hashes(fields.options, lambda tx: _target(tx, principal, fields.service))
+        faults = errors.Faults()
+        domain, path = _judged(fields.domain, fields.path, fields.options, faults)
+        hashes = await self._hashes(fields.options, lambda tx: _target(tx, principal, fields.service, errors.Faults()))
         async with self._context.write() as tx:
-            target = await _target(tx, principal, fields.service)
-            port = await _checked_port(tx, target, fields.port)
-            weights = await _weights(tx, principal, target, fields.options)
-            options = route_options.changed(values.RouteOptions(), fields.options, hashes.__getitem__, weights)
-            await _demand_ability(tx, target, options)
+            target = await _target(tx, principal, fields.service, faults)
+            port = await _port(tx, target, fields.port, faults)
+            weights = await _weights(tx, principal, target, fields.options, faults)
+            given = _readable(fields.options, faults)
+            options = route_options.changed(values.RouteOptions(), given, hashes.__getitem__, weights)
+            await _judge_ability(tx, target, options, faults)
+            faults.refuse(REFUSED)
             new = self._pending(target, domain, path, port, options)
             await _demand_free(tx, new)
             if not await tx.insert_route(new):
@@ -105,13 +108,16 @@ class Routes:
         async with self._context.write() as tx:
             old = await route_of(tx, principal, route_id, "route:write")
             self._context.match(old.generation)
-            domain, path = _checked(changes.domain or old.domain, changes.path or old.path, changes.options)
-            target = await _target(tx, principal, changes.service or old.service_id)
-            _demand_same_project(old, target)
-            port = await _checked_port(tx, target, changes.port)
-            weights = await _weights(tx, principal, target, changes.options)
-            options = route_options.changed(old.options, changes.options, hashes.__getitem__, weights)
-            await _demand_ability(tx, target, options)
+            faults = errors.Faults()
+            domain, path = _judged(changes.domain or old.domain, changes.path or old.path, changes.options, faults)
+            target = await _target(tx, principal, changes.service or old.service_id, faults)
+            _judge_project(old, target, faults)
+            port = await _port(tx, target, changes.port, faults)
+            weights = await _weights(tx, principal, target, changes.options, faults)
+            given = _readable(changes.options, faults)
+            options = route_options.changed(old.options, given, hashes.__getitem__, weights)
+            await _judge_ability(tx, target, options, faults)
+            faults.refuse(REFUSED)
             new = dataclasses.replace(old, domain=domain, path=path, service_id=target.id, port=port, options=options)
             if new == old:
                 return old
@@ -139,8 +145,11 @@ class Routes:
         """Before the transaction, because hashing takes its time; for who passes `allowed`, not for everybody."""
         if not given.basic_auth or route_options.problems(Given(basic_auth=given.basic_auth)):
             return {}
-        async with self._context.store.read() as tx:
-            await allowed(tx)
+        try:
+            async with self._context.store.read() as tx:
+                await allowed(tx)
+        except errors.InvalidError:
+            return {}  # it is told with the other faults
         return await self._htpasswd.hashes(dict(given.basic_auth))
 
     def _pending(
@@ -185,50 +194,60 @@ async def route_of(tx: ports.Transaction, principal: values.Principal, route_id:
     return chosen(principal, rows, route_id, permission, "route", "GET /v1/proxy/routes")
 
 
-async def _target(tx: ports.Transaction, principal: values.Principal, service: str) -> values.Service:
+async def _service_id(tx: ports.Transaction, principal: values.Principal, service: str) -> str:
+    """Of the service that a filter names."""
+    try:
+        return (await service_of(tx, principal, service, "route:read")).id
+    except errors.NotFoundError:
+        raise errors.InvalidError.field(
+            f"cannot find service {service[:100]!r}", "service", "no such service"
+        ) from None
+
+
+async def _target(
+    tx: ports.Transaction, principal: values.Principal, service: str, faults: errors.Faults
+) -> values.Service:
+    """Without the service nothing more can be judged: InvalidError with the faults that there are."""
     try:
         found = await service_of(tx, principal, service, "route:write")
     except errors.NotFoundError:
-        raise errors.InvalidError.field(
-            f"cannot route to service {service[:100]!r}", "service_id", "no such service"
-        ) from None
+        faults.found.append({"field": "service_id", "issue": f"no such service: {service[:100]!r}"})
+        raise errors.InvalidError.several(REFUSED, faults.found) from None
     if found.run is values.Run.REMOVED:
         raise errors.ConflictError(f"cannot route to service {found.name!r}: it is being deleted", {"id": found.id})
     return found
 
 
-async def _checked_port(tx: ports.Transaction, target: values.Service, port: int | None) -> int:
-    """The declared port; another one is refused."""
+async def _port(tx: ports.Transaction, target: values.Service, port: int | None, faults: errors.Faults) -> int:
+    """The declared port; another one is a fault."""
     deployment = await tx.find_deployment(target.deployment_id)
     if deployment is None:
         raise errors.ConflictError(f"cannot route to service {target.name!r}: it was just deleted")
     declared = deployment.config.port
     if port not in {None, declared}:
-        raise errors.InvalidError.field(
-            f"cannot route to port {port}: service {target.name!r} declares port {declared}",
-            "port",
-            "must be the declared port",
-            supported=[declared],
-        )
+        issue = f"must be the declared port: service {target.name!r} declares {declared}"
+        faults.found.append({"field": "port", "issue": issue, "supported": [declared]})
     return declared
 
 
-def _checked(domain: str, path: str, given: Given) -> tuple[str, str]:
-    """Domain and path as they are stored; every problem of them and of the options at once."""
-    problems, checked = [], ["", ""]
-    for place, (check, text) in enumerate(((rules.checked_domain, domain), (rules.checked_path, path))):
-        try:
-            checked[place] = check(text)
-        except errors.InvalidError as error:
-            problems.append(error.details)
-    problems += route_options.problems(given)
-    if problems:
-        raise errors.InvalidError.several("cannot serve the route", problems)
-    return checked[0], checked[1]
+def _judged(domain: str, path: str, given: Given, faults: errors.Faults) -> tuple[str, str]:
+    """Domain and path as they are stored; the problems of them and of the options become faults."""
+    with faults.collecting():
+        domain = rules.checked_domain(domain)
+    with faults.collecting():
+        path = rules.checked_path(path)
+    faults.found += route_options.problems(given)
+    return domain, path
+
+
+def _readable(given: Given, faults: errors.Faults) -> Given:
+    """What was said without a fault."""
+    bad = {str(problem["field"]).partition(".")[0] for problem in faults.found}
+    return dataclasses.replace(given, **dict.fromkeys(bad.intersection(Given.__slots__)))
 
 
 async def _weights(
-    tx: ports.Transaction, principal: values.Principal, target: values.Service, given: Given
+    tx: ports.Transaction, principal: values.Principal, target: values.Service, given: Given, faults: errors.Faults
 ) -> tuple[tuple[str, int], ...]:
     """By service id. All must be services of the route's project."""
     found = []
@@ -238,25 +257,24 @@ async def _weights(
         except errors.NotFoundError:
             service = None
         if service is None or service.project_id != target.project_id:
-            field = f"weights.{name[:64]}"
-            raise errors.InvalidError.field("cannot share the traffic", field, "no such service in the project")
-        found.append((service.id, percent))
+            faults.found.append({"field": f"weights.{name[:64]}", "issue": "no such service in the project"})
+        else:
+            found.append((service.id, percent))
     return tuple(sorted(found))
 
 
-async def _demand_ability(tx: ports.Transaction, target: values.Service, options: values.RouteOptions) -> None:
+async def _judge_ability(
+    tx: ports.Transaction, target: values.Service, options: values.RouteOptions, faults: errors.Faults
+) -> None:
     """Every option that is used must be one that the proxy there knows: nothing is taken and then ignored."""
     host = await tx.find_instance(target.instance_id)
     said = host.facts.get("capabilities", {}).get("route_options", "") if host else ""
     known = {word.strip() for word in said.split(",")} - {""}
-    missing = sorted(route_options.used(options) - known)
-    if missing:
-        name = host.name if host else target.instance_id
-        problems = [
-            {"field": field, "issue": f"the proxy of instance {name} does not do this", "supported": sorted(known)}
-            for field in missing
-        ]
-        raise errors.InvalidError.several("cannot serve the route", problems)
+    name = host.name if host else target.instance_id
+    faults.found += [
+        {"field": field, "issue": f"the proxy of instance {name} does not do this", "supported": sorted(known)}
+        for field in sorted(route_options.used(options) - known)
+    ]
 
 
 async def _demand_free(tx: ports.Transaction, wanted: values.Route) -> None:
@@ -267,13 +285,9 @@ async def _demand_free(tx: ports.Transaction, wanted: values.Route) -> None:
         raise _taken(wanted)
 
 
-def _demand_same_project(route: values.Route, target: values.Service) -> None:
+def _judge_project(route: values.Route, target: values.Service, faults: errors.Faults) -> None:
     if target.project_id != route.project_id:
-        raise errors.InvalidError.field(
-            f"cannot send {route.domain} to service {target.name!r}: it is in another project",
-            "service_id",
-            "must be a service of the route's project",
-        )
+        faults.found.append({"field": "service_id", "issue": "must be a service of the route's project"})
 
 
 def _taken(route: values.Route) -> errors.ConflictError:

@@ -1,5 +1,6 @@
 """One-off commands in the environment of a service's live release."""
 
+import dataclasses
 from collections.abc import AsyncIterator
 
 from control_plane import errors, ports
@@ -11,6 +12,14 @@ DEFAULT_TIMEOUT_S = 60.0
 MAX_TIMEOUT_S = 3600.0
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that is written down and not started yet."""
+
+    instance_id: str
+    query: values.RunQuery
+
+
 class Runs:
     """The use case of `/v1/services/:id/run`. Without `runs` there is no way to the instances."""
 
@@ -18,52 +27,66 @@ class Runs:
         self._context = context
         self._runs = runs
 
-    async def open(
+    async def begin(
         self, principal: values.Principal, id_or_name: str, command: str, timeout: object = DEFAULT_TIMEOUT_S
-    ) -> AsyncIterator[values.RunOutput]:
-        """What the command writes, see ports.Runs; closing it ends the command.
+    ) -> Begun:
+        """Write down that the command is run: who, where, and the program; not its arguments, which may hold secrets.
 
-        ConflictError when nothing is live, UnavailableError when the instance is away. What is run is written down
-        first: who, where, and the program; not its arguments, which may hold secrets.
+        ConflictError when nothing is live, UnavailableError when the instance is away.
         """
         timeout_s = _checked(command, timeout)
         run_id = self._context.ids.new("run")
         async with self._context.write() as tx:
             found = await service_of(tx, principal, id_or_name, "service:run")
-            runs = await self._reachable(tx, found)
+            await self._demand_reachable(tx, found)
             words = f"run a command in service {found.name}"
             about = {"run": run_id, "program": _program(command), "release": found.observed.live_release}
             await self._context.audit(
                 tx, principal, "service.run", found.id, project=found.project_id, summary=words, **about
             )
-        return runs.run(found.instance_id, values.RunQuery(run_id, found.id, command, timeout_s))
+        return Begun(found.instance_id, values.RunQuery(run_id, found.id, command, timeout_s))
 
-    async def _reachable(self, tx: ports.Transaction, found: values.Service) -> ports.Runs:
+    def output(self, begun: Begun) -> AsyncIterator[values.RunOutput]:
+        """Starts the command once it is asked for its first piece, see ports.Runs; closing it ends the command."""
+        if self._runs is None:
+            raise _away(begun.query.service_id, begun.instance_id)
+        return self._runs.run(begun.instance_id, begun.query)
+
+    async def _demand_reachable(self, tx: ports.Transaction, found: values.Service) -> None:
         host = await tx.find_instance(found.instance_id)
         if host is None or self._runs is None or not instance.is_online(host, self._context.clock.now()):
-            raise errors.UnavailableError(
-                f"cannot run a command in service {found.name!r}: its instance is not connected; try again later",
-                {"instance": found.instance_id},
-            )
+            raise _away(found.name, found.instance_id)
         if found.run is not values.Run.RUNNING or not found.observed.live_release:
             raise errors.ConflictError(
                 f"cannot run a command in service {found.name!r}: no release of it is live; start or deploy it first",
                 {"id": found.id, "desired": found.run.value},
             )
-        return self._runs
+
+
+def _away(service: str, instance_id: str) -> errors.UnavailableError:
+    return errors.UnavailableError(
+        f"cannot run a command in service {service!r}: its instance is not connected; try again later",
+        {"instance": instance_id},
+    )
+
+
+def command_issue(command: str) -> str:
+    is_good = command.strip() and len(command) <= MAX_COMMAND and grammar.is_text(command)
+    return "" if is_good else f"must be 1 to {MAX_COMMAND} printable characters"
+
+
+def timeout_issue(timeout: object) -> str:
+    seconds = health.seconds(timeout)
+    is_good = seconds is not None and 1 <= seconds <= MAX_TIMEOUT_S
+    return "" if is_good else f"must be 1 to {MAX_TIMEOUT_S:g} seconds"
 
 
 def _checked(command: str, timeout: object) -> float:
-    seconds = health.seconds(timeout)
-    bad = []
-    if not command.strip() or len(command) > MAX_COMMAND or not grammar.is_text(command):
-        bad.append({"field": "command", "issue": f"must be 1 to {MAX_COMMAND} printable characters"})
-    if seconds is None or not 1 <= seconds <= MAX_TIMEOUT_S:
-        bad.append({"field": "timeout", "issue": f"must be 1 to {MAX_TIMEOUT_S:g} seconds"})
-    if bad or seconds is None:
-        more = {"errors": bad} if len(bad) > 1 else {}
-        raise errors.InvalidError(f"cannot run the command: {bad[0]['field']} {bad[0]['issue']}", {**bad[0], **more})
-    return seconds
+    issues = {"command": command_issue(command), "timeout": timeout_issue(timeout)}
+    problems = [{"field": field, "issue": issue} for field, issue in issues.items() if issue]
+    if problems:
+        raise errors.InvalidError.several("cannot run the command", problems)
+    return health.seconds(timeout) or DEFAULT_TIMEOUT_S
 
 
 def _program(command: str) -> str:

@@ -114,15 +114,20 @@ def _end(new: NewToken, now: values.Time) -> values.Time | None:
     return new.expires_at.astimezone(datetime.UTC) if new.expires_at is not None and new.expires_at.tzinfo else None
 
 
+def name_issue(name: str) -> str:
+    is_good = name.strip() and len(name.strip()) <= MAX_NAME and name.strip().isprintable()
+    return "" if is_good else f"must have 1 to {MAX_NAME} printable characters"
+
+
+def life_issue(expires_in: int) -> str:
+    return "" if 0 < expires_in <= MAX_LIFE_S else f"must be 1 to {MAX_LIFE_S} seconds"
+
+
 def _problems(new: NewToken, expires_at: values.Time | None, now: values.Time) -> list[Problem]:
-    found = []
-    name = new.name.strip()
-    if not name or len(name) > MAX_NAME or not name.isprintable():
-        found.append(_problem("name", f"must have 1 to {MAX_NAME} printable characters"))
+    issues = {"name": name_issue(new.name), "expires_in": "" if new.expires_in is None else life_issue(new.expires_in)}
+    found = [_problem(field, issue) for field, issue in issues.items() if issue]
     if new.expires_in is not None and new.expires_at is not None:
         found.append(_problem("expires_at", "must not be given beside expires_in"))
-    if new.expires_in is not None and not 0 < new.expires_in <= MAX_LIFE_S:
-        found.append(_problem("expires_in", f"must be 1 to {MAX_LIFE_S} seconds"))
     if new.expires_at is not None and not new.expires_at.tzinfo:
         found.append(_problem("expires_at", "must say its offset from UTC, such as Z"))
     elif new.expires_at is not None and expires_at is not None and expires_at <= now:

@@ -2,18 +2,17 @@
 
 import base64
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from control_plane import errors, ports
 from control_plane.domain import event, outgoing, paging, permissions, values, webhook
 from control_plane.services import events, lists
 from control_plane.services.context import Context, chosen, named_project, shown_projects
 
-MAX_DESCRIPTION = 1000
 MAX_WEBHOOKS = 20  # of one project, or of the installation: each event is written down once for each of them
 PAUSED = "disabled by a person"
 LISTING = "GET /v1/webhooks"
+REFUSED = "cannot keep the webhook"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,12 +49,15 @@ class Webhooks:
     async def create(self, principal: values.Principal, fields: WebhookFields) -> tuple[values.Webhook, str]:
         """The webhook, and its secret when it was made here: the only time that it is shown."""
         made = "" if fields.secret is not None else self._new_secret()
-        self._check(fields.url, fields.events, fields.secret, fields.description)
+        faults = self._faults(fields.url, fields.events, fields.secret, fields.description)
         now = self._context.clock.now()
         async with self._context.write() as tx:
+            with faults.collecting():
+                project_id = await self._scope(tx, principal, fields.project)
+            faults.refuse(REFUSED)
             new = values.Webhook(
                 id=self._context.ids.new("whk"),
-                project_id=await self._scope(tx, principal, fields.project),
+                project_id=project_id,
                 url=fields.url,
                 events=event.checked_patterns(fields.events),
                 secret=fields.secret or made,
@@ -93,7 +95,7 @@ class Webhooks:
         async with self._context.write() as tx:
             old = await self._changeable(tx, principal, webhook_id)
             new = _changed(old, changes)
-            self._check(new.url, new.events, changes.secret, new.description)
+            self._faults(new.url, new.events, changes.secret, new.description).refuse(REFUSED)
             if new == old:
                 return old
             new = dataclasses.replace(new, generation=old.generation + 1, updated_at=self._context.clock.now())
@@ -198,20 +200,18 @@ class Webhooks:
             )
         return found
 
-    def _check(self, url: str, patterns: tuple[str, ...], secret: str | None, description: str) -> None:
-        """Every problem at once."""
-        problems = [
-            *_problems_of(lambda: outgoing.check_url(url, self._context.webhook_allow)),
-            *_problems_of(lambda: event.checked_patterns(patterns)),
-        ]
-        if secret is not None and (issue := webhook.secret_issue(secret)):
-            problems.append({"field": "secret", "issue": issue})
-        if len(description) > MAX_DESCRIPTION or not description.replace("\n", " ").replace("\t", " ").isprintable():
-            problems.append(
-                {"field": "description", "issue": f"must be at most {MAX_DESCRIPTION} printable characters"}
-            )
-        if problems:
-            raise errors.InvalidError.several("cannot keep the webhook", problems)
+    def _faults(self, url: str, patterns: tuple[str, ...], secret: str | None, description: str) -> errors.Faults:
+        """Every problem that shows without the database."""
+        faults = errors.Faults()
+        with faults.collecting():
+            outgoing.check_url(url, self._context.webhook_allow)
+        faults.found += event.pattern_problems(patterns)
+        issues = {
+            "secret": "" if secret is None else webhook.secret_issue(secret),
+            "description": webhook.description_issue(description),
+        }
+        faults.found += [{"field": field, "issue": issue} for field, issue in issues.items() if issue]
+        return faults
 
     def _new_secret(self) -> str:
         return webhook.ENCODED_SECRET + base64.b64encode(bytes.fromhex(self._context.ids.secret(32))).decode()
@@ -221,14 +221,6 @@ class Webhooks:
     ) -> None:
         data = {"url": hook.url, "events": list(hook.events), "disabled_reason": hook.disabled_reason}
         await self._context.audit(tx, principal, action, hook.id, project=hook.project_id, summary=summary, **data)
-
-
-def _problems_of(check: Callable[[], object]) -> list[dict[str, Any]]:
-    try:
-        check()
-    except errors.InvalidError as error:
-        return [error.details]
-    return []
 
 
 async def _webhook_of(
@@ -244,7 +236,7 @@ def _changed(old: values.Webhook, changes: WebhookChanges) -> values.Webhook:
     if changes.enabled is not None:
         given["disabled_reason"] = "" if changes.enabled else old.disabled_reason or PAUSED
     if "events" in given:
-        given["events"] = event.checked_patterns(given["events"])
+        given["events"] = tuple(dict.fromkeys(given["events"]))
     return dataclasses.replace(old, **given)
 
 

@@ -79,6 +79,15 @@ class FileArchives:
         finally:
             await asyncio.to_thread(file.close)
 
+    async def size(self, archives: Collection[str]) -> int:
+        return await asyncio.to_thread(sum, map(self._size, frozenset(archives)))
+
+    def _size(self, archive: str) -> int:
+        try:
+            return (self._directory / archive).stat().st_size if NAME.fullmatch(archive) else 0
+        except OSError:
+            return 0
+
     async def sweep(self, wanted: Collection[str]) -> None:
         await asyncio.to_thread(self._sweep, frozenset(wanted))
 

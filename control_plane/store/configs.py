@@ -29,7 +29,7 @@ def config_of(document: dict[str, Any], keys: Keyring, place: str) -> values.Con
         "strategy": _strategy(plain.get("strategy", {})),
     }
     pairs = {name: tuple((key, text) for key, text in plain.get(name, ())) for name in PAIRS}
-    return values.Config(**{**plain, **typed, **pairs})
+    return values.Config(**{**plain, **typed, **pairs, "given": tuple(plain.get("given", ()))})
 
 
 def sealed(document: dict[str, Any], hidden: tuple[str, ...], keys: Keyring, place: str) -> dict[str, Any]:

@@ -70,9 +70,12 @@ class ReleaseQueries(Queries):
         old = table.c.number <= newest.scalar_subquery() - keep
         await self._delete(table, old, table.c.state.in_([state.value for state in release.ENDED]))
 
-    async def archives_in_use(self) -> frozenset[str]:
-        column = tables.releases.c.archive
-        return frozenset(row.archive for row in await self._all(sa.select(column).where(column != "").distinct()))
+    async def archives_in_use(self, project_id: str | None = None) -> frozenset[str]:
+        table, of = tables.releases, tables.deployments
+        query = sa.select(table.c.archive).join(of, of.c.id == table.c.deployment_id).distinct()
+        query = query.where(table.c.archive != "", table.c.number > of.c.release - release.KEPT_SOURCES)
+        query = query if project_id is None else query.where(of.c.project_id == project_id)
+        return frozenset(row.archive for row in await self._all(query))
 
     def _release_of(self, row: sa.Row[Any]) -> values.Release:
         return values.Release(

@@ -24,6 +24,7 @@ from control_plane.api import (
     limits,
     login,
     members,
+    places,
     projects,
     requests,
     routes,
@@ -68,7 +69,12 @@ def create_app(app_services: AppServices, call: Callable[..., Any], settings: Ht
     app.uploads = Uploads(UPLOADS, max_bytes=settings.max_source_bytes)
     limiter = limits.build(settings, app_services.clock)
     app.extensions[context.EXTENSION] = context.Api(
-        app_services, call, settings, limiter, verified.Verified(app_services.clock)
+        app_services,
+        call,
+        settings,
+        limiter,
+        verified.Verified(app_services.clock),
+        places.Places(settings.max_streams),
     )
     auth.install(app)
     errors.install(app)

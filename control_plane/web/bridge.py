@@ -10,7 +10,7 @@ a2wsgi that are not formally public; the version is pinned and tests/integration
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ import a2wsgi.wsgi
 import structlog
 
 from control_plane.web import below, on_loop
-from control_plane.web.pump import Message, Receive, Send, pump
+from control_plane.web.pump import Chunks, Message, Receive, Send, pump
 from control_plane.web.uploads import Slots, StreamedBody, Uploads
 
 log = structlog.get_logger()
@@ -163,7 +163,7 @@ class _Responder(a2wsgi.wsgi.WSGIResponder):  # type: ignore[misc, unused-ignore
     def __init__(self, app: Any, executor: Any, send_queue_size: int, ending: asyncio.Event) -> None:
         super().__init__(app, executor, send_queue_size)
         self._ending = ending
-        self._stream: AsyncGenerator[bytes, None] | None = None
+        self._stream: Chunks | None = None
 
     def wsgi(self, environ: Any, start_response: Any) -> None:
         """In a worker thread. Returns as soon as the headers of a stream are out."""

@@ -1,7 +1,7 @@
 """The one way from a view into the asyncio loop. Never waits without an end."""
 
 import asyncio
-import inspect
+import concurrent.futures
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ from control_plane.web import waiting
 
 CALL_TIMEOUT_S = 15.0
 ENDING_S = 3.0  # for what is cancelled to say whether it is done all the same
-SLACK_S = 2.0
+SLACK_S = 2.0  # for the loop to come to it at all
 
 T = TypeVar("T")
 
@@ -30,17 +30,35 @@ class Core:
         bounded = _bounded(coro, timeout_s)
         if waiting.can_wait():
             return waiting.wait(bounded)
+        done: concurrent.futures.Future[T] = concurrent.futures.Future()
         try:
-            future = asyncio.run_coroutine_threadsafe(bounded, self._loop)
+            self._loop.call_soon_threadsafe(_begin, bounded, done)
         except RuntimeError as error:  # the loop is closed: the daemon is ending
             _drop(bounded, coro)
             raise errors.UnavailableError("cannot answer: the control plane is stopping; try again soon") from error
-        try:
-            return future.result(timeout_s + ENDING_S + SLACK_S)
-        except TimeoutError as error:  # the loop did not come to it, and never will
-            future.cancel()
+        concurrent.futures.wait([done], timeout_s + ENDING_S + SLACK_S)
+        if done.cancel():  # the loop did not come to it, and never will
             _drop(bounded, coro)
-            raise _unknown() from error
+            raise _busy()
+        if not done.done():
+            raise _unknown()
+        return done.result()
+
+
+def _begin(bounded: Coroutine[Any, Any, T], done: concurrent.futures.Future[T]) -> None:
+    """On the loop: run `bounded`, unless nobody waits any more."""
+    if not done.set_running_or_notify_cancel():
+        return
+
+    def settle(ended: asyncio.Task[T]) -> None:
+        if ended.cancelled():
+            done.set_exception(_busy())
+        elif (error := ended.exception()) is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(ended.result())
+
+    asyncio.ensure_future(bounded).add_done_callback(settle)
 
 
 async def _bounded(coro: Coroutine[Any, Any, T], timeout_s: float) -> T:
@@ -57,7 +75,11 @@ async def _bounded(coro: Coroutine[Any, Any, T], timeout_s: float) -> T:
     try:
         return task.result()
     except (TimeoutError, asyncio.CancelledError) as error:
-        raise errors.UnavailableError("cannot answer in time: the control plane is busy; try again") from error
+        raise _busy() from error
+
+
+def _busy() -> errors.UnavailableError:
+    return errors.UnavailableError("cannot answer in time: the control plane is busy; try again")
 
 
 def _unknown() -> errors.UnavailableError:
@@ -66,5 +88,4 @@ def _unknown() -> errors.UnavailableError:
 
 def _drop(*coros: Coroutine[Any, Any, Any]) -> None:
     for coro in coros:
-        if inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
-            coro.close()
+        coro.close()

@@ -1,15 +1,22 @@
 """The body of an answer that is a stream: from an async generator to the server, until one of three ends it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Protocol
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-async def pump(stream: AsyncGenerator[bytes, None], receive: Receive, send: Send, ending: asyncio.Event) -> None:
+class Chunks(Protocol):
+    """The body of a stream. `aclose` also when nothing was asked of it."""
+
+    async def __anext__(self) -> bytes: ...
+    async def aclose(self) -> None: ...
+
+
+async def pump(stream: Chunks, receive: Receive, send: Send, ending: asyncio.Event) -> None:
     """Sends `stream` until it ends, the client goes or the server stops; then closes it, whatever happened."""
     over = {asyncio.ensure_future(_disconnected(receive)), asyncio.ensure_future(ending.wait())}
     chunk: asyncio.Future[bytes] | None = None

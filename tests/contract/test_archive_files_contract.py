@@ -69,6 +69,12 @@ async def test_the_same_archive_kept_twice_is_held_twice(files):
         await read(files, archive)
 
 
+async def test_archives_are_as_large_as_they_are_together(files):
+    archives = [files.keep(io.BytesIO(data)) for data in (ZIP, GZIP, ZIP)]
+    assert await files.size(archives) == len(ZIP) + len(GZIP)
+    assert await files.size(["0" * 64, "../secret", ""]) == 0
+
+
 class Broken(io.RawIOBase):
     """Gives the beginning of an archive, then fails."""
 

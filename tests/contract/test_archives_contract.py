@@ -48,6 +48,8 @@ class Stored:
         digest, number = self.files.keep(io.BytesIO(GZIP + data)), next(self.count)
         changes = {"deployment_id": builders.an_id("dep", number), "id": builders.an_id("svc", number)}
         async with self.store.write() as tx:
+            about = {"id": changes["deployment_id"], "service_id": changes["id"], "name": f"app-{number}"}
+            await tx.insert_deployment(builders.a_deployment(**about))
             await tx.insert_service(builders.a_service(instance_id=INSTANCE, **changes))
             release = builders.a_release(id=builders.an_id("rel", number), archive=digest)
             await tx.insert_release(dataclasses.replace(release, deployment_id=changes["deployment_id"]))

@@ -8,7 +8,17 @@ import jsonschema_rs
 import pytest
 from schemathesis.specs.openapi import definitions
 
-from control_plane.api import access, contract, errors, examples, limits, mutations, problems, shapes, vocabulary
+from control_plane.api import (
+    access,
+    contract,
+    errors,
+    examples,
+    limits,
+    models_system,
+    mutations,
+    problems,
+    vocabulary,
+)
 from control_plane.web import app
 from tests import api_fixtures
 
@@ -77,6 +87,19 @@ def test_every_operation_says_what_it_does_who_may_and_what_it_answers(operation
         assert set(operation["responses"]) & set(vocabulary.SUCCESSES), name
         assert {"400", "405", "413", "500", "503"} <= set(operation["responses"]), name
         assert ("401" in operation["responses"]) or is_public, name
+
+
+def test_what_belongs_to_a_project_shows_its_id_by_one_name(document):
+    """The deployment alone says its name too: there it is a field that is declared."""
+    answers = {name: set(schema.get("properties", ())) for name, schema in document["components"]["schemas"].items()}
+    answers = {name: fields for name, fields in answers.items() if not name.endswith("Input")}
+    assert {name for name, fields in answers.items() if "project" in fields} - {
+        "DeploymentCreate",
+        "DeploymentUpdate",
+    } == {"DeploymentShape"}
+    assert {"DeploymentShape", "ServiceShape", "RouteShape", "WebhookShape", "TokenShape", "EventShape"} <= {
+        name for name, fields in answers.items() if "project_id" in fields
+    }
 
 
 def test_everything_that_goes_in_or_out_has_an_example(document):
@@ -187,7 +210,7 @@ class TestMarks:
             api_doc={
                 "info": {},
                 "paths": paths,
-                "components": {"schemas": {"Health": shapes.Health.model_json_schema()}},
+                "components": {"schemas": {"Health": models_system.Health.model_json_schema()}},
             },
             url_map=types.SimpleNamespace(iter_rules=lambda: rules),
             view_functions={"deployments.change": a_change, "deployments.read": read},

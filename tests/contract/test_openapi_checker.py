@@ -71,7 +71,7 @@ def test_an_answer_that_is_not_as_documented_fails(check, changes, complaint):
 def test_a_line_of_a_stream_is_held_against_its_schema(made):
     checker = contract_checker.of_app(made)
     target = "/v1/services/my-app/logs?follow=true"
-    checker.check_line(target, json.dumps(examples.LINE).encode())
+    checker.check_line(target, json.dumps(examples.ANSWERS["LogPage"]["data"][0]).encode())
     checker.check_line(target, b'{"gap": {"from": 1, "to": 2}}')
     checker.check_line(target, b'{"error": {"code": "unavailable", "message": "gone", "details": {}}}')
     for line in (b'{"seq": 1}', b'{"error": {}}', b"[]"):

@@ -1,12 +1,13 @@
 """One suite over the store in memory and the one on SQLite."""
 
 import asyncio
+import dataclasses
 import datetime
 
 import pytest
 
 from control_plane import store
-from control_plane.domain import lease, paging, series, values
+from control_plane.domain import lease, paging, release, series, values
 from control_plane.fakes.store import MemoryStore
 from tests import builders
 
@@ -294,6 +295,25 @@ async def test_releases_are_found_by_number_and_state(opened):
         assert [one.number for one in await tx.releases_below(deployment, None, 2)] == [3, 2]
         assert [one.number for one in await tx.releases_below(deployment, 2, 9)] == [1]
         assert sorted(one.number for one in await tx.unfinished_releases()) == [1, 3]
+
+
+async def test_the_sources_of_the_newest_releases_are_in_use(opened):
+    await fill(opened)
+    newest = 1 + release.KEPT_SOURCES
+    async with opened.write() as tx:
+        first = await tx.get_release(builders.an_id("dep"), 1)
+        await tx.update_release(dataclasses.replace(first, archive="a" * 64))
+        found = await tx.find_deployment(builders.an_id("dep"))
+        await tx.update_deployment(dataclasses.replace(found, release=newest - 1))
+    async with opened.read() as tx:
+        assert await tx.archives_in_use() == {"a" * 64}
+        assert await tx.archives_in_use(found.project_id) == {"a" * 64}
+        assert await tx.archives_in_use("prj_other") == frozenset()
+    async with opened.write() as tx:
+        await tx.insert_release(builders.a_release(id=builders.an_id("rel", 99), number=newest, archive="b" * 64))
+        await tx.update_deployment(dataclasses.replace(found, release=newest))
+    async with opened.read() as tx:
+        assert await tx.archives_in_use() == {"b" * 64}
 
 
 async def test_an_instance_that_is_drained_is_read_back_so(opened):

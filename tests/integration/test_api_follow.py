@@ -67,6 +67,26 @@ def test_a_page_is_bounded_although_an_agent_sends_empty_lines_without_an_end(pl
     assert page["data"][-1]["seq"] == 50_000
 
 
+def gone(plane):
+    return errors.UnavailableError("cannot read the log: it went", {"instance": plane.instance.id})
+
+
+def test_a_partial_log_of_an_instance_that_goes_unnoticed_is_what_came_before(plane, client):
+    plane.relay.error = gone(plane)
+    assert client.get(LOGS).status == 503
+    assert client.get(f"{LOGS}?partial=true").json == {"data": [], "next_cursor": None}
+    with following(client, f"{LOGS}?partial=true&follow=true") as response:
+        assert response.read() == b""
+
+
+def test_a_follower_of_a_partial_log_is_told_when_the_instance_goes(plane, client):
+    plane.relay.tail = [a_line(1)]
+    with following(client, f"{LOGS}?partial=true&follow=true") as response:
+        assert json.loads(response.readline())["seq"] == 1
+        plane.push(gone(plane))
+        assert json.loads(response.readline())["error"]["code"] == "unavailable"
+
+
 def test_following_resumes_behind_a_sequence_number(plane, client):
     plane.relay.tail = [a_line(1), a_line(2)]
     with following(client, f"{LOGS}?follow=true&after_seq=1") as response:

@@ -64,6 +64,14 @@ def test_a_push_makes_a_release_of_that_commit(hook, host):
     assert answer.json["release"] == made["number"]
 
 
+def test_a_dry_run_makes_no_hook_and_leaves_the_one_that_there_is(hook):
+    planned = hook.client.post(f"{HOOK}?dry_run=true").json
+    assert (planned["changes"][0]["action"], planned["status"]) == ("hook.created", 201)
+    sent = pushes.from_github(hook.secret, pushes.github(after=a_commit(0xB9)), delivery="dry")
+    assert hook.send(sent, path=planned["result"]["url"][planned["result"]["url"].index("/v1/") :]).status == 404
+    assert hook.send(sent).status == 202
+
+
 def test_the_release_is_pinned_and_the_deployment_follows_its_branch(plane, hook):
     hook.send(pushes.from_github(hook.secret, pushes.github(after=a_commit(0xB0)), delivery="pin"))
 

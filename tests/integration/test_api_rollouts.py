@@ -323,11 +323,40 @@ def test_a_command_that_cannot_run_has_a_status(plane, client, app):
 
 
 def test_what_a_command_cannot_be_asked_with_is_refused_before_it_runs(plane, client, live):
-    path, body = "/v1/services/my-app/run", {"command": "echo one"}
-    assert client.post(f"{path}?dry_run=true", body).json["error"]["details"]["field"] == "dry_run"
-    for header, text in (("Idempotency-Key", "k"), ("If-Match", '"1"')):
-        assert client.post(path, body, **{header: text}).json["error"]["details"]["field"] == header
+    answer = client.post("/v1/services/my-app/run", {"command": "echo one"}, **{"If-Match": '"1"'})
+    assert answer.json["error"]["details"]["field"] == "If-Match"
     assert plane.runs.asked == []
+
+
+def test_a_dry_run_of_a_command_says_what_would_be_run_and_runs_nothing(plane, client, live):
+    answer = client.post("/v1/services/my-app/run?dry_run=true", {"command": "echo one"})
+    assert answer.json["changes"][0]["summary"] == "run a command in service my-app"
+    assert plane.runs.asked == []
+    assert [row for row in plane.store.audit if row.action == "service.run"] == []
+
+
+def test_a_command_is_never_started_twice_with_one_idempotency_key(plane, client, live):
+    path, keyed = "/v1/services/my-app/run", {"Idempotency-Key": "k"}
+    with running_command(client, "echo one; hang", **keyed) as response:
+        response.readline()
+        meanwhile = client.post(path, {"command": "echo one; hang"}, **keyed)
+    wait_until(lambda: plane.runs.cancelled, what="the command is cancelled")
+    (run_id,) = [query.run_id for query in plane.runs.asked]
+    afterwards = client.post(path, {"command": "echo one; hang"}, **keyed)
+    for answer in (meanwhile, afterwards):
+        assert (answer.status, answer.json["error"]["details"]) == (409, {"run": run_id})
+    assert client.post(path, {"command": "echo two"}, **keyed).status == 422
+    assert len(plane.runs.asked) == 1
+
+
+def test_a_command_that_was_refused_leaves_its_idempotency_key_free(plane, client, app):
+    keyed = {"Idempotency-Key": "k"}
+    assert client.post("/v1/services/my-app/run", {"command": "echo one"}, **keyed).status == 409
+    plane.report("my-app")
+    plane.runs.connect(plane.instance.id)
+    plane.runs.serve(app["service_id"])
+    with running_command(client, "echo one", **keyed) as response:
+        assert response.readline()
 
 
 def test_a_service_is_patched_without_a_build(plane, client, live):

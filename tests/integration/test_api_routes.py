@@ -171,7 +171,9 @@ def test_lists_are_filtered_by_service_domain_and_status(running):
         client.post("/v1/proxy/routes", {"domain": domain, "service_id": "my-app"})
     assert [one["domain"] for one in client.get("/v1/proxy/routes?domain=B.test").json["data"]] == ["b.test"]
     assert len(client.get("/v1/proxy/routes?service=my-app").json["data"]) == 2
-    assert client.get("/v1/proxy/routes?service=none").status == 404
+    for kind in ("service", "project"):
+        unknown = client.get(f"/v1/proxy/routes?{kind}=none")
+        assert (unknown.status, unknown.json["error"]["details"]["field"]) == (400, kind)
     assert len(client.get("/v1/proxy/routes?status=pending").json["data"]) == len(
         client.get("/v1/proxy/routes").json["data"]
     )

@@ -59,6 +59,21 @@ def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(client):
     assert wrong.json["error"] == unknown.json["error"]
 
 
+def test_a_deployment_says_which_values_were_given_and_which_are_defaults(client):
+    made = client.post("/v1/deployments", {**APP, "name": "told", "replicas": 1, "secrets": {"A": "b"}}).json["sources"]
+    given = {name for name, origin in made.items() if origin == "given"}
+    assert given == {*APP, "replicas", "secrets"} - {"name"}
+    assert {made[name] for name in ("env", "strategy", "health_check", "working_dir")} == {"default"}
+    repeated = client.put("/v1/deployments/told", {"working_dir": ""}).json
+    assert (repeated["sources"]["working_dir"], repeated["release"]) == ("given", 1)
+    again = client.put("/v1/deployments/told", {"working_dir": "", "name": "told"}).json
+    assert again["generation"] == repeated["generation"]
+    other = client.put("/v1/deployments/told", {"runtime": "python", "env": {"A": "1"}, "secrets": {"A": None}}).json
+    assert (other["sources"]["version"], other["sources"]["env"]) == ("default", "given")
+    release = client.get("/v1/deployments/told/releases/1").json
+    assert (release["config"]["sources"]["version"], release["config"]["sources"]["env"]) == ("given", "default")
+
+
 def test_create_deployment(client):
     answer = client.post("/v1/deployments", APP)
     assert answer.status == 201
@@ -68,6 +83,7 @@ def test_create_deployment(client):
     assert made["release"] == 1
     assert made["live_release"] is None
     assert made["project"] == "default"
+    assert made["project_id"] == client.get("/v1/projects/default").json["id"]
     assert {key: made[key] for key in APP} == APP
     assert TIME.fullmatch(made["created_at"])
     assert client.get(answer.headers["location"]).json == made

@@ -20,7 +20,7 @@ from schemathesis.engine import events
 
 from control_plane import errors
 from control_plane.domain import values
-from control_plane.web import bridge
+from control_plane.web import on_loop
 from tests import api_fixtures
 
 WHOLE = bool(os.environ.get("TEST_ALL"))
@@ -50,13 +50,13 @@ def quiet():
 @pytest.fixture
 def brief_streams(monkeypatch):
     """Every stream ends in good order as soon as it began: none of them has an end of its own."""
-    original = bridge._pump
+    original = on_loop.pump
 
     async def brief(stream, receive, send, ending):
         ending.set()
         await original(stream, receive, send, ending)
 
-    monkeypatch.setattr(bridge, "_pump", brief)
+    monkeypatch.setattr(on_loop, "pump", brief)
 
 
 @pytest.fixture

@@ -128,6 +128,7 @@ def test_a_call_that_is_late_and_done_all_the_same_is_answered_with_what_it_did(
 
 def test_a_call_that_the_loop_never_came_to_is_never_made(monkeypatch):
     monkeypatch.setattr(core, "ENDING_S", 0.0)
+    monkeypatch.setattr(core, "SLACK_S", 0.0)
     loop, begun, goes_on = api_fixtures.Loop(), threading.Event(), threading.Event()
     made = []
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from control_plane import errors
 from control_plane.domain import instance, paging, permissions, service, values
-from control_plane.domain.values import Run
 from tests import builders
 
 
@@ -95,17 +94,17 @@ def test_labels_merge_by_key_and_taking_services_again_ends_a_drain():
 @pytest.mark.parametrize(
     ("run", "generation", "observed", "word"),
     [
-        (Run.RUNNING, 1, values.Observed(), "starting"),
-        (Run.RUNNING, 1, values.Observed(1, "running"), "running"),
-        (Run.RUNNING, 2, values.Observed(1, "running"), "running"),
-        (Run.RUNNING, 2, values.Observed(1, "stopped"), "starting"),
-        (Run.RUNNING, 1, values.Observed(1, "failed"), "failed"),
-        (Run.RUNNING, 2, values.Observed(1, "failed"), "starting"),
-        (Run.RUNNING, 1, values.Observed(1, "from a newer agent"), "starting"),
-        (Run.STOPPED, 2, values.Observed(1, "running"), "stopping"),
-        (Run.STOPPED, 2, values.Observed(2, "stopped"), "stopped"),
-        (Run.STOPPED, 1, values.Observed(), "stopped"),
-        (Run.REMOVED, 2, values.Observed(1, "running"), "stopping"),
+        (values.Run.RUNNING, 1, values.Observed(), "starting"),
+        (values.Run.RUNNING, 1, values.Observed(1, "running"), "running"),
+        (values.Run.RUNNING, 2, values.Observed(1, "running"), "running"),
+        (values.Run.RUNNING, 2, values.Observed(1, "stopped"), "starting"),
+        (values.Run.RUNNING, 1, values.Observed(1, "failed"), "failed"),
+        (values.Run.RUNNING, 2, values.Observed(1, "failed"), "starting"),
+        (values.Run.RUNNING, 1, values.Observed(1, "from a newer agent"), "starting"),
+        (values.Run.STOPPED, 2, values.Observed(1, "running"), "stopping"),
+        (values.Run.STOPPED, 2, values.Observed(2, "stopped"), "stopped"),
+        (values.Run.STOPPED, 1, values.Observed(), "stopped"),
+        (values.Run.REMOVED, 2, values.Observed(1, "running"), "stopping"),
     ],
 )
 def test_a_wish_that_is_not_answered_yet_shows(run, generation, observed, word):
@@ -114,7 +113,7 @@ def test_a_wish_that_is_not_answered_yet_shows(run, generation, observed, word):
 
 def test_the_public_words_of_a_service_are_total():
     words = [*service.STATUSES, "unknown", "nonsense"]
-    for run, status, seen in itertools.product(Run, words, (0, 1, 2)):
+    for run, status, seen in itertools.product(values.Run, words, (0, 1, 2)):
         found = builders.a_service(run=run, generation=1, observed=values.Observed(seen, status, "odd"))
         assert service.public_status(found) in service.STATUSES
         assert service.presented(found, online=True, now=builders.START).observed.health in service.HEALTHS

@@ -44,7 +44,7 @@ async def test_nothing_is_hashed_for_who_may_not_make_the_route(monkeypatch):
     context = Context(MemoryStore(), RecordingNotifier(), builders.StillClock(), builders.CountingIds())
     await ensure_defaults(context)
     options = Given(basic_auth={"ada": "correct horse"})
-    with pytest.raises(errors.InvalidError, match="cannot route to service"):
+    with pytest.raises(errors.InvalidError, match="no such service"):
         await Routes(context).create(STRANGER, RouteFields("a.example.com", "theirs", options=options))
     with pytest.raises(errors.NotFoundError):
         await Routes(context).update(STRANGER, "rte_1", RouteChanges(options=options))

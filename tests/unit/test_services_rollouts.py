@@ -2,13 +2,16 @@
 
 import asyncio
 import dataclasses
+import io
 
 import pytest
 
 from control_plane import errors
 from control_plane.domain import release, values
 from control_plane.domain.deployment import DeploymentChanges
+from control_plane.fakes.archive_files import MemoryArchiveFiles
 from control_plane.services import unit
+from control_plane.services.archives import Archives
 from control_plane.services.deployments import Deployments
 from control_plane.services.env import Env
 from control_plane.services.reaper import Reaper
@@ -411,3 +414,28 @@ async def test_the_history_of_variables_knows_what_a_declaration_and_a_rollback_
         (3, "A", "set", False),
         (3, "B", "deleted", False),
     ]
+
+
+async def test_the_sources_of_a_project_have_a_bound_together(plane):
+    files = MemoryArchiveFiles()
+    deployments = Deployments(plane.context, Archives(plane.context, files, project_bytes=100))
+    await deployments.create(OPERATOR, builders.some_fields(source="local", remote=""))
+    small, large = (files.keep(io.BytesIO(b"PK\x03\x04" + bytes(size))) for size in (50, 51))
+    assert (await deployments.upload(OPERATOR, "app", small)).deployment.release == 1
+    with pytest.raises(errors.ConflictError, match="may have 100") as caught:
+        await deployments.upload(OPERATOR, "app", large)
+    assert caught.value.details["bytes"] == 109
+    assert (await newest(plane)).archive == small
+    assert (await deployments.upload(OPERATOR, "app", small)).deployment.release == 2
+
+
+async def test_a_rollback_to_a_release_whose_source_is_gone_is_refused(plane, app):
+    await declare(plane, source="local", remote="")
+    for number in range(2, 3 + release.KEPT_SOURCES):
+        await plane.deployments.upload(OPERATOR, "app", f"{number:064x}")
+        await go_live(plane, number)
+    await plane.report(await plane.services.get(OPERATOR, "app"), number=2, state="retired", live=number)
+    with pytest.raises(errors.ConflictError, match="source of release 2 is not kept"):
+        await plane.deployments.rollback(OPERATOR, "app", 2)
+    await plane.report(await plane.services.get(OPERATOR, "app"), number=3, state="retired", live=number)
+    assert (await plane.deployments.rollback(OPERATOR, "app", 3)).deployment.release == number + 1

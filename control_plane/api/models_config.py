@@ -1,0 +1,114 @@
+"""What is declared, as deployments and releases show it."""
+
+from typing import Any, Literal
+
+from control_plane.api import shapes
+from control_plane.domain import origin, values
+
+
+class HealthCheckShape(shapes.Shape):
+    kind: str
+    path: str
+    command: str
+    interval: float
+    timeout: float
+    retries: int
+    start_period: float
+
+
+class ResourcesShape(shapes.Shape):
+    """Limits of each process; null is none. Sizes in bytes."""
+
+    memory: int | None
+    cpu: float | None
+    pids: int | None
+    disk: int | None
+    strict: bool
+
+
+class StrategyShape(shapes.Shape):
+    kind: str
+    weight: int
+    steps: list[int]
+    interval: float
+
+
+class PlacementShape(shapes.Shape):
+    labels: dict[str, str]
+
+
+class ConfigShape(shapes.Shape):
+    """What is declared. Of secrets only the keys, of the token for git whether there is one.
+
+    `sources` says of each field where its value came from: somebody gave it, or it is the default.
+    """
+
+    source: str
+    remote: str
+    branch: str
+    git_token_set: bool
+    runtime: str
+    version: str
+    build_cmd: str
+    run_cmd: str
+    processes: dict[str, str]
+    working_dir: str
+    static_dir: str
+    port: int
+    env: dict[str, str]
+    secret_keys: list[str]
+    health_check: HealthCheckShape
+    replicas: int
+    resources: ResourcesShape
+    strategy: StrategyShape
+    placement: PlacementShape
+    labels: dict[str, str]
+    description: str
+    sources: dict[str, Literal["given", "default"]]
+
+
+def fields_of(config: values.Config) -> dict[str, Any]:
+    check, limits = config.health_check, config.resources
+    return {
+        "source": config.source,
+        "remote": config.remote,
+        "branch": config.branch,
+        "git_token_set": bool(config.git_token),
+        "runtime": config.runtime,
+        "version": config.version,
+        "build_cmd": config.build_cmd,
+        "run_cmd": config.run_cmd,
+        "processes": dict(config.processes),
+        "working_dir": config.working_dir,
+        "static_dir": config.static_dir,
+        "port": config.port,
+        "env": {variable.key: variable.value for variable in config.env if not variable.secret},
+        "secret_keys": [variable.key for variable in config.env if variable.secret],
+        "health_check": HealthCheckShape(
+            kind=check.kind,
+            path=check.path,
+            command=check.command,
+            interval=check.interval_s,
+            timeout=check.timeout_s,
+            retries=check.retries,
+            start_period=check.start_period_s,
+        ),
+        "replicas": config.replicas,
+        "resources": ResourcesShape(
+            memory=limits.memory_bytes or None,
+            cpu=limits.cpu or None,
+            pids=limits.pids or None,
+            disk=limits.disk_bytes or None,
+            strict=limits.strict,
+        ),
+        "strategy": StrategyShape(
+            kind=config.strategy.kind,
+            weight=config.strategy.weight,
+            steps=list(config.strategy.steps),
+            interval=config.strategy.interval_s,
+        ),
+        "placement": PlacementShape(labels=dict(config.placement)),
+        "labels": dict(config.labels),
+        "description": config.description,
+        "sources": origin.of_config(config),
+    }

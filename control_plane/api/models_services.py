@@ -1,0 +1,161 @@
+"""What `/v1/services` takes and gives: services and their processes, one-off runs."""
+
+import functools
+from typing import Annotated, Any, ClassVar
+
+import pydantic
+
+from control_plane import clock
+from control_plane.api import rules, schemas, shapes
+from control_plane.domain import declaration, health, resources, values
+from control_plane.services import runs
+from control_plane.services.services import ServiceChanges
+
+
+class ProcessShape(shapes.Shape):
+    """`uptime_s` while it is alive; `last_exit` says how it ended last.
+
+    `cpu_percent` (of one core) and `rss_bytes` are of the last sample, null without a fresh one and in lists.
+    """
+
+    name: str
+    release: int
+    state: str
+    pid: int
+    port: int
+    started_at: str | None
+    uptime_s: float | None
+    cpu_percent: float | None
+    rss_bytes: int | None
+    restarts: int
+    last_exit: str
+
+    @classmethod
+    def of(
+        cls, process: values.Process, at: values.Time | None = None, used: values.Usage | None = None
+    ) -> "ProcessShape":
+        runs = bool(at and process.pid and process.started_at)
+        return cls(
+            name=process.name,
+            release=process.release,
+            state=process.state,
+            pid=process.pid,
+            port=process.port,
+            started_at=shapes.moment(process.started_at),
+            uptime_s=max(0.0, round(at.timestamp() - process.started_at, 3)) if runs and at else None,
+            cpu_percent=used.cpu_percent if used else None,
+            rss_bytes=used.rss_bytes if used else None,
+            restarts=process.restarts,
+            last_exit=process.last_exit,
+        )
+
+
+class ConditionShape(shapes.Shape):
+    """`status` is True, False or Unknown."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+    @classmethod
+    @functools.lru_cache(maxsize=512)
+    def of(cls, condition: values.Condition) -> "ConditionShape":
+        """Most services say the same of themselves: one shape stands for all of them."""
+        return cls(type=condition.type, status=condition.status, reason=condition.reason, message=condition.message)
+
+
+class ServiceShape(shapes.Shape):
+    """`desired` is what is wished; the rest is what its instance reported under `observed_generation`."""
+
+    id: str
+    name: str
+    deployment_id: str
+    project_id: str
+    instance_id: str
+    desired: str
+    status: str
+    health: str
+    live_release: int | None
+    generation: int
+    observed_generation: int
+    message: str
+    conditions: list[ConditionShape]
+    processes: list[ProcessShape]
+    reported_at: str | None
+    created_at: str
+    updated_at: str
+
+    @classmethod
+    def of(cls, service: values.ServiceView) -> "ServiceShape":
+        observed = service.observed
+        return cls(
+            id=service.id,
+            name=service.name,
+            deployment_id=service.deployment_id,
+            project_id=service.project_id,
+            instance_id=service.instance_id,
+            desired=service.run.value,
+            status=observed.status,
+            health=observed.health,
+            live_release=observed.live_release or None,
+            generation=service.generation,
+            observed_generation=observed.generation,
+            message=observed.message,
+            conditions=[ConditionShape.of(one) for one in service.conditions],
+            processes=[ProcessShape.of(one, service.at, service.usage.get(one.pid)) for one in observed.processes],
+            reported_at=clock.rfc3339(observed.reported_at) if observed.reported_at else None,
+            created_at=clock.rfc3339(service.created_at),
+            updated_at=clock.rfc3339(service.updated_at),
+        )
+
+
+class ServiceList(shapes.Shape):
+    data: list[ServiceShape]
+    next_cursor: str | None
+
+
+def _check_problems(given: dict[str, Any]) -> list[rules.Problem]:
+    return health.problems({key: value for key, value in given.items() if value is not None})
+
+
+class ServicePatch(schemas.Input):
+    """Only the fields given change; the keys of `resources` and `health_check` merge."""
+
+    RULES: ClassVar[rules.Rules] = {
+        "replicas": rules.said("replicas", declaration.replicas_issue),
+        "resources": resources.problems,
+        "health_check": _check_problems,
+    }
+    replicas: int = schemas.optional()
+    resources: Annotated[dict[str, Any], pydantic.WithJsonSchema(schemas.RESOURCES)] = schemas.optional()
+    health_check: Annotated[dict[str, Any], pydantic.WithJsonSchema(schemas.HEALTH_CHECK)] = schemas.optional()
+
+    def changes(self) -> ServiceChanges:
+        return ServiceChanges(**{name: getattr(self, name) for name in self.model_fields_set})
+
+
+class RunInput(schemas.Input):
+    """The command has the environment and the directory of the live release."""
+
+    RULES: ClassVar[rules.Rules] = {
+        "command": rules.said("command", runs.command_issue),
+        "timeout": rules.said("timeout", runs.timeout_issue),
+    }
+    command: str
+    timeout: Annotated[float | str, pydantic.WithJsonSchema(schemas.DURATION)] = runs.DEFAULT_TIMEOUT_S
+
+
+class RunExit(shapes.Shape):
+    """`outcome` is exited, signalled, timeout, cancelled or start_failed; `code` the exit code, signal or errno."""
+
+    outcome: str
+    code: int
+
+
+class RunPiece(shapes.Shape):
+    """A piece of what the command wrote to `stream`; the last object has `exit` instead."""
+
+    stream: str | None = None
+    data: str | None = None
+    exit: RunExit | None = None

@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from node_agent.log_reader import LogReader, Search
+from node_agent.log_cursor import Search
+from node_agent.log_reader import LogReader
 from node_agent.model import log_index
 from node_agent.model.log import LogQuery
 from node_agent.model.log_index import LINE_LIMIT, SIZE, Source
@@ -51,7 +52,7 @@ class WrittenLog:
         offset = raw.stat().st_size if raw.exists() else 0
         with raw.open("ab") as file:
             file.write(data)
-        entry = log_index.describe(self.seq, Source(process, release, stream), offset, data, time)
+        entry = log_index.describe(self.seq, Source(process, release, stream), offset, data, len(data), time)
         with self.paths.log_index(SERVICE).open("ab") as file:
             file.write(log_index.pack(entry))
         self.seq = entry.next_seq
@@ -380,8 +381,9 @@ async def test_a_hundred_thousand_lines_are_all_there_in_order(host, client):
     assert [line.line for line in lines] == [b"%d" % number for number in range(1, 100_001)]
 
 
-async def test_an_app_that_cuts_its_own_log_loses_those_lines_alone(host, client):
-    command = 'echo early; while [ ! -e go ]; do sleep 0.02; done; : > "$LOG"; echo late; exec sleep 1000'
+@pytest.mark.parametrize("then", ["late", "what comes late is longer than what was there"])
+async def test_an_app_that_cuts_its_own_log_loses_those_lines_and_one_number_for_what_nobody_saw(host, client, then):
+    command = f'echo early; while [ ! -e go ]; do sleep 0.02; done; : > "$LOG"; echo {then}; exec sleep 1000'
     raw = host.paths.log_file(SERVICE, "web.1", 1, "stdout")
     await client.start(a_process(command, env=(("LOG", str(raw)),)))
 
@@ -392,11 +394,11 @@ async def test_an_app_that_cuts_its_own_log_loses_those_lines_alone(host, client
     (host.tree / "go").touch()
 
     async def late():
-        return b"late" in await texts(host.paths)
+        return then.encode() in await texts(host.paths)
 
     await wait_until_async(late)
     lines = await read(host.paths)
-    assert [(line.seq, line.gap_to, line.line) for line in lines] == [(1, 1, b""), (2, 0, b"late")]
+    assert [(line.seq, line.gap_to, line.line) for line in lines] == [(1, 2, b""), (3, 0, then.encode())]
 
 
 async def test_a_forgotten_service_has_no_log_and_a_new_one_begins_at_one(host, client):

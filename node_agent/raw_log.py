@@ -77,10 +77,10 @@ def punch(fd: int, start: int, end: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def can_punch(directory: int) -> bool:
-    """Whether the file system of the open `directory` takes holes."""
+def can_punch(directory: os.PathLike[str]) -> bool:
+    """Whether the file system of `directory` takes holes."""
     try:
-        fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        fd = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError:
         return False
     try:

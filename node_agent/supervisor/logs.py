@@ -12,8 +12,10 @@ from node_agent import inotify
 from node_agent.clock import Clock
 from node_agent.model import log_index
 from node_agent.model.log_index import Entry, Source
+from node_agent.model.log_space import Budgets
 from node_agent.paths import ID, Paths
 from node_agent.supervisor import launch
+from node_agent.supervisor.log_space import LogSpace
 from node_agent.supervisor.loop import Loop, note
 from node_agent.supervisor.raw_writers import Watched
 from node_agent.supervisor.service_index import BLOCK, ServiceIndex
@@ -28,16 +30,24 @@ LAST_BYTES, LAST_LINE_CHARS = 16 << 10, 200
 class LogStore:
     """All logs of this host. A log that cannot be written to is noted; it never disturbs a process."""
 
-    def __init__(self, loop: Loop, paths: Paths, clock: Clock) -> None:
+    def __init__(self, loop: Loop, paths: Paths, clock: Clock, budgets: Budgets | None = None) -> None:
         self._loop, self._paths, self._clock = loop, paths, clock
         self._indexes: dict[str, ServiceIndex] = {}
         self._watched: dict[tuple[str, Source], Watched] = {}
         self._by_watch: dict[int, Watched] = {}
         self._turns = Turns(loop)
+        self._space = LogSpace(
+            loop, self._turns, paths, clock, budgets or Budgets(), self._index, lambda *key: key in self._watched
+        )
         self._buffer = bytearray(log_index.CHUNK_LIMIT)
         self._nobody_looked = True
         self._inotify = inotify.Inotify()
         loop.watch(self._inotify.fileno(), self._woken)
+
+    @property
+    def has_holes(self) -> bool:
+        """Whether the room of old lines can be given back while their files are written to."""
+        return self._space.has_holes
 
     def open(self, service_id: str, process: str, release: int) -> None:
         """A process is about to write, or was found writing. Pair it with `close`."""
@@ -48,6 +58,8 @@ class LogStore:
                 watched.users += 1
                 continue
             with _noted("log.not_watched", service_id):
+                if not self._nobody_looked:  # else it was found writing
+                    self._space.rotate(service_id, source)
                 self._begin(service_id, source)
 
     def close(self, service_id: str, process: str, release: int) -> None:
@@ -87,6 +99,7 @@ class LogStore:
         """Delete all logs of the service. Raises OSError."""
         for key in [key for key in self._watched if key[0] == service_id]:
             self._end(self._watched[key])
+        self._space.forget(service_id)
         index = self._indexes.pop(service_id, None)
         if index is not None:
             index.close()
@@ -200,7 +213,11 @@ class LogStore:
     def _read(self, watched: Watched, *, final: bool) -> int | None:
         """How many bytes are left over; None when it did not work."""
         with _noted("log.not_indexed", watched.service_id):
-            return watched.read(self._index(watched.service_id), self._buffer, self._clock.now(), final=final)
+            index = self._index(watched.service_id)
+            before = index.positions.get(watched.source, 0)
+            left = watched.read(index, self._buffer, self._clock.now(), final=final)
+            self._space.grew(watched.service_id, index.positions.get(watched.source, 0) - before)
+            return left
         return None
 
     def _tail_of(self, service_id: str, entry: Entry) -> list[bytes]:

@@ -94,7 +94,10 @@ class ServiceIndex:
             return 0, 1, {}
         there = self._files()
         positions = {source: noted["positions"][name] for name, source in there.items() if name in noted["positions"]}
-        return min(noted["at"], self._end), noted["seq"], positions
+        checked = (
+            noted["at"] if noted["at"] <= self._end else 0
+        )  # entries that it knew were cut off: believe those that are left
+        return checked, noted["seq"], positions
 
     def _files(self) -> dict[str, Source]:
         """The raw files that have content."""

@@ -18,6 +18,18 @@ class Budgets:
     host_bytes: int = 4096 * MIB
     age_s: float = 30 * DAY_S
 
+    @classmethod
+    def parse(cls, text: str) -> "Budgets":
+        """From MiB of a service, MiB of the host and days, such as `512,4096,30`. ValueError when it is not that."""
+        parts = text.split(",")
+        if len(parts) != 3 or not all(part.isascii() and part.isdigit() and 0 < int(part) < 1 << 32 for part in parts):
+            raise ValueError(
+                f"cannot use {text!r} as the limits of logs: write MiB of a service, MiB of the host and days, "
+                "such as 512,4096,30"
+            )
+        service, host, days = map(int, parts)
+        return cls(service * MIB, host * MIB, days * DAY_S)
+
     @property
     def step(self) -> int:
         """After how many new bytes it is worth looking again."""
@@ -36,13 +48,14 @@ class Cut:
 def plan(used: dict[str, int], budgets: Budgets, now: float) -> tuple[Cut, ...]:
     """One cut for each service that has bytes on the disk; most free nothing but what is too old.
 
-    What is over its budget is cut to seven eighths of it, so that cuts are rare. Where the host has too little room the
-    largest logs give way first: what a flood takes is not taken from the quiet.
+    What is over seven eighths of its budget is cut to three quarters: cuts are rare, and a flood that goes on meanwhile
+    has some room. Where the host has too little room the largest logs give way first: what a flood takes is not taken
+    from the quiet.
     """
     cap = min(budgets.service_bytes, fair_share(used.values(), budgets.host_bytes))
-    goal = cap - cap // 8
+    limit, goal = cap - cap // 8, cap - cap // 4
     before = now - budgets.age_s
-    return tuple(Cut(service_id, size - goal if size > cap else 0, before) for service_id, size in used.items())
+    return tuple(Cut(service_id, size - goal if size > limit else 0, before) for service_id, size in used.items())
 
 
 def fair_share(sizes: Iterable[int], total: int) -> int:

@@ -88,7 +88,9 @@ class LogSpace:
         """Measure one service, then cut whatever has more than it may."""
         self._busy.discard(service_id)
         try:
-            self._used[service_id] = sum(file.stat().st_blocks * 512 for file in self._paths.logs(service_id).iterdir())
+            self._used[service_id] = sum(
+                file.stat().st_blocks * 512 for file in os.scandir(self._paths.logs(service_id))
+            )
         except OSError:  # it is being forgotten
             self._used.pop(service_id, None)
         for cut in log_space.plan(self._used, self._budgets, self._clock.now()):
@@ -128,7 +130,7 @@ class LogSpace:
             else:
                 holes.append((path, (end - TAIL if is_all else end) // BLOCK * BLOCK))
         if any(index.positions.get(source) == last.offset + last.length for source, last in given.last.items()):
-            index.write_positions()
+            index.write_positions(flushed=True)
         index.give_up(given.count, given.gap, raw_log.punch)
         if holes:
             self._busy.add(cut.service_id)

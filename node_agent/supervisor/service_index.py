@@ -46,7 +46,7 @@ class ServiceIndex:
         for entry in entries:
             self.positions[entry.source] = entry.offset + entry.length
         if self._end - self._checked >= CHECKPOINT_BYTES:
-            self.write_positions()
+            self.write_positions(flushed=False)
 
     def newest_first(self, limit: int) -> list[Entry]:
         """At most `limit` bytes of good entries from the end."""
@@ -75,16 +75,20 @@ class ServiceIndex:
         finally:
             os.close(fd)
 
-    def write_positions(self) -> None:
-        """Note the positions, durably: no entry that they go beyond may be missing after a power failure."""
-        os.fdatasync(self._fd)
+    def write_positions(self, *, flushed: bool) -> None:
+        """Note how far each file is indexed. `flushed`: durably, for what no entry will tell."""
+        if flushed:
+            os.fdatasync(self._fd)
         kept = {source.file_name: at for source, at in self.positions.items() if source != log_index.NOBODY}
-        text = json.dumps({"at": self._end, "seq": self.next_seq, "positions": kept})
-        atomic.write_text(self._noted, f"{zlib.crc32(text.encode()):08x} {text}\n")
+        noted = {"at": self._end, "last": self._entry_at(self._end), "seq": self.next_seq, "positions": kept}
+        text = json.dumps(noted)
+        atomic.write_bytes(self._noted, f"{zlib.crc32(text.encode()):08x} {text}\n".encode(), flushed=flushed)
         self._checked = self._end
 
     def _read_positions(self) -> tuple[int, int, dict[Source, int]]:
-        """What was noted, of files that are there. A note that is missing or damaged costs a longer search."""
+        """What was noted, of files that are there. A note that is missing or damaged costs a longer search, and so does
+        one that knew other entries: then those that are left are believed first.
+        """
         try:
             checksum, _, text = self._noted.read_text().rstrip("\n").partition(" ")
             if checksum != f"{zlib.crc32(text.encode()):08x}":
@@ -94,10 +98,12 @@ class ServiceIndex:
             return 0, 1, {}
         there = self._files()
         positions = {source: noted["positions"][name] for name, source in there.items() if name in noted["positions"]}
-        checked = (
-            noted["at"] if noted["at"] <= self._end else 0
-        )  # entries that it knew were cut off: believe those that are left
-        return checked, noted["seq"], positions
+        is_known = noted["at"] <= self._end and noted["last"] == self._entry_at(noted["at"])
+        return noted["at"] if is_known else 0, noted["seq"], positions
+
+    def _entry_at(self, end: int) -> str:
+        """The entry that ends at `end`, to know it again."""
+        return os.pread(self._fd, SIZE, max(0, end - SIZE)).hex() if end else ""
 
     def _files(self) -> dict[str, Source]:
         """The raw files that have content."""

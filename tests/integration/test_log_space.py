@@ -20,7 +20,7 @@ from node_agent.paths import Paths
 from tests.log_life import Writer, live
 from tests.supervisor_host import SERVICE
 
-SMALL = Budgets(service_bytes=256 << 10, host_bytes=1 << 30)
+SMALL = Budgets(service_bytes=512 << 10, host_bytes=1 << 30)
 LARGE = Budgets(service_bytes=1 << 30, host_bytes=1 << 30)
 WEB, WORKER, OLD = Source("web.1", 2, "stdout"), Source("worker.1", 2, "stderr"), Source("web.1", 1, "stdout")
 SOURCES = (WEB, WORKER, OLD)
@@ -150,7 +150,7 @@ def test_a_quiet_file_beside_a_flood_is_not_numbered_again_once_its_lines_are_gi
 def test_the_file_of_a_release_that_is_gone_is_deleted_once_nothing_of_it_is_kept(world):
     world.writers[OLD].write(lines(1, 100_000))
     world.live()
-    world.live(*[lambda _, n=n: world.writers[WEB].write(lines(n, 200_000)) for n in range(5)])
+    world.live(*[lambda _, n=n: world.writers[WEB].write(lines(n, 200_000)) for n in range(9)])
     assert not world.writers[OLD].raw.exists()
     world.check()
 

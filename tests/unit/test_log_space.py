@@ -1,5 +1,6 @@
 """Who gives up how much of its log: within the budgets afterwards, never the quiet for the loud, never without a count."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,8 +30,18 @@ def test_where_the_host_is_full_the_largest_give_way_first(used, host_bytes):
     cuts = {cut.service_id: cut.free for cut in log_space.plan(used, Budgets(10**9, host_bytes), 0.0)}
     kept = [size for name, size in used.items() if not cuts[name]]
     assert all(used[name] >= max(kept, default=0) for name, free in cuts.items() if free)
-    if sum(used.values()) <= host_bytes:
+    if max(used.values(), default=0) * 8 < log_space.fair_share(used.values(), host_bytes) * 7:
         assert not any(cuts.values())
+
+
+def test_the_limits_are_read_from_three_numbers():
+    assert Budgets.parse("1,2,3") == Budgets(1 << 20, 2 << 20, 3 * 86400.0)
+
+
+@pytest.mark.parametrize("text", ["", "1,2", "0,1,1", "1,2,3,4", "1,2,x", "-1,2,3", "1,2,3.5", "1,2,4294967296"])
+def test_other_limits_are_refused_with_an_example(text):
+    with pytest.raises(ValueError, match="512,4096,30"):
+        Budgets.parse(text)
 
 
 def test_only_as_much_goes_as_must():

@@ -1,10 +1,13 @@
 """Lives of an indexer: each is a process of its own that indexes, cuts and compresses in a hurry, and is killed."""
 
+import ctypes
 import os
 import pathlib
+import pickle
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from node_agent.model import log_index
 from node_agent.model.log_index import Source
@@ -13,6 +16,8 @@ from node_agent.paths import Paths
 from node_agent.supervisor.logs import LogStore
 from node_agent.supervisor.loop import Loop
 from tests.supervisor_host import SERVICE
+
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 1 << 14, 1 << 18
 
 Step = Callable[[LogStore], None]
 
@@ -107,3 +112,26 @@ def _live(
         loop.later(30.0 * number, lambda step=step: step(store))
     loop.later(30.0 * len(steps) + 200.0, loop.stop)
     loop.run()
+
+
+def without_holes(directory: pathlib.Path, work: Callable[[pathlib.Path], Any]) -> Any:
+    """What `work` returns, done on a file system in memory that takes no holes and is gone with its process."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            assert libc.unshare(CLONE_NEWNS) == 0
+            assert libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
+            assert libc.mount(b"ramfs", os.fsencode(directory), b"ramfs", 0, None) == 0
+            with open(writer, "wb") as file:
+                pickle.dump(work(directory), file)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        data = file.read()
+    os.waitpid(pid, 0)
+    return pickle.loads(data)

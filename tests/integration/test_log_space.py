@@ -17,7 +17,7 @@ from node_agent.model.log_blocks import BLOCK
 from node_agent.model.log_index import Source
 from node_agent.model.log_space import Budgets
 from node_agent.paths import Paths
-from tests.log_life import Writer, live
+from tests.log_life import Writer, live, without_holes
 from tests.supervisor_host import SERVICE
 
 SMALL = Budgets(service_bytes=512 << 10, host_bytes=1 << 30)
@@ -226,3 +226,28 @@ def test_a_damaged_note_of_the_positions_costs_one_number_and_doubles_nothing(wo
     assert [line.line for line in found if line.process == "worker.1" and not line.gap_to] == []
     assert found[-1].seq <= before[-1].seq + 2
     assert [line.line for line in found if not line.gap_to][-1] == b"more"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system that takes no holes")
+def test_where_no_hole_can_be_made_closed_files_go_and_a_long_one_is_begun_anew_with_its_process(tmp_path):
+    found, files = without_holes(tmp_path, life_without_holes)
+    assert {name: size for name, size in files.items() if size} == {"web.1.r2.stdout": len(b"begun anew\n")}
+    assert found[-1][1:] == (0, b"begun anew")
+    assert found[0][:2] == (1, found[-1][0] - 1)
+
+
+def life_without_holes(root):
+    world = World(root)
+    world.writers[OLD].write(lines(1, 300_000))
+
+    def start_web_again(store):
+        assert not store.has_holes
+        store.close(SERVICE, WEB.process, WEB.release)
+        store.open(SERVICE, WEB.process, WEB.release)
+        world.writers[WEB].close()
+        world.writers[WEB].hold()
+        world.writers[WEB].write(b"begun anew\n")
+
+    world.live(*[lambda _, n=n: world.writers[WEB].write(lines(n, 100_000)) for n in range(2, 6)], start_web_again)
+    files = {file.name: file.stat().st_size for file in world.paths.logs(SERVICE).glob("w*.r*")}
+    return [(line.seq, line.gap_to, line.line) for line in world.check()], files

@@ -10,8 +10,9 @@ from node_agent.log_cursor import Search
 from node_agent.log_reader import LogReader
 from node_agent.model import log_index
 from node_agent.model.log import LogQuery
-from node_agent.model.log_index import LINE_LIMIT, SIZE, Source
+from node_agent.model.log_index import LINE_LIMIT, SIZE
 from node_agent.supervisor_client import SupervisorClient
+from tests.log_files import WrittenLog
 from tests.supervisor_host import SERVICE, a_job, a_process, reach
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
 from tests.waiting import wait_until_async
@@ -38,25 +39,7 @@ async def client(host):
 @pytest.fixture
 def log(host):
     """A log without a supervisor: `write` appends to a raw file and to the index."""
-    return WrittenLog(host.paths)
-
-
-class WrittenLog:
-    def __init__(self, paths):
-        self.paths = paths
-        self.seq = 1
-        paths.logs(SERVICE).mkdir(parents=True)
-
-    def write(self, data, process="web.1", release=1, stream="stdout", time=1.5):
-        raw = self.paths.log_file(SERVICE, process, release, stream)
-        offset = raw.stat().st_size if raw.exists() else 0
-        with raw.open("ab") as file:
-            file.write(data)
-        entry = log_index.describe(self.seq, Source(process, release, stream), offset, data, len(data), time)
-        with self.paths.log_index(SERVICE).open("ab") as file:
-            file.write(log_index.pack(entry))
-        self.seq = entry.next_seq
-        return raw
+    return WrittenLog(host.paths, SERVICE)
 
 
 async def read(paths, search=None, **query):

@@ -47,6 +47,10 @@ class Writer:
     def raw(self) -> pathlib.Path:
         return self.paths.log_file(SERVICE, self.source.process, self.source.release, self.source.stream)
 
+    @property
+    def is_deleted(self) -> bool:
+        return self.memory.exists() and not self.raw.exists()
+
     def write(self, data: bytes) -> None:
         """No audit event lies between the two writes, so no kill does."""
         with self.memory.open("ab", buffering=0) as memory:

@@ -71,7 +71,8 @@ class Packing:
             self._begin()
 
     def _give_up(self, copy: "_Copy", error: OSError) -> None:
-        note("log.not_packed", file=copy.path.name, error=error)
+        if not isinstance(error, FileNotFoundError):  # it was deleted meanwhile
+            note("log.not_packed", file=copy.path.name, error=error)
         copy.close()
         self._begin()
 

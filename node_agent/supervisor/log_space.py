@@ -15,6 +15,7 @@ from node_agent.model.log_blocks import BLOCK
 from node_agent.model.log_index import Entry, Source
 from node_agent.model.log_space import Budgets, Cut
 from node_agent.paths import ID, Paths
+from node_agent.supervisor.log_holes import Ends, Holes, holds
 from node_agent.supervisor.log_packing import Packing
 from node_agent.supervisor.loop import Loop, note
 from node_agent.supervisor.raw_writers import TAIL
@@ -24,7 +25,6 @@ from node_agent.supervisor.turns import Turns
 FIRST_ROUND_S, ROUND_S = 10.0, 3600.0
 IDLE_S = 3600.0  # a file that nobody wrote to for so long is closed
 ENTRIES = 512  # looked at in one turn
-PIECE = 8 << 20  # bytes punched in one turn
 
 
 class LogSpace:
@@ -111,31 +111,40 @@ class LogSpace:
     def _give_up(self, cut: Cut) -> bool:
         """The oldest entries that `cut` takes; False for none.
 
-        Positions that no entry tells any more are written down before it, files are deleted before, holes made after:
+        Files are deleted and positions that no entry tells any more are written down before it, holes are made after:
         killed in between, no line is numbered again, and what is gone is seen by its checksum.
         """
         index = self._index(cut.service_id)
         given = log_space.take(index.oldest(ENTRIES), cut)
         if given is None:
             return False
-        holes: list[tuple[pathlib.Path, int]] = []
-        for source, last in given.last.items():
-            path, end = self._path(cut.service_id, source), last.offset + last.length
-            is_all = index.positions.get(source) == end
-            if not _holds(path, last):  # deleted, damaged, or cut and written anew by its program
-                continue
-            if is_all and self._is_closed(cut.service_id, path, source):
-                path.unlink()
-                del index.positions[source]
-            else:
-                holes.append((path, (end - TAIL if is_all else end) // BLOCK * BLOCK))
-        if any(index.positions.get(source) == last.offset + last.length for source, last in given.last.items()):
-            index.write_positions(flushed=True)
+        known = len(index.positions)
+        holes = self._let_go(cut.service_id, index, given.last)
+        is_quiet = any(_is_all(index, source, last) for source, last in given.last.items())
+        if is_quiet or len(index.positions) < known:
+            index.write_positions(flushed=is_quiet)
         index.give_up(given.count, given.gap, raw_log.punch)
         if holes:
             self._busy.add(cut.service_id)
             self._turns.add(Holes(self._turns, holes, lambda: self._hollowed(cut.service_id)).punch)
         return True
+
+    def _let_go(self, service_id: str, index: ServiceIndex, given: dict[Source, Entry]) -> Ends:
+        """Delete the files of which nothing is kept; up to where the others are hollow. One that does not hold its entry
+        was deleted, damaged, or cut and written anew by its program: what stands there now is not to be touched.
+        """
+        holes: Ends = []
+        for source, last in given.items():
+            path, is_all = self._path(service_id, source), _is_all(index, source, last)
+            end = last.offset + last.length - TAIL * is_all
+            if not holds(path, last):
+                continue
+            if is_all and self._is_closed(service_id, path, source):
+                path.unlink()
+                del index.positions[source]
+            elif end >= BLOCK:
+                holes.append((path, end // BLOCK * BLOCK))
+        return holes
 
     def _hollowed(self, service_id: str) -> None:
         self._busy.discard(service_id)
@@ -177,50 +186,6 @@ class LogSpace:
         return self._paths.log_file(service_id, source.process, source.release, source.stream)
 
 
-class Holes:
-    """Holes at the old ends of raw files, made piece by piece; then `done`."""
-
-    def __init__(self, turns: Turns, ends: list[tuple[pathlib.Path, int]], done: Callable[[], None]) -> None:
-        self._turns, self._ends, self._done = turns, ends, done
-        self._at = 0
-
-    def punch(self) -> None:
-        path, end = self._ends[-1]
-        try:
-            self._at = _punch_piece(path, self._at, end)
-        except OSError as error:
-            note("log.not_punched", file=path.name, error=error)
-            self._at = end
-        if self._at >= end:
-            self._ends.pop()
-            self._at = 0
-        if self._ends:
-            self._turns.add(self.punch)
-        else:
-            self._done()
-
-
-def _punch_piece(path: pathlib.Path, at: int, end: int) -> int:
-    """Up to where the hole goes now. The file stays as old as it was: its age tells when it was written to."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        start = max(at, raw_log.first_data(fd, at) // BLOCK * BLOCK)
-        if start < end:
-            before = os.fstat(fd)
-            raw_log.punch(fd, start, min(end, start + PIECE))
-            os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
-        return start + PIECE
-    finally:
-        os.close(fd)
-
-
-def _holds(path: pathlib.Path, entry: Entry) -> bool:
-    """Whether the raw file still holds `entry`."""
-    try:
-        file = raw_log.RawFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
-    except FileNotFoundError:
-        return False
-    try:
-        return file.lines(entry) is not None
-    finally:
-        file.close()
+def _is_all(index: ServiceIndex, source: Source, last: Entry) -> bool:
+    """Whether nothing was numbered after `last` in its file."""
+    return index.positions.get(source) == last.offset + last.length

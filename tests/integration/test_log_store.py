@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -390,3 +391,22 @@ async def test_a_forgotten_service_has_no_log_and_a_new_one_begins_at_one(host, 
     assert not host.paths.logs(SERVICE).exists()
     await client.run_job(a_job("echo two"))
     assert [(line.seq, line.line) for line in await read(host.paths)] == [(1, b"two")]
+
+
+async def test_lines_that_were_written_while_no_supervisor_ran_are_marked_as_late_with_the_time_of_their_file(
+    host, client
+):
+    started = await client.start(a_process(host.script("app.py", COUNTER)))
+    await wait_for_more(host, 10)
+    host.kill()
+    await wait_for_raw(host, 100)
+    os.kill(started.pid, signal.SIGKILL)
+    os.utime(host.paths.log_file(SERVICE, "web.1", 1, "stdout"), (1000.0, 1000.0))
+    host.start()
+    await reach(host, client)
+    await client.stop(started.id, 5.0)
+    entries = log_index.unpack_all(host.paths.log_index(SERVICE).read_bytes())
+    late = [entry for entry in entries if entry.late]
+    assert [entry.time for entry in late] == [1000.0] * len(late)
+    assert late
+    assert not entries[0].late

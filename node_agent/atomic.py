@@ -5,21 +5,26 @@ import os
 import pathlib
 
 
-def write_bytes(path: pathlib.Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace `path` by `data`, durably: written beside it, flushed, renamed, directory flushed. Raises OSError."""
+def write_bytes(path: pathlib.Path, data: bytes, mode: int = 0o600, *, flushed: bool = True) -> None:
+    """Replace `path` by `data`, durably: written beside it, flushed, renamed, directory flushed. Raises OSError.
+
+    Not `flushed` it survives a kill, but not always a power failure: for what may then be missing.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if flushed:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    flush_directory(path.parent)
+    if flushed:
+        flush_directory(path.parent)
 
 
 def write_text(path: pathlib.Path, text: str, mode: int = 0o600) -> None:

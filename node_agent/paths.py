@@ -114,6 +114,10 @@ class Paths:
     def log_index(self, service_id: str) -> pathlib.Path:
         return self.logs(service_id) / "index"
 
+    def log_positions(self, service_id: str) -> pathlib.Path:
+        """How far each raw file is indexed, written down now and then."""
+        return self.logs(service_id) / "positions"
+
     def log_file(self, service_id: str, process: str, release: int, stream: str) -> pathlib.Path:
         """The raw file that a process appends to; `process` is `web.1` or `build`, `stream` is stdout or stderr."""
         if not NAME.fullmatch(process) or stream not in {"stdout", "stderr"}:

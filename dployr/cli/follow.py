@@ -11,17 +11,14 @@ from typing import Any
 import click
 
 from dployr import client, errors
-from dployr.cli import output
+from dployr.cli import output, retrying
 
 GOOD = frozenset({"live", "draining", "retired"})
 BAD = frozenset({"failed", "cancelled", "superseded"})
 POLL_FIRST_S = 0.2
 POLL_LAST_S = 2.0
 POLL_GROWTH = 1.1
-RETRY_S = 1.0
-PATIENCE_S = 60.0  # with a server that does not answer
 ALL_LINES = 5000
-TEMPORARY = frozenset({404, 429, 502, 503, 504})
 
 
 def follow(http: client.Client, deployment: str, number: int, *, timeout: float, quiet: bool = False) -> None:
@@ -46,7 +43,7 @@ def _wait(http: client.Client, deployment: str, number: int, deadline: float) ->
             silent_since = 0.0
         except (errors.Unreachable, errors.ApiError) as error:
             silent_since = silent_since or time.monotonic()
-            if not _is_temporary(error) or time.monotonic() - silent_since > PATIENCE_S:
+            if not retrying.is_temporary(error) or time.monotonic() - silent_since > retrying.PATIENCE_S:
                 raise
             release = {"state": said}
         if release["state"] != said:
@@ -58,10 +55,6 @@ def _wait(http: client.Client, deployment: str, number: int, deadline: float) ->
             raise errors.DployrError(f"release {number} is still {said}; it goes on without us, see `dployr get`")
         time.sleep(pause)
         pause = min(pause * POLL_GROWTH, POLL_LAST_S)
-
-
-def _is_temporary(error: errors.DployrError) -> bool:
-    return isinstance(error, errors.Unreachable) or (isinstance(error, errors.ApiError) and error.status in TEMPORARY)
 
 
 class _Log:
@@ -80,7 +73,7 @@ class _Log:
         self._ended.set()
         if lines := self._lines:
             lines.cut()
-        self._thread.join(RETRY_S)
+        self._thread.join(retrying.RETRY_S)
         try:
             self._read(follow=False)
         except errors.DployrError:
@@ -91,9 +84,9 @@ class _Log:
             try:
                 self._read(follow=True)
             except errors.DployrError as error:
-                if not _is_temporary(error):
+                if not retrying.is_temporary(error):
                     return
-            self._ended.wait(RETRY_S)
+            self._ended.wait(retrying.RETRY_S)
 
     def _read(self, *, follow: bool) -> None:
         with self._http.deployments.release_log(

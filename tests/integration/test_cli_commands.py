@@ -28,6 +28,7 @@ class FakeServer(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: dict[tuple[str, str], list[tuple[int, Any]]] = {}
         self.seen: list[tuple[str, str, Any]] = []
+        self.queries: list[str] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def on(self, method: str, path: str, *answers: tuple[int, Any]) -> None:
@@ -44,9 +45,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         size = int(self.headers.get("Content-Length", 0))
         self.server.seen.append((self.command, path, json.loads(self.rfile.read(size)) if size else None))
+        self.server.queries.append(self.path.partition("?")[2])
         known = self.server.answers.get((self.command, path), [(404, problem("not_found", f"no {path}"))])
         status, value = known.pop(0) if len(known) > 1 else known[0]
-        if path.endswith("/logs") and "follow=true" in self.path:
+        if path.endswith("/logs") and "follow=true" in self.path and status == 200:
             content = "".join(json.dumps(line) + "\n" for line in value["data"]).encode()
         else:
             content = b"" if value is None else json.dumps(value).encode()
@@ -241,6 +243,27 @@ def test_logs_print_lines_and_follow_until_the_stream_ends(run, server) -> None:
         assert done.stdout.splitlines() == ["one", "two"]
         assert "2 to 9" in done.stderr
     assert [json.loads(line)["seq"] for line in run("logs", "web", "--json").stdout.splitlines()[::2]] == [1, 10]
+
+
+def test_a_followed_log_goes_on_behind_the_last_line_when_its_stream_breaks(run, server) -> None:
+    broken = {"error": {"code": "unavailable", "message": "the server is stopping"}}
+    server.on(
+        "GET",
+        "/v1/services/web/logs",
+        (200, page({"seq": 1, "line": "one"}, {"gap": {"from": 2, "to": 9}}, broken)),
+        (503, problem("unavailable", "the instance is away")),
+        (200, page({"seq": 10, "line": "ten"})),
+    )
+    done = run("logs", "web", "--follow")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == ["one", "ten"]
+    assert ["after_seq=9" in query for query in server.queries] == [False, True, True]
+
+
+def test_a_log_that_cannot_be_had_at_all_is_not_waited_for(run, server) -> None:
+    server.on("GET", "/v1/services/web/logs", (503, problem("unavailable", "the instance is away")))
+    assert run("logs", "web", "--follow").exit_code != 0
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])

@@ -3,14 +3,17 @@
 import asyncio
 import os
 import shutil
+import signal
 
 import pytest
 
-from node_agent.log_reader import LogReader, Search
+from node_agent.log_cursor import Search
+from node_agent.log_reader import LogReader
 from node_agent.model import log_index
 from node_agent.model.log import LogQuery
-from node_agent.model.log_index import LINE_LIMIT, SIZE, Source
+from node_agent.model.log_index import LINE_LIMIT, SIZE
 from node_agent.supervisor_client import SupervisorClient
+from tests.log_files import WrittenLog
 from tests.supervisor_host import SERVICE, a_job, a_process, reach
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
 from tests.waiting import wait_until_async
@@ -37,25 +40,7 @@ async def client(host):
 @pytest.fixture
 def log(host):
     """A log without a supervisor: `write` appends to a raw file and to the index."""
-    return WrittenLog(host.paths)
-
-
-class WrittenLog:
-    def __init__(self, paths):
-        self.paths = paths
-        self.seq = 1
-        paths.logs(SERVICE).mkdir(parents=True)
-
-    def write(self, data, process="web.1", release=1, stream="stdout", time=1.5):
-        raw = self.paths.log_file(SERVICE, process, release, stream)
-        offset = raw.stat().st_size if raw.exists() else 0
-        with raw.open("ab") as file:
-            file.write(data)
-        entry = log_index.describe(self.seq, Source(process, release, stream), offset, data, time)
-        with self.paths.log_index(SERVICE).open("ab") as file:
-            file.write(log_index.pack(entry))
-        self.seq = entry.next_seq
-        return raw
+    return WrittenLog(host.paths, SERVICE)
 
 
 async def read(paths, search=None, **query):
@@ -380,8 +365,9 @@ async def test_a_hundred_thousand_lines_are_all_there_in_order(host, client):
     assert [line.line for line in lines] == [b"%d" % number for number in range(1, 100_001)]
 
 
-async def test_an_app_that_cuts_its_own_log_loses_those_lines_alone(host, client):
-    command = 'echo early; while [ ! -e go ]; do sleep 0.02; done; : > "$LOG"; echo late; exec sleep 1000'
+@pytest.mark.parametrize("then", ["late", "what comes late is longer than what was there"])
+async def test_an_app_that_cuts_its_own_log_loses_those_lines_and_one_number_for_what_nobody_saw(host, client, then):
+    command = f'echo early; while [ ! -e go ]; do sleep 0.02; done; : > "$LOG"; echo {then}; exec sleep 1000'
     raw = host.paths.log_file(SERVICE, "web.1", 1, "stdout")
     await client.start(a_process(command, env=(("LOG", str(raw)),)))
 
@@ -392,11 +378,11 @@ async def test_an_app_that_cuts_its_own_log_loses_those_lines_alone(host, client
     (host.tree / "go").touch()
 
     async def late():
-        return b"late" in await texts(host.paths)
+        return then.encode() in await texts(host.paths)
 
     await wait_until_async(late)
     lines = await read(host.paths)
-    assert [(line.seq, line.gap_to, line.line) for line in lines] == [(1, 1, b""), (2, 0, b"late")]
+    assert [(line.seq, line.gap_to, line.line) for line in lines] == [(1, 2, b""), (3, 0, then.encode())]
 
 
 async def test_a_forgotten_service_has_no_log_and_a_new_one_begins_at_one(host, client):
@@ -405,3 +391,22 @@ async def test_a_forgotten_service_has_no_log_and_a_new_one_begins_at_one(host, 
     assert not host.paths.logs(SERVICE).exists()
     await client.run_job(a_job("echo two"))
     assert [(line.seq, line.line) for line in await read(host.paths)] == [(1, b"two")]
+
+
+async def test_lines_that_were_written_while_no_supervisor_ran_are_marked_as_late_with_the_time_of_their_file(
+    host, client
+):
+    started = await client.start(a_process(host.script("app.py", COUNTER)))
+    await wait_for_more(host, 10)
+    host.kill()
+    await wait_for_raw(host, 100)
+    os.kill(started.pid, signal.SIGKILL)
+    os.utime(host.paths.log_file(SERVICE, "web.1", 1, "stdout"), (1000.0, 1000.0))
+    host.start()
+    await reach(host, client)
+    await client.stop(started.id, 5.0)
+    entries = log_index.unpack_all(host.paths.log_index(SERVICE).read_bytes())
+    late = [entry for entry in entries if entry.late]
+    assert [entry.time for entry in late] == [1000.0] * len(late)
+    assert late
+    assert not entries[0].late

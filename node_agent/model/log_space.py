@@ -1,0 +1,101 @@
+"""How much room logs may take, and which service gives up how much. Decides; touches nothing."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from node_agent.model import log_index
+from node_agent.model.log_index import SIZE, Entry, Source
+
+MIB = 1 << 20
+DAY_S = 86400.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Budgets:
+    """The most bytes on the disk that the log of one service, and all logs of the host, take; the most age of a line."""
+
+    service_bytes: int = 512 * MIB
+    host_bytes: int = 4096 * MIB
+    age_s: float = 30 * DAY_S
+
+    @classmethod
+    def parse(cls, text: str) -> "Budgets":
+        """From MiB of a service, MiB of the host and days, such as `512,4096,30`. ValueError when it is not that."""
+        parts = text.split(",")
+        if len(parts) != 3 or not all(part.isascii() and part.isdigit() and 0 < int(part) < 1 << 32 for part in parts):
+            raise ValueError(
+                f"cannot use {text!r} as the limits of logs: write MiB of a service, MiB of the host and days, "
+                "such as 512,4096,30"
+            )
+        service, host, days = map(int, parts)
+        return cls(service * MIB, host * MIB, days * DAY_S)
+
+    @property
+    def step(self) -> int:
+        """After how many new bytes it is worth looking again."""
+        return max(64 << 10, min(32 * MIB, self.service_bytes // 16))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cut:
+    """The oldest lines of a service go until `free` bytes are free and none is older than `before`."""
+
+    service_id: str
+    free: int
+    before: float
+
+
+def plan(used: dict[str, int], budgets: Budgets, now: float) -> tuple[Cut, ...]:
+    """One cut for each service that has bytes on the disk; most free nothing but what is too old.
+
+    What is over seven eighths of its budget is cut to three quarters: cuts are rare, and a flood that goes on meanwhile
+    has some room. Where the host has too little room the largest logs give way first: what a flood takes is not taken
+    from the quiet.
+    """
+    cap = min(budgets.service_bytes, fair_share(used.values(), budgets.host_bytes))
+    limit, goal = cap - cap // 8, cap - cap // 4
+    before = now - budgets.age_s
+    return tuple(Cut(service_id, size - goal if size > limit else 0, before) for service_id, size in used.items())
+
+
+def fair_share(sizes: Iterable[int], total: int) -> int:
+    """The most that each may have so that all together have at most `total`."""
+    left, ordered = total, sorted(sizes)
+    for position, size in enumerate(ordered):
+        share = left // (len(ordered) - position)
+        if size > share:
+            return share
+        left -= size
+    return total
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Given:
+    """The first `count` entries are given up for `gap`; `last` are the last ones of each raw file among them."""
+
+    count: int
+    gap: Entry
+    last: dict[Source, Entry]
+
+
+def take(oldest: Sequence[Entry | None], cut: Cut) -> Given | None:
+    """Which of the `oldest` entries `cut` takes; None for none. It ends at a good entry, so that the count is right."""
+    good: Entry | None = None
+    count = freed = 0
+    first_seq = next((entry.seq for entry in oldest if entry is not None), 0)
+    last: dict[Source, Entry] = {}
+    for number, entry in enumerate(oldest, start=1):
+        if entry is None:
+            continue
+        if freed >= cut.free and entry.time >= cut.before:
+            break
+        good, count = entry, number
+        freed += entry.length + SIZE
+        if not entry.gap:
+            last[entry.source] = entry
+        elif entry.source in last:  # the program cut its file: what stood there before is gone
+            del last[entry.source]
+    if good is None or (good.gap and count == 1):
+        return None
+    gap = log_index.lost(first_seq, good.next_seq - first_seq, good.time)
+    return Given(count, gap, last)

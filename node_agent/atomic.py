@@ -7,19 +7,28 @@ import pathlib
 
 def write_bytes(path: pathlib.Path, data: bytes, mode: int = 0o600) -> None:
     """Replace `path` by `data`, durably: written beside it, flushed, renamed, directory flushed. Raises OSError."""
+    replace(path, data, mode)
+    flush_directory(path.parent)
+
+
+def replace(path: pathlib.Path, data: bytes, mode: int = 0o600, *, flushed: bool = True) -> None:
+    """Whoever reads `path`, also after any of us was killed, finds the old or `data`. Raises OSError.
+
+    A power failure may bring back the old until `flush_directory`; unless `flushed`, it may leave neither.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if flushed:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    flush_directory(path.parent)
 
 
 def write_text(path: pathlib.Path, text: str, mode: int = 0o600) -> None:

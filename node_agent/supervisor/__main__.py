@@ -36,17 +36,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("verb", nargs="?", choices=("run", "shutdown"), default="run")
     parser.add_argument("--data-dir", required=True, type=pathlib.Path, help="the directory shared with the agent")
     parser.add_argument("--nginx", default="", help="the nginx program (default: found on this host)")
+    parser.add_argument("--boot-id-file", default=procfs.BOOT_ID, help=argparse.SUPPRESS)  # for tests of a reboot
     options = parser.parse_args(argv)
     root = paths.Paths(options.data_dir.resolve())
     try:
-        return _shutdown(root) if options.verb == "shutdown" else _run(root, options.nginx)
+        return _shutdown(root) if options.verb == "shutdown" else _run(root, options)
     except OSError as error:
         sys.stderr.write(f"cannot {options.verb} the supervisor of {root.root}: {error}\n")
         return 1
 
 
-def _run(root: paths.Paths, nginx: str) -> int:
-    program = find_nginx(nginx)
+def _run(root: paths.Paths, options: argparse.Namespace) -> int:
+    program = find_nginx(options.nginx)
     root.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(root.supervisor_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -58,7 +59,7 @@ def _run(root: paths.Paths, nginx: str) -> int:
     system = clock.SystemClock()
     loop = Loop(system)
     server = Server(loop, root)
-    host = _host(root, loop, system, server)
+    host = _host(root, loop, system, server, procfs.boot_id(options.boot_id_file))
     processes, jobs, proxy = Processes(host), Jobs(host), Nginx(host, program)
     host.children.orphan_ended = host.endings.hurry
     loop.on_signals(
@@ -87,18 +88,18 @@ def _prepare(root: paths.Paths) -> None:
             raise OSError(ctypes.get_errno(), f"prctl({option}) is refused")
 
 
-def _host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Server) -> Host:
+def _host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Server, boot_id: str) -> Host:
     children = Children(loop)
     return Host(
         loop=loop,
         clock=system,
         chance=clock.system_chance(),
         paths=root,
-        boot_id=procfs.boot_id(),
+        boot_id=boot_id,
         children=children,
         endings=Endings(loop, system, str(root.root), children.reap),
         logs=LogStore(loop, root, system),
-        records=Records(root.records),
+        records=Records(loop, root.records),
         changed=server.tell_changed,
     )
 

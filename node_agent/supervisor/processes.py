@@ -26,7 +26,6 @@ class Process:
 
     record: Record
     timer: Timer | None = None
-    retry_at: float = 0.0
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
     stopped: list[Callable[[], None]] = dataclasses.field(default_factory=list)
     logged: bool = False
@@ -67,7 +66,7 @@ class Processes:
             return known.status()
         self._prepare(known, Event.START)
         try:
-            self._host.records.save(known.record)
+            self._host.records.save(known.record, durable=True)
         except OSError as error:
             self._flush_log(known)
             del self._table[spec.id]
@@ -79,7 +78,7 @@ class Processes:
         """One that was found without a record learns how it is started, and is if it ended meanwhile."""
         if not known.record.spec.command:
             known.record = dataclasses.replace(known.record, spec=spec)
-            self._save(known)
+            self._save(known, durable=True)
         if known.record.state is State.EXITED and not known.again:
             known.again = True
             self._end_tree(known, 0.0)
@@ -130,7 +129,7 @@ class Processes:
         for record in records:
             members = marked.pop(str(record.spec.id), [])
             recorded = snapshot.members.get(record.pid)
-            if recorded and (recorded.started, self._host.boot_id) == (record.started_ticks, record.boot_id):
+            if recorded and self._is_recorded(record, recorded):
                 members = [recorded, *members]
             self._resume(Process(record), members)
         for marker, members in list(marked.items()):
@@ -141,6 +140,11 @@ class Processes:
             del marked[marker]
             spec = ProcessSpec(process_id, "", (), "", "", members[0].port, "")
             self._resume(Process(Record(spec, State.RUNNING)), members)
+
+    def _is_recorded(self, record: Record, member: Member) -> bool:
+        """Is it what the record speaks of, and not another one that got its pid?"""
+        same = (member.started, self._host.boot_id) == (record.started_ticks, record.boot_id)
+        return same and member.marker in {"", str(record.spec.id)}
 
     def _resume(self, process: Process, members: list[Member]) -> None:
         self._table[process.id] = process
@@ -176,7 +180,7 @@ class Processes:
         """It ended, or never began, while no supervisor looked."""
         record = process.record
         if record.boot_id != self._host.boot_id:
-            record = dataclasses.replace(record, history=restart.History(), started_monotonic=0.0)
+            record = dataclasses.replace(record, history=restart.History(), started_monotonic=0.0, retry_at=0.0)
         process.record = dataclasses.replace(record, pid=0)
         if not process.wanted:
             process.record = dataclasses.replace(process.record, state=State.STOPPED)
@@ -185,7 +189,6 @@ class Processes:
             process.record = dataclasses.replace(process.record, state=State.RUNNING)
             self._ended(process, None)
         elif record.state in WAITING:
-            process.retry_at = self._host.clock.monotonic()
             self._end_tree(process, 0.0)
 
     # one life
@@ -242,9 +245,13 @@ class Processes:
         spec_id = record.spec.id
         lines = self._host.logs.last_lines(spec_id.service_id, spec_id.name, spec_id.release, process.sizes)
         process.record = dataclasses.replace(
-            record, pid=0, last_exit=words, last_lines=lines, history=following.history
+            record,
+            pid=0,
+            last_exit=words,
+            last_lines=lines,
+            history=following.history,
+            retry_at=now + following.after_s,
         )
-        process.retry_at = now + following.after_s
         if record.spec.command:
             self._move(process, Event.DIED)
             if following.history.looping:
@@ -271,7 +278,7 @@ class Processes:
             self._save(process)
             self._spawn(process)
         elif state in WAITING and process.timer is None:
-            wait = process.retry_at - self._host.clock.monotonic()
+            wait = process.record.retry_at - self._host.clock.monotonic()
             process.timer = self._host.loop.later(max(0.0, wait), lambda: self._retry(process))
 
     def _retry(self, process: Process) -> None:
@@ -297,14 +304,14 @@ class Processes:
             process.record, state=process_state.next_state(process.record.state, event)
         )
         if event is Event.STOP:
-            self._save(process)
+            self._save(process, durable=True)
         if event is Event.STAYED_UP:
             process.timer = None
         self._host.changed(process.id.service_id)
 
-    def _save(self, process: Process) -> None:
+    def _save(self, process: Process, *, durable: bool = False) -> None:
         try:
-            self._host.records.save(process.record)
+            self._host.records.save(process.record, durable=durable)
         except OSError as error:  # the process runs all the same, and its marker finds it again
             note("record.not_written", id=process.id, error=error)
 

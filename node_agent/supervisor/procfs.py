@@ -9,6 +9,7 @@ import dataclasses
 import os
 import signal
 
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 ROOT, MARKER = "DPLOYR_ROOT", "DPLOYR_PROCESS"
 PROXY = "proxy"
 
@@ -87,8 +88,9 @@ def started_at(ticks: int, now: float) -> float:
     return now - uptime + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def boot_id() -> str:
-    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
+def boot_id(file: str = BOOT_ID) -> str:
+    """What tells this boot of the machine from every other one."""
+    return _read(file).decode().strip()
 
 
 def kill(member: Member, number: signal.Signals = signal.SIGKILL) -> None:

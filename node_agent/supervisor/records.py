@@ -1,25 +1,33 @@
-"""One JSON file per process: what a new supervisor must know of it. Replaced atomically, before and after each spawn."""
+"""One file per process: what a new supervisor must know of it. A checksum, then JSON; replaced atomically.
+
+What a person or a disk changed is never believed: such a file is set aside, and its process is found by its marker.
+"""
 
 import contextlib
 import dataclasses
 import json
 import pathlib
+import zlib
 from typing import Any
 
 from node_agent import atomic
 from node_agent.model import process_state, restart
 from node_agent.model.process import ProcessSpec
 from node_agent.supervisor import protocol
-from node_agent.supervisor.loop import note
+from node_agent.supervisor.loop import Loop, note
 from node_agent.supervisor.protocol import field
 
-FORMAT = 1
-SUFFIX = ".json"
+FORMAT = 2
+SUFFIX, DAMAGED = ".json", ".damaged"
+CHECKSUM = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Record:
-    """`started_ticks` and `boot_id` say which process `pid` was; `grace_s` below 0: it is wished to run."""
+    """`started_ticks` and `boot_id` say which process `pid` was; `grace_s` below 0: it is wished to run.
+
+    `started_monotonic`, `retry_at` and the times of `history` mean something in the boot of `boot_id` only.
+    """
 
     spec: ProcessSpec
     state: process_state.State
@@ -32,37 +40,69 @@ class Record:
     last_exit: str = ""
     last_lines: tuple[str, ...] = ()
     history: restart.History = dataclasses.field(default_factory=restart.History)
+    retry_at: float = 0.0
     grace_s: float = -1.0
 
 
 class Records:
     """The directory of records. Writing raises OSError."""
 
-    def __init__(self, directory: pathlib.Path) -> None:
-        self._directory = directory
+    def __init__(self, loop: Loop, directory: pathlib.Path) -> None:
+        self._loop, self._directory = loop, directory
+        self._unflushed = False
 
-    def save(self, record: Record) -> None:
-        atomic.write_text(self._file(str(record.spec.id)), json.dumps(_encode(record)))
+    def save(self, record: Record, *, durable: bool = False) -> None:
+        """For the next supervisor; `durable`: also for the one after a power failure.
+
+        Where a process runs, and since when, is worth nothing after that: it costs no flush.
+        """
+        atomic.replace(self._file(str(record.spec.id)), encode(record), flushed=durable)
+        if durable and not self._unflushed:
+            self._unflushed = True
+            self._loop.later(0.0, self._flush)  # once for all that are written in this pass of the loop
 
     def remove(self, process_id: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self._file(process_id).unlink()
 
     def load(self) -> list[Record]:
-        """All that can be read; one that cannot is noted and left for a person to look at."""
+        """All that can be believed; the others are set aside for a person to look at."""
         found = []
         for file in sorted(self._directory.glob(f"[!.]*{SUFFIX}")):
             try:
-                found.append(_decode(json.loads(file.read_text())))
+                record = decode(file.read_bytes())
+                if file.name != f"{record.spec.id}{SUFFIX}":
+                    raise ValueError(f"it speaks of {record.spec.id}")
+                found.append(record)
             except (OSError, ValueError, TypeError, protocol.ProtocolError) as error:
-                note("record.unreadable", file=file.name, error=error)
+                note("record.damaged", file=file.name, error=error)
+                with contextlib.suppress(OSError):
+                    file.rename(file.with_name(f"{file.name}{DAMAGED}"))
         return found
+
+    def _flush(self) -> None:
+        self._unflushed = False
+        atomic.flush_directory(self._directory)
 
     def _file(self, process_id: str) -> pathlib.Path:
         return self._directory / f"{process_id}{SUFFIX}"
 
 
-def _encode(record: Record) -> dict[str, Any]:
+def encode(record: Record) -> bytes:
+    """The bytes of a record's file."""
+    body = json.dumps(_encoded(record), separators=(",", ":")).encode()
+    return b"%0*x %s\n" % (CHECKSUM, zlib.crc32(body), body)
+
+
+def decode(data: bytes) -> Record:
+    """The reverse of `encode`. Raises ValueError, TypeError or ProtocolError when `data` is not what it wrote."""
+    head, body = data[: CHECKSUM + 1], data[CHECKSUM + 1 : -1]
+    if data[-1:] != b"\n" or head != b"%0*x " % (CHECKSUM, zlib.crc32(body)):
+        raise ValueError("its checksum is another")
+    return _decoded(json.loads(body))
+
+
+def _encoded(record: Record) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "spec": protocol.encode_process_spec(record.spec),
@@ -78,11 +118,12 @@ def _encode(record: Record) -> dict[str, Any]:
         "failures": record.history.failures,
         "recent": record.history.recent,
         "looping": record.history.looping,
+        "retry_at": record.retry_at,
         "grace_s": record.grace_s,
     }
 
 
-def _decode(found: Any) -> Record:
+def _decoded(found: Any) -> Record:
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise ValueError(f"it is not of format {FORMAT}")
     recent = tuple(float(at) for at in field(found, "recent", list))
@@ -98,5 +139,6 @@ def _decode(found: Any) -> Record:
         last_exit=field(found, "last_exit", str),
         last_lines=tuple(str(line) for line in field(found, "last_lines", list)),
         history=restart.History(field(found, "failures", int), recent, field(found, "looping", bool)),
+        retry_at=field(found, "retry_at", float),
         grace_s=field(found, "grace_s", float),
     )

@@ -13,7 +13,7 @@ import socket
 import sys
 
 from node_agent import clock, dumps, paths
-from node_agent.supervisor import procfs, protocol
+from node_agent.supervisor import adoption, ladder, procfs, protocol
 from node_agent.supervisor.children import Children
 from node_agent.supervisor.endings import Endings
 from node_agent.supervisor.host import Host
@@ -70,6 +70,7 @@ def _run(root: paths.Paths, options: argparse.Namespace) -> int:
     note("supervisor.ready", pid=os.getpid(), socket=root.supervisor_socket)
     loop.run()
     server.close()
+    host.cages.close()
     note("supervisor.ended", pid=os.getpid())
     return 0
 
@@ -93,10 +94,11 @@ def _host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Server, bo
     return Host(
         loop=loop,
         clock=system,
-        chance=clock.system_chance(),
+        chance=clock.SystemChance(),
         paths=root,
         boot_id=boot_id,
         children=children,
+        cages=ladder.open_cages(root.root),
         endings=Endings(loop, system, str(root.root), children.reap),
         logs=LogStore(loop, root, system),
         records=Records(loop, root.records),
@@ -107,11 +109,10 @@ def _host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Server, bo
 def _adopt(host: Host, processes: Processes, jobs: Jobs, proxy: Nginx) -> None:
     """Take over what a former supervisor started, before anything new can be."""
     snapshot = procfs.take_snapshot(str(host.paths.root))
-    marked = snapshot.marked()
-    marked.pop("", None)
-    proxy.adopt(marked.pop(procfs.PROXY, []))
-    jobs.clear([marker for marker in marked if marker.endswith(JOB_SUFFIXES) or marker.startswith(TEST)])
-    processes.adopt(host.records.load(), marked, snapshot)
+    found = adoption.find(host, snapshot)
+    proxy.adopt(found.pop(procfs.PROXY, []))
+    jobs.clear([marker for marker in found if marker.endswith(JOB_SUFFIXES) or marker.startswith(TEST)])
+    processes.adopt(host.records.load(), found, snapshot)
     host.logs.catch_up()
 
 

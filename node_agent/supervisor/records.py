@@ -12,6 +12,7 @@ from typing import Any
 
 from node_agent import atomic
 from node_agent.model import process_state, restart
+from node_agent.model.crash import Crash
 from node_agent.model.process import ProcessSpec
 from node_agent.supervisor import protocol
 from node_agent.supervisor.loop import Loop, note
@@ -38,7 +39,7 @@ class Record:
     started_monotonic: float = 0.0
     restarts: int = 0
     last_exit: str = ""
-    last_lines: tuple[str, ...] = ()
+    crash: Crash | None = None
     history: restart.History = dataclasses.field(default_factory=restart.History)
     retry_at: float = 0.0
     grace_s: float = -1.0
@@ -114,7 +115,7 @@ def _encoded(record: Record) -> dict[str, Any]:
         "started_monotonic": record.started_monotonic,
         "restarts": record.restarts,
         "last_exit": record.last_exit,
-        "last_lines": record.last_lines,
+        "crash": protocol.encode_crash(record.crash),
         "failures": record.history.failures,
         "recent": record.history.recent,
         "looping": record.history.looping,
@@ -137,7 +138,7 @@ def _decoded(found: Any) -> Record:
         started_monotonic=field(found, "started_monotonic", float),
         restarts=field(found, "restarts", int),
         last_exit=field(found, "last_exit", str),
-        last_lines=tuple(str(line) for line in field(found, "last_lines", list)),
+        crash=protocol.decode_crash(found),
         history=restart.History(field(found, "failures", int), recent, field(found, "looping", bool)),
         retry_at=field(found, "retry_at", float),
         grace_s=field(found, "grace_s", float),

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from node_agent.clock import SystemClock
+from node_agent.model.crash import Crash, Kind
 from node_agent.model.process_state import State
 from node_agent.model.restart import History
 from node_agent.supervisor import records
@@ -22,7 +23,7 @@ FULL = Record(
     started_monotonic=2.5,
     restarts=3,
     last_exit="exited(1)",
-    last_lines=("one", "two"),
+    crash=Crash(Kind.OOM, 9, "more than 64 MiB of memory", 1.5, 2.5, 0.5, 4096, ("one", "two")),
     history=History(2, (1.0, 2.0), looping=True),
     retry_at=9.5,
     grace_s=3.0,

@@ -1,34 +1,44 @@
 """Files that are either the old or the new, never torn. The only way in which the host side writes state."""
 
 import contextlib
+import errno
 import os
 import pathlib
 
 
 def write_bytes(path: pathlib.Path, data: bytes, mode: int = 0o600) -> None:
     """Replace `path` by `data`, durably: written beside it, flushed, renamed, directory flushed. Raises OSError."""
-    replace(path, data, mode)
-    flush_directory(path.parent)
-
-
-def replace(path: pathlib.Path, data: bytes, mode: int = 0o600, *, flushed: bool = True) -> None:
-    """Whoever reads `path`, also after any of us was killed, finds the old or `data`. Raises OSError.
-
-    A power failure may bring back the old until `flush_directory`; unless `flushed`, it may leave neither.
-    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            if flushed:
-                os.fsync(file.fileno())
+            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    flush_directory(path.parent)
+
+
+def append(path: pathlib.Path, data: bytes, mode: int = 0o600, *, flushed: bool) -> int:
+    """Add `data` to the end of `path`, all or nothing unless the power fails; its size then. Raises OSError.
+
+    Many times cheaper than to replace the file. `flushed`: durable, but for the name of a new file.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        size = os.fstat(descriptor).st_size
+        if os.write(descriptor, data) != len(data):
+            os.ftruncate(descriptor, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        if flushed:
+            os.fdatasync(descriptor)
+        return size + len(data)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: pathlib.Path, text: str, mode: int = 0o600) -> None:

@@ -18,6 +18,7 @@ from node_agent.supervisor.cages import Cage
 from node_agent.supervisor.loop import Loop, Timer, note
 
 FIRST_LOOK_S, SLOWEST_LOOK_S = 0.01, 0.25
+ORPHANS_S = 0.001
 
 
 @dataclasses.dataclass(slots=True)
@@ -52,16 +53,30 @@ class Endings:
         ending.leader = ending.leader or leader
         ending.deadline = min(ending.deadline, deadline)
         ending.gone.append(gone)
-        if ending.cage is not None and not ending.cage.members():
+        self.check(marker)
+
+    def check(self, marker: str) -> None:
+        """Look at this one: it has just begun, or its main process ended."""
+        ending = self._endings.get(marker)
+        if ending is not None and ending.cage is not None and not ending.cage.members():
             self._finish(ending)
         else:
             self.hurry()
 
-    def hurry(self) -> None:
-        """Look soon: something ended."""
+    def hurry(self, delay_s: float = 0.0) -> None:
+        """Look soon: something ended, or began to."""
         if self._endings:
             self._pause_s = FIRST_LOOK_S
-            self._schedule(0.0)
+            self._schedule(delay_s)
+
+    def orphan_ended(self) -> None:
+        """Often many at once, whose ends are one look."""
+        if (
+            self._timer is None
+            or self._timer.callback is None
+            or self._timer.when > self._clock.monotonic() + ORPHANS_S
+        ):
+            self.hurry(ORPHANS_S)
 
     def _schedule(self, delay_s: float) -> None:
         if self._timer is not None:

@@ -71,7 +71,7 @@ class Lives:
         note("process.ended", id=process.id, pid=process.record.pid, exit=end)
         if process.record.state is State.STOPPING:
             process.change(last_exit=str(end))
-            self._host.endings.hurry()
+            self._host.endings.check(str(process.id))
         else:
             self._died(process, self._explain(process, end))
 

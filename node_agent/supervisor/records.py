@@ -1,6 +1,7 @@
-"""One file per process: what a new supervisor must know of it. A checksum, then JSON; replaced atomically.
+"""One file per process: what a new supervisor must know of it. Each line is a checksum and JSON; the last one counts.
 
-What a person or a disk changed is never believed: such a file is set aside, and its process is found by its marker.
+What a person or a disk changed is never believed: the line before it counts, and a file without any is set aside. Its
+process is found by its cage or marker.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from node_agent.supervisor.protocol import field
 FORMAT = 2
 SUFFIX, DAMAGED = ".json", ".damaged"
 CHECKSUM = 8
+SIZE_LIMIT = 64 << 10  # then only the last line is kept
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Records:
 
     def __init__(self, loop: Loop, directory: pathlib.Path) -> None:
         self._loop, self._directory = loop, directory
+        self._sizes: dict[str, int] = {}
         self._unflushed = False
 
     def save(self, record: Record, *, durable: bool = False) -> None:
@@ -57,12 +60,19 @@ class Records:
 
         Where a process runs, and since when, is worth nothing after that: it costs no flush.
         """
-        atomic.replace(self._file(str(record.spec.id)), encode(record), flushed=durable)
+        process_id = str(record.spec.id)
+        file, line = self._file(process_id), encode(record)
+        if self._sizes.get(process_id, 0) > SIZE_LIMIT + len(line):
+            atomic.write_bytes(file, line)
+            self._sizes[process_id] = len(line)
+            return
+        self._sizes[process_id] = atomic.append(file, line, flushed=durable)
         if durable and not self._unflushed:
             self._unflushed = True
             self._loop.later(0.0, self._flush)  # once for all that are written in this pass of the loop
 
     def remove(self, process_id: str) -> None:
+        self._sizes.pop(process_id, None)
         with contextlib.suppress(FileNotFoundError):
             self._file(process_id).unlink()
 
@@ -71,15 +81,22 @@ class Records:
         found = []
         for file in sorted(self._directory.glob(f"[!.]*{SUFFIX}")):
             try:
-                record = decode(file.read_bytes())
-                if file.name != f"{record.spec.id}{SUFFIX}":
-                    raise ValueError(f"it speaks of {record.spec.id}")
-                found.append(record)
-            except (OSError, ValueError, TypeError, protocol.ProtocolError) as error:
+                found.append(self._load(file))
+            except (OSError, ValueError) as error:
                 note("record.damaged", file=file.name, error=error)
                 with contextlib.suppress(OSError):
                     file.rename(file.with_name(f"{file.name}{DAMAGED}"))
         return found
+
+    def _load(self, file: pathlib.Path) -> Record:
+        data = file.read_bytes()
+        record = newest(data)
+        process_id = str(record.spec.id)
+        if file != self._file(process_id):
+            raise ValueError(f"it speaks of {process_id}")
+        torn = not data.endswith(encode(record))
+        self._sizes[process_id] = 2 * SIZE_LIMIT + len(data) if torn else len(data)  # a torn one is written anew
+        return record
 
     def _flush(self) -> None:
         self._unflushed = False
@@ -90,17 +107,19 @@ class Records:
 
 
 def encode(record: Record) -> bytes:
-    """The bytes of a record's file."""
+    """One line."""
     body = json.dumps(_encoded(record), separators=(",", ":")).encode()
     return b"%0*x %s\n" % (CHECKSUM, zlib.crc32(body), body)
 
 
-def decode(data: bytes) -> Record:
-    """The reverse of `encode`. Raises ValueError, TypeError or ProtocolError when `data` is not what it wrote."""
-    head, body = data[: CHECKSUM + 1], data[CHECKSUM + 1 : -1]
-    if data[-1:] != b"\n" or head != b"%0*x " % (CHECKSUM, zlib.crc32(body)):
-        raise ValueError("its checksum is another")
-    return _decoded(json.loads(body))
+def newest(data: bytes) -> Record:
+    """What the last good line of a file says. ValueError when there is none."""
+    for line in reversed(data.split(b"\n")):
+        head, body = line[: CHECKSUM + 1], line[CHECKSUM + 1 :]
+        if head == b"%0*x " % (CHECKSUM, zlib.crc32(body)):
+            with contextlib.suppress(ValueError, TypeError, protocol.ProtocolError):
+                return _decoded(json.loads(body))
+    raise ValueError("no line has its checksum")
 
 
 def _encoded(record: Record) -> dict[str, Any]:

@@ -48,14 +48,37 @@ def test_every_flipped_bit_is_seen():
         flipped = bytearray(data)
         flipped[position // 8] ^= 1 << position % 8
         with pytest.raises(ValueError, match="checksum"):
-            records.decode(bytes(flipped))
+            records.newest(bytes(flipped))
 
 
 def test_every_shorter_file_is_seen():
     data = records.encode(FULL)
-    for length in range(len(data)):
+    for length in range(len(data) - 1):
         with pytest.raises(ValueError, match="checksum"):
-            records.decode(data[:length])
+            records.newest(data[:length])
+
+
+def test_the_last_line_counts_and_the_one_before_it_when_that_is_damaged():
+    later = dataclasses.replace(FULL, restarts=4)
+    data = records.encode(FULL) + records.encode(later)
+    assert records.newest(data) == later
+    assert records.newest(data[:-10]) == FULL
+
+
+def test_what_follows_on_a_torn_line_is_read(kept, tmp_path):
+    kept.save(FULL)
+    with (tmp_path / NAME).open("ab") as file:
+        file.write(b"00000000 {")
+    assert kept.load() == [FULL]
+    kept.save(dataclasses.replace(FULL, restarts=4))
+    assert kept.load() == [dataclasses.replace(FULL, restarts=4)]
+
+
+def test_a_file_does_not_grow_for_ever(kept, tmp_path):
+    for number in range(500):
+        kept.save(dataclasses.replace(FULL, restarts=number))
+    assert (tmp_path / NAME).stat().st_size < 2 * records.SIZE_LIMIT
+    assert kept.load() == [dataclasses.replace(FULL, restarts=499)]
 
 
 def test_a_damaged_record_is_set_aside_once_and_the_others_are_read(kept, tmp_path):

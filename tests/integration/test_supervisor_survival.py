@@ -42,7 +42,7 @@ def record_of(host):
 
 def rewrite(host, **changes):
     """A record that is whole and says something else."""
-    record = records.decode(record_of(host).read_bytes())
+    record = records.newest(record_of(host).read_bytes())
     record_of(host).write_bytes(records.encode(dataclasses.replace(record, **changes)))
 
 
@@ -54,6 +54,22 @@ async def the_process(client):
 def flip(data):
     """The service of another id: JSON and ids stay good."""
     return data.replace(b"svc_00", b"svc_01")
+
+
+async def test_a_record_whose_end_is_torn_is_believed_up_to_there(host, client):
+    before = await client.start(WEB)
+    await wait_until_async(lambda: record_of(host).read_bytes().count(b"\n") > 1)
+    host.kill()
+    record_of(host).write_bytes(record_of(host).read_bytes()[:-40])
+    host.start()
+    await reach(host, client)
+    assert (await the_process(client)).pid == before.pid
+    os.kill(before.pid, signal.SIGKILL)
+
+    async def restarted():
+        return (await the_process(client)).pid not in {0, before.pid}
+
+    await wait_until_async(restarted, what="a restart without the agent's help")
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:40], lambda _: b"", flip, lambda data: bytes(len(data))])
@@ -95,14 +111,14 @@ async def test_a_crash_looper_is_not_hurried_by_restarts_of_the_supervisor(host,
         return found if found.restarts >= 3 and found.state == "backoff" else None
 
     before = await wait_until_async(waits_long)
-    due = records.decode(record_of(host).read_bytes()).retry_at
+    due = records.newest(record_of(host).read_bytes()).retry_at
     for _ in range(3):
         host.kill()
         host.start()
         await reach(host, client)
     after = await the_process(client)
     assert after.restarts == before.restarts or SystemClock().monotonic() >= due
-    assert records.decode(record_of(host).read_bytes()).retry_at >= due
+    assert records.newest(record_of(host).read_bytes()).retry_at >= due
 
 
 async def test_after_a_reboot_a_process_starts_again_and_nothing_trusts_the_old_pid(host, client, tmp_path, foreign):

@@ -1,6 +1,6 @@
 """Cages: what a process tree cannot leave, and what bounds it. The best rung of a ladder that this host has.
 
-cgroup v2, else cgroup v1, else none; with none, trees are found by marker and descent, and a watchdog looks at limits.
+cgroup v2, else cgroup v1, else none; then trees are found by marker and descent, and a watchdog looks at their limits.
 The supervisor has one thread, so it steps into a cage for the time of a spawn: what it starts is born inside.
 """
 
@@ -102,7 +102,7 @@ class NoCages:
     limits: tuple[str, ...] = ("memory", "pids")
 
     def __init__(self, why: str) -> None:
-        self.words = f"none: {why}"
+        self.words = f"watchdog: {why}"
 
     def create(self, name: str, limits: Limits) -> Cage | None:  # noqa: ARG002 - none is made for any
         return None

@@ -19,20 +19,24 @@ PERIOD_US = 100_000
 class CagesV2:
     """Raises OSError when made where no group may be made. `place`: our own group.
 
+    `required`: it must have limits, for otherwise v1 has them on this host.
+
     A group whose children are limited holds no process itself: unless ours is the root, we move into a leaf beside
     the cages.
     """
 
     words = "cgroup v2"
 
-    def __init__(self, place: str, group: str) -> None:
+    def __init__(self, place: str, group: str, *, required: bool = False) -> None:
         if not place:
             raise OSError(errno.ENOENT, "cgroup v2 is not mounted")
         own = pathlib.Path(place)
         top = own.parent if own.name == LEAF else own
+        self.limits = tuple(name for name in WANTED if name in read(f"{top}/cgroup.controllers").split())
+        if required and not self.limits:
+            raise OSError(errno.ENOTSUP, "it has none of the limits")
         self._group = top / group
         self._group.mkdir(exist_ok=True)
-        self.limits = tuple(name for name in WANTED if name in read(f"{top}/cgroup.controllers").split())
         is_root = not (top / "cgroup.type").exists()
         home = top if is_root else top / LEAF
         if not is_root:

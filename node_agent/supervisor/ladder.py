@@ -7,32 +7,28 @@ from node_agent.supervisor import cages
 from node_agent.supervisor.cages import NO_LIMITS, Cages, NoCages
 from node_agent.supervisor.cages_v1 import CagesV1
 from node_agent.supervisor.cages_v2 import CagesV2
-from node_agent.supervisor.loop import note
 
 PROBE = "probe"
 
 
-def open_cages(root: pathlib.Path) -> Cages:
-    """The cages of one data directory. What keeps us from a rung is noted; raises nothing."""
+def open_cages(root: pathlib.Path, rung: str = "") -> Cages:
+    """The cages of one data directory. `rung`: not a better one than v2, v1 or none. Raises nothing."""
     try:
         places = cages.probe(_text("/proc/self/cgroup"), _text("/proc/self/mountinfo"))
     except (OSError, ValueError) as error:
-        return NoCages(f"control groups cannot be told: {error}")
+        return NoCages(f"no control group can be told: {error}")
     group = cages.group_name(root)
-    v2 = ("cgroup v2", lambda: _proved(CagesV2(places.v2, group)))
-    v1 = ("cgroup v1", lambda: _proved(CagesV1(places.v1, group)))
-    return _first([v1, v2] if places.v1 else [v2])
-
-
-def _first(rungs: list[tuple[str, Callable[[], Cages]]]) -> Cages:
+    rungs: dict[str, Callable[[], Cages]] = {
+        "v2": lambda: CagesV2(places.v2, group, required=bool(places.v1) and not rung),
+        "v1": lambda: CagesV1(places.v1, group),
+    }
     reasons = []
-    for words, open_rung in rungs:
+    for name in list(rungs)[(rung or "v2") == "v1" :] if rung != "none" else ():
         try:
-            return open_rung()
+            return _proved(rungs[name]())
         except OSError as error:
-            reasons.append(f"{words}: {error}")
-            note("cages.refused", rung=words, error=error)
-    return NoCages("; ".join(reasons))
+            reasons.append(f"cgroup {name}: {error.strerror or error}")
+    return NoCages("; ".join(reasons) or "control groups are not wished")
 
 
 def _proved(found: Cages) -> Cages:

@@ -7,6 +7,7 @@ the tree is left, and what is written down of it, is written afterwards.
 import contextlib
 import dataclasses
 import errno
+from collections.abc import Callable
 
 from node_agent.model import process_state, restart
 from node_agent.model.crash import Crash, Kind
@@ -24,10 +25,10 @@ Table = dict[ProcessId, Process]
 
 
 class Lives:
-    """Moves the processes of `table`; one that is stopped leaves it."""
+    """Moves the processes of `table`; one that is stopped leaves it. Calls `runs` whenever one was started."""
 
-    def __init__(self, host: Host, table: Table) -> None:
-        self._host, self._table = host, table
+    def __init__(self, host: Host, table: Table, runs: Callable[[], None]) -> None:
+        self._host, self._table, self._runs = host, table, runs
 
     def prepare(self, process: Process, event: Event) -> None:
         """Another life begins."""
@@ -59,6 +60,7 @@ class Lives:
         self._host.children.expect(pid, lambda end: self.ended(process, end))
         process.change(pid=pid, started_ticks=procfs.started(pid))
         self.count_oom_kills(process)
+        self._runs()
         self.save(process)
         process.timer = self._host.loop.later(UP_AFTER_S, lambda: self.move(process, Event.STAYED_UP))
         note("process.started", id=process.id, pid=pid)

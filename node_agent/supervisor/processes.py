@@ -15,6 +15,7 @@ from node_agent.supervisor.host import Host, RefusedError
 from node_agent.supervisor.lives import Lives, Table
 from node_agent.supervisor.process import Process
 from node_agent.supervisor.records import Record
+from node_agent.supervisor.watchdog import Watchdog
 
 
 class Processes:
@@ -23,11 +24,13 @@ class Processes:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._table: Table = {}
-        self._lives = Lives(host, self._table)
+        self._watchdog = Watchdog(host, self._table)
+        self._lives = Lives(host, self._table, self._watchdog.wake)
 
     def adopt(self, records: list[Record], found: adoption.Found, snapshot: procfs.Snapshot) -> None:
         """Once at start: take over what runs, go on with what was begun. Raises nothing."""
         adoption.Adoption(self._host, self._table, self._lives).run(records, found, snapshot)
+        self._watchdog.wake()
 
     def statuses(self) -> list[ProcessStatus]:
         return [process.status() for process in self._table.values()]

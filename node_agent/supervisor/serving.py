@@ -9,6 +9,7 @@ import sys
 
 from node_agent import clock, dumps, paths
 from node_agent.supervisor import adoption, ladder, procfs
+from node_agent.supervisor.cages import Cages
 from node_agent.supervisor.children import Children
 from node_agent.supervisor.endings import Endings
 from node_agent.supervisor.host import Host
@@ -24,7 +25,7 @@ from node_agent.supervisor.verbs import Verbs
 PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 38, 36
 
 
-def serve(data_dir: str, nginx: str, boot_id_file: str) -> int:
+def serve(data_dir: str, nginx: str, boot_id_file: str, rung: str) -> int:
     """Until a signal or a shutdown; the exit status. Raises OSError."""
     root = paths.Paths(pathlib.Path(data_dir))
     program = find_nginx(nginx)
@@ -39,7 +40,8 @@ def serve(data_dir: str, nginx: str, boot_id_file: str) -> int:
     system = clock.SystemClock()
     loop = Loop(system)
     server = Server(loop, root)
-    host = _host(root, loop, system, server, procfs.boot_id(boot_id_file or procfs.BOOT_ID))
+    boot_id = procfs.boot_id(boot_id_file or procfs.BOOT_ID)
+    host = _host(root, loop, system, server, boot_id, ladder.open_cages(root.root, rung))
     processes, jobs, proxy = Processes(host), Jobs(host), Nginx(host, program)
     host.children.orphan_ended = host.endings.orphan_ended
     loop.on_signals(
@@ -47,7 +49,7 @@ def serve(data_dir: str, nginx: str, boot_id_file: str) -> int:
     )
     _adopt(host, processes, jobs, proxy)
     server.listen(Verbs(host, processes, jobs, proxy, loop.stop))
-    note("supervisor.ready", pid=os.getpid(), socket=root.supervisor_socket)
+    note("supervisor.ready", pid=os.getpid(), socket=root.supervisor_socket, limits=host.cages.words)
     loop.run()
     server.close()
     host.cages.close()
@@ -69,7 +71,7 @@ def _prepare(root: paths.Paths) -> None:
             raise OSError(ctypes.get_errno(), f"prctl({option}) is refused")
 
 
-def _host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Server, boot_id: str) -> Host:
+def _host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Server, boot_id: str, cages: Cages) -> Host:
     children = Children(loop)
     return Host(
         loop=loop,
@@ -78,7 +80,7 @@ def _host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Server, bo
         paths=root,
         boot_id=boot_id,
         children=children,
-        cages=ladder.open_cages(root.root),
+        cages=cages,
         endings=Endings(loop, system, str(root.root), children.reap),
         logs=LogStore(loop, root, system),
         records=Records(loop, root.records),

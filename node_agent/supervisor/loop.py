@@ -82,15 +82,19 @@ class Loop:
     def run(self) -> None:
         """Until `stop`."""
         while not self._stopped:
-            ready = self._selector.select(self._wait_s())
-            self._handle_signals()
-            for key, events in ready:
-                readable, writable = key.data
-                if events & selectors.EVENT_READ:
-                    self._call(readable)
-                if events & selectors.EVENT_WRITE and writable is not None:
-                    self._call(writable)
-            self._run_timers()
+            self.turn(LONGEST_WAIT_S)
+
+    def turn(self, longest_s: float) -> None:
+        """Wait until something is due, but not longer, and do it."""
+        ready = self._selector.select(min(longest_s, self._wait_s()))
+        self._handle_signals()
+        for key, events in ready:
+            readable, writable = key.data
+            if events & selectors.EVENT_READ:
+                self._call(readable)
+            if events & selectors.EVENT_WRITE and writable is not None:
+                self._call(writable)
+        self._run_timers()
 
     def _call(self, callback: Callable[[], object]) -> None:
         self.guarded(callback)

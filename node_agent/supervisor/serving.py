@@ -41,7 +41,7 @@ def serve(data_dir: str, nginx: str, boot_id_file: str, rung: str) -> int:
     loop = Loop(system)
     server = Server(loop, root)
     boot_id = procfs.boot_id(boot_id_file or procfs.BOOT_ID)
-    host = _host(root, loop, system, server, boot_id, ladder.open_cages(root.root, rung))
+    host = build_host(root, loop, system, server, boot_id, ladder.open_cages(root.root, rung))
     processes, jobs, proxy = Processes(host), Jobs(host), Nginx(host, program)
     host.children.orphan_ended = host.endings.orphan_ended
     loop.on_signals(
@@ -71,7 +71,8 @@ def _prepare(root: paths.Paths) -> None:
             raise OSError(ctypes.get_errno(), f"prctl({option}) is refused")
 
 
-def _host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Server, boot_id: str, cages: Cages) -> Host:
+def build_host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Server, boot_id: str, cages: Cages) -> Host:
+    """What the parts share; they are of `root` and run on `loop`."""
     children = Children(loop)
     return Host(
         loop=loop,

@@ -1,5 +1,6 @@
 """Damaged records, lost journals, reboots: no process is doubled, none is left without an owner, none is hurried."""
 
+import asyncio
 import dataclasses
 import os
 import signal
@@ -166,3 +167,34 @@ async def test_a_pid_that_now_belongs_to_another_is_left_alone(host, client, for
     await wait_until_async(lambda: host.marked().get(MARKER))
     await client.stop(WEB.id, 0.0)
     assert foreign.poll() is None
+
+
+async def test_a_supervisor_that_stood_still_does_once_what_it_missed(host, client):
+    before = await client.start(WEB)
+    other = a_process(id=dataclasses.replace(WEB.id, restart=1), port=20002)
+    host.process.send_signal(signal.SIGSTOP)
+    os.kill(before.pid, signal.SIGKILL)
+    asked = [asyncio.create_task(client.start(each)) for each in (WEB, other, WEB)]
+    wait_until(lambda: not procfs.started(before.pid), what="the end of the process")
+    host.process.send_signal(signal.SIGCONT)
+    await asyncio.gather(*asked)
+
+    async def all_run():
+        found = {each.id: each for each in await client.processes()}
+        return found if all(each.pid not in {0, before.pid} for each in found.values()) else None
+
+    found = await wait_until_async(all_run)
+    assert (found[WEB.id].restarts, found[other.id].restarts) == (1, 0)
+    assert host.marked() == {str(each): [status.pid] for each, status in found.items()}
+
+
+async def test_a_request_whose_caller_gave_up_meanwhile_is_still_whole(host, client):
+    """The agent asks again after the timeout: the second start finds what the first one did."""
+    host.process.send_signal(signal.SIGSTOP)
+    lost = asyncio.create_task(client.start(WEB))
+    await asyncio.sleep(0)
+    lost.cancel()
+    await asyncio.gather(lost, return_exceptions=True)
+    host.process.send_signal(signal.SIGCONT)
+    status = await client.start(WEB)
+    assert host.marked()[MARKER] == [status.pid]

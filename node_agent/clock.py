@@ -1,6 +1,6 @@
 """Time and chance, injected everywhere: nothing else in this package reads a clock or draws a number."""
 
-import random
+import os
 import time
 from typing import Protocol
 
@@ -27,6 +27,21 @@ class SystemClock:
         return time.time()
 
 
-def system_chance() -> random.Random:
-    """The source of jitter in production; tests pass a seeded one."""
-    return random.SystemRandom()
+class Chance(Protocol):
+    """Where jitter comes from; random.Random is one, too, with a seed for tests."""
+
+    def random(self) -> float:
+        """From 0 on, below 1."""
+        ...
+
+    def uniform(self, a: float, b: float) -> float: ...
+
+
+class SystemChance:
+    """The kernel's; the module `random` would cost the supervisor half a mebibyte."""
+
+    def random(self) -> float:
+        return (int.from_bytes(os.urandom(7)) >> 3) / (1 << 53)
+
+    def uniform(self, a: float, b: float) -> float:
+        return a + (b - a) * self.random()

@@ -22,6 +22,14 @@ class Supervisor(Protocol):
         """SIGTERM, `grace_s`, kill of the whole tree; returns when nothing of it is left. No-op when unknown."""
         ...
 
+    async def signal(self, process_id: process.ProcessId, name: str) -> None:
+        """Send HUP, INT, QUIT, USR1, USR2, TERM or WINCH to the main process. Refused when it does not run."""
+        ...
+
+    async def stats(self) -> dict[process.ProcessId, process.Usage]:
+        """What the tree of each process uses now."""
+        ...
+
     async def run_job(self, job: process.JobSpec) -> process.JobResult:
         """Run to the end. A job of the same id left by a former agent is ended first, whole."""
         ...

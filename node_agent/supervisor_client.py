@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from node_agent.errors import SupervisorRefusedError, SupervisorUnavailableError
-from node_agent.model.process import JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
+from node_agent.model.process import JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo, Usage
 from node_agent.paths import Paths
 from node_agent.supervisor import protocol
 
@@ -65,6 +65,13 @@ class SupervisorClient:
 
     async def stop(self, process_id: ProcessId, grace_s: float) -> None:
         await self._call("stop", {"process_id": str(process_id), "grace_s": grace_s}, grace_s + SLACK_S)
+
+    async def signal(self, process_id: ProcessId, name: str) -> None:
+        await self._call("signal", {"process_id": str(process_id), "signal": name})
+
+    async def stats(self) -> dict[ProcessId, Usage]:
+        found = await self._call("stats")
+        return dict(_decoded(protocol.decode_usage, usage) for usage in found)
 
     async def run_job(self, job: JobSpec) -> JobResult:
         found = await self._call(job.kind.value, protocol.encode_job_spec(job), job.deadline_s + 2 * SLACK_S)

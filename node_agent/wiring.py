@@ -85,7 +85,7 @@ async def _begin(
     host = Host(journal, supervisor, builder, Sites(proxy, journal), clock)
     reconciler = Reconciler(host, tasks)
     tasks.create_task(reconciler.run(), name="reconciler")
-    branches = Branches(journal, git, host.heads, clock, clocks.system_chance(), reconciler.changed)
+    branches = Branches(journal, git, host.heads, clock, clocks.SystemChance(), reconciler.changed)
     tasks.create_task(branches.run(), name="branches")
     runs = Runs(host, paths)
     await asyncio.to_thread(runs.sweep)
@@ -109,7 +109,7 @@ async def _begin(
         facts=facts,
         samples=sample,
         clock=clock,
-        chance=clocks.system_chance(),
+        chance=clocks.SystemChance(),
     )
     tasks.create_task(_session(session, reconciler), name="session")
 

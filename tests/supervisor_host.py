@@ -14,7 +14,7 @@ import pytest
 from node_agent.errors import SupervisorUnavailableError
 from node_agent.model.process import JobSpec, ProcessId, ProcessSpec
 from node_agent.paths import Paths
-from node_agent.supervisor import procfs
+from node_agent.supervisor import ladder, procfs
 from node_agent.supervisor_client import SupervisorClient
 from tests.waiting import wait_until, wait_until_async
 
@@ -83,6 +83,17 @@ class SupervisorHost:
         if self.process is not None:
             self.kill()
         wait_until(lambda: not self._kill_rest(), what="the end of all processes of the test")
+        wait_until(self._remove_cages, what="the end of all cages of the test")
+
+    def _remove_cages(self) -> bool:
+        """Also of what no longer carries a marker."""
+        cages = ladder.open_cages(self.paths.root)
+        for name in cages.names():
+            with contextlib.suppress(OSError):
+                cages.find(name).kill()
+                cages.find(name).remove()
+        cages.close()
+        return not cages.names()
 
     def _kill_rest(self) -> list[int]:
         """By marker, and by the sessions of what was marked: a master that is killed while it forks leaves workers."""

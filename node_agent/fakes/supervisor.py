@@ -12,7 +12,17 @@ import errno
 from collections.abc import Callable
 
 from node_agent.errors import SupervisorRefusedError
-from node_agent.model.process import JobKind, JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
+from node_agent.model.crash import Crash, Kind
+from node_agent.model.process import (
+    JobKind,
+    JobResult,
+    JobSpec,
+    ProcessId,
+    ProcessSpec,
+    ProcessStatus,
+    SupervisorInfo,
+    Usage,
+)
 from node_agent.model.process_state import State
 from node_agent.paths import Paths
 
@@ -27,6 +37,7 @@ class FakeSupervisor:
         self._paths = paths
         self.started: list[ProcessId] = []
         self.stopped: list[ProcessId] = []
+        self.signalled: list[tuple[ProcessId, str]] = []
         self.forgotten: list[str] = []
         self.reloads = 0
         self.proxy_words: dict[int, str] = {}
@@ -72,6 +83,16 @@ class FakeSupervisor:
         if self._statuses.pop(process_id, None) is not None:
             self.stopped.append(process_id)
             self._tell(process_id.service_id)
+
+    async def signal(self, process_id: ProcessId, name: str) -> None:
+        self._answer("signal")
+        if process_id not in self._statuses or not self._statuses[process_id].pid:
+            raise SupervisorRefusedError(f"cannot signal {process_id}: it does not run")
+        self.signalled.append((process_id, name))
+
+    async def stats(self) -> dict[ProcessId, Usage]:
+        self._answer("stats")
+        return {found.id: Usage(pids=1 if found.pid else 0) for found in self._statuses.values()}
 
     async def run_job(self, job: JobSpec) -> JobResult:
         self._answer("run_job")
@@ -136,9 +157,8 @@ class FakeSupervisor:
         if failed or code is not None:
             last_exit = failed or f"exited({code})"
             state = State.CRASH_LOOPING.value
-            return dataclasses.replace(
-                status, state=state, restarts=self._retries, last_exit=last_exit, last_lines=lines
-            )
+            crash = Crash(Kind.START_FAILED if failed else Kind.EXITED, code or 0, failed, 1.0, 0.0, lines=lines)
+            return dataclasses.replace(status, state=state, restarts=self._retries, last_exit=last_exit, crash=crash)
         self._pid += 1
         return dataclasses.replace(status, pid=self._pid)
 

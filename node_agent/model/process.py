@@ -3,6 +3,8 @@
 import dataclasses
 import enum
 
+from node_agent.model.crash import Crash
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcessId:
@@ -25,6 +27,44 @@ class ProcessId:
         return cls(service_id, int(release[1:]), int(restart[1:]), name)
 
 
+LEAST_MEMORY, LEAST_CPU, LEAST_PIDS = 4 << 20, 0.01, 2
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """What a process tree may use at most; 0 is no limit. `strict`: rather not start than start without one of them."""
+
+    memory_bytes: int = 0
+    cpu: float = 0.0
+    pids: int = 0
+    strict: bool = False
+
+    def named(self) -> dict[str, float]:
+        """Those that are set, by the names of the API."""
+        found = {"memory": self.memory_bytes, "cpu": self.cpu, "pids": self.pids}
+        return {name: value for name, value in found.items() if value}
+
+    def problem(self) -> str:
+        """What no program can live with, and what can; empty when all is well."""
+        if 0 < self.memory_bytes < LEAST_MEMORY:
+            return f"limits.memory_bytes: a program needs at least {LEAST_MEMORY} bytes"
+        if 0 < self.cpu < LEAST_CPU:
+            return f"limits.cpu: at least {LEAST_CPU:g} of a core can be given"
+        if 0 < self.pids < LEAST_PIDS:
+            return f"limits.pids: at least {LEAST_PIDS} are needed"
+        return ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process tree uses now; `oom_kills` and `cpu_s` count since its cage was made."""
+
+    memory_bytes: int = 0
+    cpu_s: float = 0.0
+    pids: int = 0
+    oom_kills: int = 0
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcessSpec:
     """What the supervisor needs to start a process: ids and typed values, no path and no file descriptor.
@@ -41,6 +81,7 @@ class ProcessSpec:
     working_dir: str
     port: int
     commit: str
+    limits: Limits = Limits()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,7 +95,12 @@ class ProcessStatus:
     started_at: float
     restarts: int
     last_exit: str
-    last_lines: tuple[str, ...] = ()
+    crash: Crash | None = None
+
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """What it wrote before it crashed last."""
+        return self.crash.lines if self.crash else ()
 
 
 class JobKind(enum.Enum):

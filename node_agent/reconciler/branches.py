@@ -6,13 +6,12 @@ the service: it is logged once, and tried again at its next turn.
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Callable
 
 import structlog
 
 from node_agent import errors, ports
-from node_agent.clock import Clock
+from node_agent.clock import Chance, Clock
 from node_agent.model import spec, status
 
 log = structlog.get_logger()
@@ -56,7 +55,7 @@ class Branches:
         remote: ports.Remote,
         heads: Heads,
         clock: Clock,
-        chance: random.Random,
+        chance: Chance,
         changed: Callable[[str], None],
     ) -> None:
         self._journal, self._remote, self._heads = journal, remote, heads

@@ -160,6 +160,12 @@ class ServiceHost:
             working_dir=release.working_dir,
             port=await self._port(process_id),
             commit=artifact.commit,
+            limits=process.Limits(
+                release.resources.memory_bytes,
+                release.resources.cpu,
+                release.resources.pids,
+                release.resources.strict,
+            ),
         )
         await self.host.supervisor.start(wanted)
 

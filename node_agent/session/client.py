@@ -9,7 +9,6 @@ import enum
 import importlib.metadata
 import pathlib
 from collections.abc import Awaitable, Callable
-from random import Random
 
 import grpc
 import structlog
@@ -35,7 +34,7 @@ class Ending(enum.Enum):
     RENEWED = "renewed"
 
 
-def next_delay(ending: Ending, failures: int, settings: SessionSettings, chance: Random) -> float:
+def next_delay(ending: Ending, failures: int, settings: SessionSettings, chance: clocks.Chance) -> float:
     """Seconds until the next attempt; jitter, so that a thousand agents do not come back at one moment."""
     if ending is Ending.RENEWED:
         return 0.0
@@ -61,7 +60,7 @@ class Session:
         facts: Callable[[], Awaitable[ports.HostFacts]],
         samples: Callable[[], Awaitable[ports.HostSample]],
         clock: clocks.Clock,
-        chance: Random,
+        chance: clocks.Chance,
         settings: SessionSettings | None = None,
     ) -> None:
         self.connected = False

@@ -8,13 +8,13 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Awaitable, Callable
-from random import Random
 from typing import NoReturn
 
 import grpc
 import structlog
 
 from node_agent import clock, errors, ports
+from node_agent.clock import Chance
 from node_agent.session import identity, wire
 from node_agent.session.archives import HubArchives
 from node_agent.session.logs import LogCalls
@@ -41,7 +41,7 @@ class Parts:
     facts: Callable[[], Awaitable[ports.HostFacts]]
     samples: Callable[[], Awaitable[ports.HostSample]]
     clock: clock.Clock
-    chance: Random
+    chance: Chance
     settings: SessionSettings
     version: str
     boot_id: str

@@ -4,127 +4,50 @@ SIGTERM and SIGINT end the supervisor alone: processes, jobs and nginx go on, an
 """
 
 import argparse
-import ctypes
-import fcntl
 import os
 import pathlib
-import signal
-import socket
 import sys
 
-from node_agent import clock, dumps, paths
-from node_agent.supervisor import procfs, protocol
-from node_agent.supervisor.children import Children
-from node_agent.supervisor.endings import Endings
-from node_agent.supervisor.host import Host
-from node_agent.supervisor.jobs import JOB_SUFFIXES, Jobs
-from node_agent.supervisor.logs import LogStore
-from node_agent.supervisor.loop import Loop, note
-from node_agent.supervisor.nginx import TEST, Nginx, find_nginx
-from node_agent.supervisor.processes import Processes
-from node_agent.supervisor.records import Records
-from node_agent.supervisor.server import Server
-from node_agent.supervisor.verbs import SHUTDOWN_GRACE_S, Verbs
-
-PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 38, 36
-SHUTDOWN_TIMEOUT_S = SHUTDOWN_GRACE_S + 30.0
+SLACK_S = 30.0
+START = pathlib.Path(__file__).with_name("start.py")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; its exit status."""
+    """The command; its exit status. What serves is another program in this process, so that nothing of us stays."""
     parser = argparse.ArgumentParser(prog="dployr-supervisor", description=__doc__)
     parser.add_argument("verb", nargs="?", choices=("run", "shutdown"), default="run")
     parser.add_argument("--data-dir", required=True, type=pathlib.Path, help="the directory shared with the agent")
     parser.add_argument("--nginx", default="", help="the nginx program (default: found on this host)")
+    parser.add_argument("--boot-id-file", default="", help=argparse.SUPPRESS)  # for tests of a reboot
+    parser.add_argument("--rung", default="", choices=("", "v2", "v1", "none"), help=argparse.SUPPRESS)  # for tests
     options = parser.parse_args(argv)
-    root = paths.Paths(options.data_dir.resolve())
-    try:
-        return _shutdown(root) if options.verb == "shutdown" else _run(root, options.nginx)
-    except OSError as error:
-        sys.stderr.write(f"cannot {options.verb} the supervisor of {root.root}: {error}\n")
-        return 1
+    root = options.data_dir.resolve()
+    if options.verb == "run":
+        python = (sys.executable, "-S", "-I", str(START), str(START.parents[2]))
+        os.execv(python[0], (*python, str(root), options.nginx, options.boot_id_file, options.rung))
+    return _shutdown(root)
 
 
-def _run(root: paths.Paths, nginx: str) -> int:
-    program = find_nginx(nginx)
-    root.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(root.supervisor_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        sys.stderr.write(f"cannot run the supervisor: another one already serves {root.root}\n")
-        return 3
-    _prepare(root)
-    system = clock.SystemClock()
-    loop = Loop(system)
-    server = Server(loop, root)
-    host = _host(root, loop, system, server)
-    processes, jobs, proxy = Processes(host), Jobs(host), Nginx(host, program)
-    host.children.orphan_ended = host.endings.hurry
-    loop.on_signals(
-        {signal.SIGCHLD: host.children.reap, signal.SIGTERM: loop.stop, signal.SIGINT: loop.stop},
-    )
-    _adopt(host, processes, jobs, proxy)
-    server.listen(Verbs(host, processes, jobs, proxy, loop.stop))
-    note("supervisor.ready", pid=os.getpid(), socket=root.supervisor_socket)
-    loop.run()
-    server.close()
-    note("supervisor.ended", pid=os.getpid())
-    return 0
-
-
-def _prepare(root: paths.Paths) -> None:
-    """What holds for this process and, where the kernel hands it down, for everything it starts."""
-    dumps.hide()
-    os.chdir("/")
-    os.umask(0o022)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for directory in (root.records, root.proxy, root.cache):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    libc = ctypes.CDLL(None, use_errno=True)
-    for option in (PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS):
-        if libc.prctl(option, 1, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), f"prctl({option}) is refused")
-
-
-def _host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Server) -> Host:
-    children = Children(loop)
-    return Host(
-        loop=loop,
-        clock=system,
-        chance=clock.system_chance(),
-        paths=root,
-        boot_id=procfs.boot_id(),
-        children=children,
-        endings=Endings(loop, system, str(root.root), children.reap),
-        logs=LogStore(loop, root, system),
-        records=Records(root.records),
-        changed=server.tell_changed,
-    )
-
-
-def _adopt(host: Host, processes: Processes, jobs: Jobs, proxy: Nginx) -> None:
-    """Take over what a former supervisor started, before anything new can be."""
-    snapshot = procfs.take_snapshot(str(host.paths.root))
-    marked = snapshot.marked()
-    marked.pop("", None)
-    proxy.adopt(marked.pop(procfs.PROXY, []))
-    jobs.clear([marker for marker in marked if marker.endswith(JOB_SUFFIXES) or marker.startswith(TEST)])
-    processes.adopt(host.records.load(), marked, snapshot)
-    host.logs.catch_up()
-
-
-def _shutdown(root: paths.Paths) -> int:
+def _shutdown(root: pathlib.Path) -> int:
     """Ask the running supervisor to end all; it is done when it closes the connection."""
+    import socket  # the way to `run` is kept short
+
+    from node_agent.paths import Paths
+    from node_agent.supervisor import protocol
+    from node_agent.supervisor.verbs import SHUTDOWN_GRACE_S
+
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    peer.settimeout(SHUTDOWN_TIMEOUT_S)
+    peer.settimeout(SHUTDOWN_GRACE_S + SLACK_S)
     with peer:
         try:
-            with protocol.address(root.supervisor_socket) as address:
+            with protocol.address(Paths(root).supervisor_socket) as address:
                 peer.connect(address)
         except (FileNotFoundError, ConnectionRefusedError):
-            sys.stderr.write(f"no supervisor runs for {root.root}\n")
+            sys.stderr.write(f"no supervisor runs for {root}\n")
             return 0
+        except OSError as error:
+            sys.stderr.write(f"cannot shut down the supervisor of {root}: {error}\n")
+            return 1
         peer.sendall(protocol.encode_frame({"id": 1, "verb": "shutdown"}))
         while peer.recv(64 << 10):
             pass

@@ -1,25 +1,30 @@
 """Ending whole process trees: ask once, wait, then kill again and again until nothing of the tree is left.
 
-A process group is not enough: what forked, made a session of its own and ignores SIGTERM is found by its marker and by
-descent. All endings under way share one look at /proc per round, and none of them blocks the loop.
+A process group is not enough. What forked, made a session of its own and ignores SIGTERM is still in its cage; where
+there is none, it is found by its marker and by descent, and all such endings share one look at /proc per round. None
+of them blocks the loop.
 """
 
 import contextlib
 import dataclasses
+import functools
 import os
 import signal
 from collections.abc import Callable
 
 from node_agent.clock import Clock
 from node_agent.supervisor import procfs
-from node_agent.supervisor.loop import Loop, Timer
+from node_agent.supervisor.cages import Cage
+from node_agent.supervisor.loop import Loop, Timer, note
 
 FIRST_LOOK_S, SLOWEST_LOOK_S = 0.01, 0.25
+ORPHANS_S = 0.001
 
 
 @dataclasses.dataclass(slots=True)
 class _Ending:
     marker: str
+    cage: Cage | None
     leader: int
     deadline: float
     gone: list[Callable[[], None]]
@@ -34,22 +39,44 @@ class Endings:
         self._timer: Timer | None = None
         self._pause_s = FIRST_LOOK_S
 
-    def begin(self, marker: str, leader: int, grace_s: float, gone: Callable[[], None]) -> None:
-        """Call `gone` when nothing of the tree is left; kill it after `grace_s`. `leader`: pid of its session or 0."""
+    def begin(
+        self, marker: str, leader: int, grace_s: float, gone: Callable[[], None], cage: Cage | None = None
+    ) -> None:
+        """Call `gone` when nothing of the tree is left, at once when its cage is empty; kill it after `grace_s`.
+
+        `leader`: pid of its session or 0.
+        """
         deadline = self._clock.monotonic() + grace_s
         ending = self._endings.get(marker)
         if ending is None:
-            ending = self._endings[marker] = _Ending(marker, leader, deadline, [])
+            ending = self._endings[marker] = _Ending(marker, cage, leader, deadline, [])
         ending.leader = ending.leader or leader
         ending.deadline = min(ending.deadline, deadline)
         ending.gone.append(gone)
-        self.hurry()
+        self.check(marker)
 
-    def hurry(self) -> None:
-        """Look soon: something ended."""
+    def check(self, marker: str) -> None:
+        """Look at this one: it has just begun, or its main process ended."""
+        ending = self._endings.get(marker)
+        if ending is not None and ending.cage is not None and not ending.cage.members():
+            self._finish(ending)
+        else:
+            self.hurry()
+
+    def hurry(self, delay_s: float = 0.0) -> None:
+        """Look soon: something ended, or began to."""
         if self._endings:
             self._pause_s = FIRST_LOOK_S
-            self._schedule(0.0)
+            self._schedule(delay_s)
+
+    def orphan_ended(self) -> None:
+        """Often many at once, whose ends are one look."""
+        if (
+            self._timer is None
+            or self._timer.callback is None
+            or self._timer.when > self._clock.monotonic() + ORPHANS_S
+        ):
+            self.hurry(ORPHANS_S)
 
     def _schedule(self, delay_s: float) -> None:
         if self._timer is not None:
@@ -58,29 +85,43 @@ class Endings:
 
     def _look(self) -> None:
         self._reap()  # an exit is told before the end of its tree
-        snapshot, now = procfs.take_snapshot(self._root), self._clock.monotonic()
+        now = self._clock.monotonic()
+        uncaged = any(ending.cage is None for ending in self._endings.values())
+        snapshot = procfs.take_snapshot(self._root) if uncaged else procfs.Snapshot({})
         for ending in tuple(self._endings.values()):
-            tree = snapshot.tree(ending.marker, ending.leader)
-            if tree and now >= ending.deadline:
-                self._kill(ending, tree)
-            elif not tree:
-                del self._endings[ending.marker]
-                for gone in ending.gone:  # at once: nothing may begin a successor in between
-                    self._loop.guarded(gone)
+            if ending.cage is not None:
+                kill, left = ending.cage.kill, bool(ending.cage.members())
+            else:
+                tree = snapshot.tree(ending.marker, ending.leader)
+                kill, left = functools.partial(_kill, tree), bool(tree)
+            if left and now >= ending.deadline:
+                self._kill(ending, kill)
+            elif not left and self._endings.get(ending.marker) is ending:
+                self._finish(ending)
         if self._endings:
             self._pause_s = min(SLOWEST_LOOK_S, self._pause_s * 1.5)
             soonest = min(ending.deadline for ending in self._endings.values()) - now
             self._schedule(min(self._pause_s, soonest) if soonest > 0 else self._pause_s)
 
-    def _kill(self, ending: _Ending, tree: list[procfs.Member]) -> None:
+    def _finish(self, ending: _Ending) -> None:
+        del self._endings[ending.marker]
+        for gone in ending.gone:  # at once: nothing may begin a successor in between
+            self._loop.guarded(gone)
+
+    def _kill(self, ending: _Ending, kill: Callable[[], None]) -> None:
         if ending.deadline:
             ending.deadline = 0.0
             self._pause_s = FIRST_LOOK_S
-        for member in sorted(
-            tree, key=lambda each: (each.started, each.pid)
-        ):  # a shell before it can tell of its child
-            with contextlib.suppress(OSError):  # not ours to kill: it shows again in the next look
-                procfs.kill(member)
+        try:
+            kill()
+        except OSError as error:  # the next look tries again
+            note("tree.not_killed", id=ending.marker, error=error)
+
+
+def _kill(tree: list[procfs.Member]) -> None:
+    for member in sorted(tree, key=procfs.seniority):  # a shell before it can tell of its child
+        with contextlib.suppress(OSError):  # not ours to kill: it shows again in the next look
+            procfs.kill(member.pid, member.started)
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:

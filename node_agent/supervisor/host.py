@@ -1,11 +1,15 @@
 """What the parts of the supervisor share."""
 
+import contextlib
 import dataclasses
-import random
+import errno
 from collections.abc import Callable
 
-from node_agent.clock import Clock
+from node_agent.clock import Chance, Clock
+from node_agent.model.process import Limits
 from node_agent.paths import Paths
+from node_agent.supervisor import launch
+from node_agent.supervisor.cages import Cage, Cages
 from node_agent.supervisor.children import Children
 from node_agent.supervisor.endings import Endings
 from node_agent.supervisor.logs import LogStore
@@ -19,14 +23,29 @@ class Host:
 
     loop: Loop
     clock: Clock
-    chance: random.Random
+    chance: Chance
     paths: Paths
     boot_id: str
     children: Children
+    cages: Cages
     endings: Endings
     logs: LogStore
     records: Records
     changed: Callable[[str], None]
+
+    def caged(self, name: str, limits: Limits) -> Cage | None:
+        """The cage of that name; None where this host has none. Raises StartError."""
+        try:
+            return self.cages.create(name, limits)
+        except OSError as error:
+            raise launch.StartError(error.errno or errno.EIO, f"cannot make its cage: {error}") from error
+
+    @staticmethod
+    def discard(cage: Cage | None) -> None:
+        """Remove the cage of a tree that is gone; one that cannot be is swept away by the next supervisor."""
+        with contextlib.suppress(OSError):
+            if cage is not None:
+                cage.remove()
 
 
 class RefusedError(Exception):

@@ -1,11 +1,13 @@
 """Builds and one-off commands: each to its end under a deadline, leaving nothing behind. Run again rather than adopted."""
 
 import dataclasses
-import os
+import functools
 from collections.abc import Callable
 
 from node_agent.model.process import JobResult, JobSpec
 from node_agent.supervisor import launch
+from node_agent.supervisor.cages import NO_LIMITS, Cage
+from node_agent.supervisor.children import UNKNOWN, End
 from node_agent.supervisor.host import Host
 from node_agent.supervisor.loop import Timer, note
 
@@ -19,10 +21,11 @@ class Job:
 
     spec: JobSpec
     done: Done
+    cage: Cage | None = None
     pid: int = 0
     started: float = 0.0
     cause: str = ""
-    status: int | None = None
+    end: End | None = None
     deadline: Timer | None = None
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
 
@@ -40,7 +43,7 @@ class Jobs:
         if former is not None:
             self._end(former, "cancelled")
         job = Job(spec, done)
-        self._host.endings.begin(spec.id, 0, 0.0, lambda: self._begin(job))
+        self._host.endings.begin(spec.id, 0, 0.0, lambda: self._begin(job), self._host.cages.find(spec.id))
 
     def cancel(self, job_id: str, done: Callable[[], None]) -> None:
         """Kill the job's tree; `done` when it is gone. At once when there is none."""
@@ -49,7 +52,7 @@ class Jobs:
             done()
             return
         self._end(job, "cancelled")
-        self._host.endings.begin(job_id, job.pid, 0.0, done)
+        self._host.endings.begin(job_id, job.pid, 0.0, done, job.cage)
 
     def cancel_all(self, done: Callable[[], None], service_id: str = "") -> None:
         """Those of the service, or every one; `done` when they are gone."""
@@ -69,7 +72,8 @@ class Jobs:
         """Once at start: end what a former supervisor's jobs left running."""
         for marker in markers:
             note("job.left_over", id=marker)
-            self._host.endings.begin(marker, 0, 0.0, lambda: None)
+            cage = self._host.cages.find(marker)
+            self._host.endings.begin(marker, 0, 0.0, functools.partial(self._host.discard, cage), cage)
 
     def _begin(self, job: Job) -> None:
         spec = job.spec
@@ -80,39 +84,42 @@ class Jobs:
         self._open_log(job)
         job.started = self._host.clock.monotonic()
         try:
-            job.pid = launch.spawn(launch.job_launch(self._host.paths, spec))
+            job.cage = self._host.caged(spec.id, NO_LIMITS)
+            job.pid = launch.spawn(launch.job_launch(self._host.paths, spec), cage=job.cage)
         except launch.StartError as error:
             self._finish(job, JobResult("start_failed", error.code, 0.0, (str(error),)))
             return
-        self._host.children.expect(job.pid, lambda status: self._ended(job, status))
+        self._host.children.expect(job.pid, lambda end: self._ended(job, end))
         job.deadline = self._host.loop.later(spec.deadline_s, lambda: self._end(job, "timeout"))
         note("job.started", id=spec.id, pid=job.pid)
 
     def _end(self, job: Job, cause: str) -> None:
-        job.cause = job.cause or (cause if job.status is None else "")
-        self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job))
+        job.cause = job.cause or (cause if job.end is None else "")
+        self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job), job.cage)
 
-    def _ended(self, job: Job, status: int | None) -> None:
+    def _ended(self, job: Job, end: End) -> None:
         if self._jobs.get(job.spec.id) is not job:
             return  # its tree was gone before its exit was seen, and its successor has the same marker
-        job.status = status
-        self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job))
+        job.end = end
+        self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job), job.cage)
 
     def _gone(self, job: Job) -> None:
         if self._jobs.get(job.spec.id) is not job:
             return
         spec = job.spec
-        code = os.waitstatus_to_exitcode(job.status) if job.status is not None else 0
+        code = (job.end or UNKNOWN).code
         outcome = job.cause or ("exited" if code >= 0 else "signalled")
         duration = self._host.clock.monotonic() - job.started
         lines = self._close_log(job)
         self._jobs.pop(spec.id)
+        self._host.discard(job.cage)
         self._report(job, JobResult(outcome, abs(code), duration, lines))
 
     def _finish(self, job: Job, result: JobResult) -> None:
         """It never began."""
         self._close_log(job)
         self._jobs.pop(job.spec.id)
+        self._host.discard(job.cage)
         self._report(job, result)
 
     def _report(self, job: Job, result: JobResult) -> None:

@@ -1,10 +1,11 @@
 """From a description to a running program: its environment, its directory, its output files, the spawn.
 
 This is the only module in which a text for a shell exists: `run_cmd` and `build_cmd`, given whole to /bin/sh as one
-argument. The supervisor has one thread, so it may step into the program's directory for the time of the spawn; that
+argument, unless it is so plain that a shell would only run the program it names. The supervisor has one thread, so it may step into the program's directory for the time of the spawn; that
 way the directory that was checked is the one that is used.
 """
 
+import contextlib
 import dataclasses
 import errno
 import os
@@ -15,9 +16,12 @@ import sys
 
 from node_agent.model.process import JobKind, JobSpec, ProcessSpec
 from node_agent.paths import Paths
-from node_agent.supervisor import procfs
+from node_agent.supervisor import plain_command, procfs
+from node_agent.supervisor.cages import Cage
 
 UNPACK = pathlib.Path(__file__).parents[1] / "builder" / "unpack.py"  # run, never imported
+SHELL = "/bin/sh"
+SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 NOWHERE = pathlib.Path("/dev/null")
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
 # How this host reaches the outside, as its operator set it for the supervisor; builds fetch packages the same way.
@@ -147,32 +151,20 @@ def program_launch(paths: Paths, argv: tuple[str, ...], marker: str, output: pat
     return Launch(argv, _environment(BASE_PATH, (), own), paths.proxy, ".", output, output)
 
 
-def spawn(launch: Launch, output: int | None = None) -> int:
-    """Start it in a session of its own, with nothing of ours but its output files (or the descriptor `output` instead
-    of them); the pid. Raises StartError.
+def spawn(launch: Launch, output: int | None = None, cage: Cage | None = None) -> int:
+    """Start it in a session and a cage of its own, with nothing of ours but its output files (or the descriptor
+    `output` instead of them); the pid. Raises StartError.
     """
     opened: list[int] = []
     try:
-        directory = _open_directory(launch.tree, launch.directory)
+        directory, real = _open_directory(launch.tree, launch.directory)
         opened.append(directory)
         for file in (launch.stdout, launch.stderr):
             opened.append(_output(file, launch, output))  # noqa: PERF401 - each is closed, also when the next cannot be opened
-        home = pathlib.Path(launch.env["HOME"])
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_directory(launch.env["HOME"])
         os.fchdir(directory)
-        return os.posix_spawn(
-            launch.argv[0],
-            launch.argv,
-            launch.env,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, opened[1], 1),
-                (os.POSIX_SPAWN_DUP2, opened[2], 2),
-            ],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
-        )
+        with contextlib.nullcontext() if cage is None else cage.entered():
+            return _run(launch, {**launch.env, "PWD": real}, opened[1], opened[2])
     except OSError as error:
         what = error.filename or launch.directory
         raise StartError(error.errno or errno.EIO, f"{error.strerror}: {what}") from error
@@ -184,10 +176,43 @@ def spawn(launch: Launch, output: int | None = None) -> int:
             os.close(fd)
 
 
+def _run(launch: Launch, env: dict[str, str], stdout: int, stderr: int) -> int:
+    """In the present directory. A plain command that the kernel does not take is the shell's, like every other."""
+    if launch.argv[0] == SHELL and (program := plain_command.resolve(launch.argv[-1], env["PATH"])):
+        with contextlib.suppress(OSError):
+            return _posix_spawn(*program, env, stdout, stderr)
+    return _posix_spawn(launch.argv[0], launch.argv, env, stdout, stderr)
+
+
+def _posix_spawn(path: str, argv: tuple[str, ...], env: dict[str, str], stdout: int, stderr: int) -> int:
+    return os.posix_spawn(
+        path,
+        argv,
+        env,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, stdout, 1),
+            (os.POSIX_SPAWN_DUP2, stderr, 2),
+        ],
+        setsid=True,
+        setsigmask=(),
+        setsigdef=SIGNALS,
+    )
+
+
 def open_output(file: pathlib.Path) -> int:
     """The raw log `file` for appending, made when it is not there. Raises OSError."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(file, flags, 0o600)
+    except FileNotFoundError:
+        _make_directory(str(file.parent))
+        return os.open(file, flags, 0o600)
+
+
+def _make_directory(path: str) -> None:
+    if not os.path.isdir(path):  # noqa: PTH112 - once per start, and nearly always there
+        pathlib.Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _output(file: pathlib.Path, launch: Launch, output: int | None) -> int:
@@ -227,11 +252,14 @@ def _search_path(paths: Paths, tree: pathlib.Path, working_dir: str, toolchain: 
     return ":".join([*map(str, found), BASE_PATH])
 
 
-def _open_directory(tree: pathlib.Path, directory: str) -> int:
+def _open_directory(tree: pathlib.Path, directory: str) -> tuple[int, str]:
+    """Open, and its real path."""
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     fd = os.open(tree, flags)
     try:
         top = _real_path(fd)
+        if directory in {"", "."}:
+            return os.dup(fd), top
     finally:
         os.close(fd)
     fd = os.open(tree / directory, flags)
@@ -239,8 +267,8 @@ def _open_directory(tree: pathlib.Path, directory: str) -> int:
     if real != top and not real.startswith(f"{top}/"):
         os.close(fd)
         raise StartError(errno.EACCES, f"working_dir {directory!r} leads out of the release; name a directory in it")
-    return fd
+    return fd, real
 
 
 def _real_path(fd: int) -> str:
-    return str(pathlib.Path(f"/proc/self/fd/{fd}").readlink())
+    return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - once per start

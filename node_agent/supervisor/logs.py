@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from node_agent import inotify
 from node_agent.clock import Clock
 from node_agent.model import log_index
+from node_agent.model.crash import LAST_LINES
 from node_agent.model.log_index import Entry, Source
 from node_agent.model.log_space import Budgets
 from node_agent.paths import ID, Paths
@@ -81,19 +82,26 @@ class LogStore:
                 found[stream] = self._paths.log_file(service_id, process, release, stream).stat().st_size
         return found
 
-    def last_lines(self, service_id: str, process: str, release: int, since: dict[str, int]) -> tuple[str, ...]:
-        """The last 20 lines that the process wrote after its files were as long as `since`, oldest first."""
+    def last_lines(
+        self, service_id: str, process: str, release: int, since: dict[str, int], until: dict[str, int] | None = None
+    ) -> tuple[str, ...]:
+        """The last LAST_LINES lines that the process wrote since its files were as long as `since`, oldest first.
+
+        `until`: what came when they were longer than that belongs to its next life.
+        """
         found: list[bytes] = []
         with _noted("log.not_read", service_id):
             for entry in self._index(service_id).newest_first(BLOCK):
                 source = entry.source
                 if (source.process, source.release) != (process, release):
                     continue
+                if until is not None and entry.offset >= until.get(source.stream, 0):
+                    continue
                 if entry.offset >= since.get(source.stream, 0):
                     found[:0] = self._tail_of(service_id, entry)
-                if len(found) >= 20:
+                if len(found) >= LAST_LINES:
                     break
-        return tuple(line.decode(errors="replace")[:LAST_LINE_CHARS] for line in found[-20:])
+        return tuple(line.decode(errors="replace")[:LAST_LINE_CHARS] for line in found[-LAST_LINES:])
 
     def forget(self, service_id: str) -> None:
         """Delete all logs of the service. Raises OSError."""

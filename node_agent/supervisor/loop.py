@@ -42,6 +42,8 @@ class Loop:
         self._timers: list[tuple[float, int, Timer]] = []
         self._count = 0
         self._stopped = False
+        self._handlers: dict[int, Callable[[], None]] = {}
+        self._came: set[int] = set()
 
     def later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         timer = Timer(self._clock.monotonic() + delay_s, callback)
@@ -49,7 +51,7 @@ class Loop:
         heapq.heappush(self._timers, (timer.when, self._count, timer))
         return timer
 
-    def watch(self, fd: int, readable: Callable[[], None], writable: Callable[[], None] | None = None) -> None:
+    def watch(self, fd: int, readable: Callable[[], object], writable: Callable[[], object] | None = None) -> None:
         """Call `readable` (and `writable` when given) whenever `fd` is; replaces what was asked for before."""
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writable else 0)
         if fd in self._selector.get_map():
@@ -63,22 +65,16 @@ class Loop:
             self._selector.unregister(fd)
 
     def on_signals(self, handlers: dict[signal.Signals, Callable[[], None]]) -> None:
-        """Call a handler from the loop, not from the interrupted code, when its signal came."""
+        """Call a handler when its signal came: from the loop, not from the interrupted code, and before all else."""
         reader, writer = socket.socketpair()
         reader.setblocking(False)
         writer.setblocking(False)
-        for number in handlers:
-            signal.signal(number, lambda *_: None)
+        for number, handler in handlers.items():
+            self._handlers[number] = handler
+            signal.signal(number, lambda number, _: self._came.add(number))
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         self._wakeup = (reader, writer)
-
-        def wake() -> None:
-            came = set(reader.recv(4096))
-            for number, handler in handlers.items():
-                if number in came:
-                    handler()
-
-        self.watch(reader.fileno(), wake)
+        self.watch(reader.fileno(), lambda: reader.recv(4096))
 
     def stop(self) -> None:
         self._stopped = True
@@ -86,14 +82,28 @@ class Loop:
     def run(self) -> None:
         """Until `stop`."""
         while not self._stopped:
-            ready = self._selector.select(self._wait_s())
-            for key, events in ready:
-                readable, writable = key.data
-                if events & selectors.EVENT_READ:
-                    self.guarded(readable)
-                if events & selectors.EVENT_WRITE and writable is not None:
-                    self.guarded(writable)
-            self._run_timers()
+            self.turn(LONGEST_WAIT_S)
+
+    def turn(self, longest_s: float) -> None:
+        """Wait until something is due, but not longer, and do it."""
+        ready = self._selector.select(min(longest_s, self._wait_s()))
+        self._handle_signals()
+        for key, events in ready:
+            readable, writable = key.data
+            if events & selectors.EVENT_READ:
+                self._call(readable)
+            if events & selectors.EVENT_WRITE and writable is not None:
+                self._call(writable)
+        self._run_timers()
+
+    def _call(self, callback: Callable[[], object]) -> None:
+        self.guarded(callback)
+        self._handle_signals()
+
+    def _handle_signals(self) -> None:
+        """The end of a process waits for one callback at most, however many are due."""
+        while self._came:
+            self.guarded(self._handlers[self._came.pop()])
 
     def _wait_s(self) -> float:
         while self._timers and self._timers[0][2].callback is None:
@@ -109,10 +119,10 @@ class Loop:
             due.append(heapq.heappop(self._timers)[2])
         for timer in due:
             if timer.callback is not None:
-                self.guarded(timer.callback)
+                self._call(timer.callback)
 
     @staticmethod
-    def guarded(callback: Callable[[], None]) -> None:
+    def guarded(callback: Callable[[], object]) -> None:
         """Call it; what it raises is written down."""
         try:
             callback()

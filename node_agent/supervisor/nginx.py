@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 from node_agent import atomic
 from node_agent.model import restart
-from node_agent.supervisor import children, launch, procfs
+from node_agent.supervisor import launch, procfs
+from node_agent.supervisor.children import End
 from node_agent.supervisor.host import Host, RefusedError
 from node_agent.supervisor.loop import Timer, note
 
@@ -94,14 +95,14 @@ class Nginx:
         except launch.StartError as error:
             os.close(words)
             raise RefusedError(f"cannot run nginx -t: {error}") from error
-        end = self._host.endings.begin
-        timer = self._host.loop.later(TEST_TIMEOUT_S, lambda: end(marker, pid, 0.0, lambda: None))
+        kill = self._host.endings.begin
+        timer = self._host.loop.later(TEST_TIMEOUT_S, lambda: kill(marker, pid, 0.0, lambda: None))
 
-        def ended(status: int | None) -> None:
+        def ended(end: End) -> None:
             timer.cancel()
             text = os.pread(words, WORDS_LIMIT, 0).decode(errors="replace")
             os.close(words)
-            done(status == 0, text or f"nginx -t {children.describe_exit(status)}")
+            done(end.status == 0, text or f"nginx -t {end}")
 
         self._host.children.expect(pid, ended)
 
@@ -131,7 +132,7 @@ class Nginx:
             self._tell(started=True)
             self._again()
             return
-        self._host.children.expect(pid, lambda status: self._ended(pid, status))
+        self._host.children.expect(pid, lambda end: self._ended(pid, end))
         with contextlib.suppress(ProcessLookupError):  # no core with the keys of certificates; its workers inherit it
             resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
         self._pid, self._started = pid, self._host.clock.monotonic()
@@ -151,8 +152,8 @@ class Nginx:
         for done in waiting:
             done(started)
 
-    def _ended(self, pid: int, status: int | None) -> None:
-        note("proxy.ended", pid=pid, exit=children.describe_exit(status))
+    def _ended(self, pid: int, end: End) -> None:
+        note("proxy.ended", pid=pid, exit=end)
         if pid == self._pid:
             self._pid = 0
             self._again(pid)

@@ -9,8 +9,12 @@ import dataclasses
 import os
 import signal
 
+from node_agent.model.process import Usage
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 ROOT, MARKER = "DPLOYR_ROOT", "DPLOYR_PROCESS"
 PROXY = "proxy"
+PAGE, TICKS_PER_S = os.sysconf("SC_PAGESIZE"), os.sysconf("SC_CLK_TCK")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Snapshot:
             if member.marker:
                 found.setdefault(member.marker, []).append(member)
         for members in found.values():
-            members.sort(key=lambda member: (member.session != member.pid, member.started, member.pid))
+            members.sort(key=seniority)
         return found
 
     def tree(self, marker: str, leader: int) -> list[Member]:
@@ -59,6 +63,11 @@ class Snapshot:
                 waiting.extend(children.get(pid, ()))
         found.discard(os.getpid())
         return [self.members[pid] for pid in found]
+
+
+def seniority(member: Member) -> tuple[bool, int, int]:
+    """What sorts the members of a tree: the session leader first, then the oldest."""
+    return member.session != member.pid, member.started, member.pid
 
 
 def take_snapshot(root: str) -> Snapshot:
@@ -84,22 +93,40 @@ def started(pid: int) -> int:
 def started_at(ticks: int, now: float) -> float:
     """Wall time at which a process started, from its ticks and the present time."""
     uptime = float(_read("/proc/uptime").split()[0])
-    return now - uptime + ticks / os.sysconf("SC_CLK_TCK")
+    return now - uptime + ticks / TICKS_PER_S
 
 
-def boot_id() -> str:
-    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
+def boot_id(file: str = BOOT_ID) -> str:
+    """What tells this boot of the machine from every other one."""
+    return _read(file).decode().strip()
 
 
-def kill(member: Member, number: signal.Signals = signal.SIGKILL) -> None:
-    """Send a signal to exactly this process, never to another that got its pid. No-op when it is gone."""
-    with contextlib.suppress(ProcessLookupError):
-        fd = os.pidfd_open(member.pid)
-        try:
-            if started(member.pid) == member.started:
-                signal.pidfd_send_signal(fd, number)
-        finally:
-            os.close(fd)
+def kill(pid: int, ticks: int, number: signal.Signals = signal.SIGKILL) -> bool:
+    """Send a signal to the process that has `pid` and started at `ticks`, never to another; False when it is gone."""
+    try:
+        fd = os.pidfd_open(pid)
+    except (ProcessLookupError, ValueError):
+        return False
+    try:
+        if started(pid) != ticks:
+            return False
+        signal.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def usage(members: list[Member]) -> Usage:
+    """What these use together; shared memory counts once for each. Those that vanish meanwhile are left out."""
+    memory, ticks = 0, 0
+    for member in members:
+        with contextlib.suppress(OSError, ValueError):
+            fields = _stat(member.pid)[2]
+            memory += int(fields[21]) * PAGE
+            ticks += int(fields[11]) + int(fields[12])
+    return Usage(memory, ticks / TICKS_PER_S, len(members))
 
 
 def _member(pid: int, root: str) -> Member | None:

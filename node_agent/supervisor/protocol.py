@@ -14,11 +14,23 @@ from typing import Any, TypeVar
 
 from node_agent import paths
 from node_agent.model import log_index
-from node_agent.model.process import JobKind, JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
+from node_agent.model.crash import Crash, Kind
+from node_agent.model.process import (
+    JobKind,
+    JobResult,
+    JobSpec,
+    Limits,
+    ProcessId,
+    ProcessSpec,
+    ProcessStatus,
+    SupervisorInfo,
+    Usage,
+)
 
-FRAME_LIMIT = 4 << 20
+FRAME_LIMIT = 16 << 20  # a list of 1,000 processes that all crashed with 50 long lines
 HEADER = 4
 NUMBER_LIMIT, PORT_LIMIT = 2**31, 2**16 - 1
+MEMORY_LIMIT, CPU_LIMIT = 2**50, 1024
 ADDRESS_LIMIT = 107  # bytes of a unix socket's path that the kernel takes
 
 Frame = dict[str, Any]
@@ -156,6 +168,12 @@ def encode_process_spec(spec: ProcessSpec) -> Frame:
         "working_dir": spec.working_dir,
         "port": spec.port,
         "commit": spec.commit,
+        "limits": {
+            "memory_bytes": spec.limits.memory_bytes,
+            "cpu": spec.limits.cpu,
+            "pids": spec.limits.pids,
+            "strict": spec.limits.strict,
+        },
     }
 
 
@@ -168,7 +186,23 @@ def decode_process_spec(frame: Mapping[str, Any]) -> ProcessSpec:
         working_dir=field(frame, "working_dir", str),
         port=number(frame, "port", PORT_LIMIT),
         commit=field(frame, "commit", str),
+        limits=_limits(field(frame, "limits", dict)),
     )
+
+
+def _limits(frame: Mapping[str, Any]) -> Limits:
+    with _explained("limits"):
+        limits = Limits(
+            memory_bytes=number(frame, "memory_bytes", MEMORY_LIMIT),
+            cpu=field(frame, "cpu", float),
+            pids=number(frame, "pids"),
+            strict=field(frame, "strict", bool),
+        )
+        if not 0 <= limits.cpu <= CPU_LIMIT:
+            raise ValueError(f"limits.cpu must be between 0 and {CPU_LIMIT}")
+        if problem := limits.problem():
+            raise ValueError(problem)
+        return limits
 
 
 def encode_process_status(status: ProcessStatus) -> Frame:
@@ -180,7 +214,7 @@ def encode_process_status(status: ProcessStatus) -> Frame:
         "started_at": status.started_at,
         "restarts": status.restarts,
         "last_exit": status.last_exit,
-        "last_lines": list(status.last_lines),
+        "crash": encode_crash(status.crash),
     }
 
 
@@ -193,7 +227,60 @@ def decode_process_status(frame: Mapping[str, Any]) -> ProcessStatus:
         started_at=field(frame, "started_at", float),
         restarts=field(frame, "restarts", int),
         last_exit=field(frame, "last_exit", str),
-        last_lines=_texts(frame, "last_lines"),
+        crash=decode_crash(frame),
+    )
+
+
+def encode_crash(crash: Crash | None) -> Frame | None:
+    if crash is None:
+        return None
+    return {
+        "kind": crash.kind.value,
+        "code": crash.code,
+        "words": crash.words,
+        "at": crash.at,
+        "ran_s": crash.ran_s,
+        "cpu_s": crash.cpu_s,
+        "max_rss_bytes": crash.max_rss_bytes,
+        "lines": list(crash.lines),
+    }
+
+
+def decode_crash(frame: Mapping[str, Any]) -> Crash | None:
+    """What `encode_crash` made of the field `crash`."""
+    if "crash" in frame and frame["crash"] is None:
+        return None
+    found = field(frame, "crash", dict)
+    with _explained("crash"):
+        kind = Kind(field(found, "kind", str))
+    return Crash(
+        kind=kind,
+        code=field(found, "code", int),
+        words=field(found, "words", str),
+        at=field(found, "at", float),
+        ran_s=field(found, "ran_s", float),
+        cpu_s=field(found, "cpu_s", float),
+        max_rss_bytes=field(found, "max_rss_bytes", int),
+        lines=_texts(found, "lines"),
+    )
+
+
+def encode_usage(process_id: ProcessId, usage: Usage) -> Frame:
+    return {
+        "process_id": str(process_id),
+        "memory_bytes": usage.memory_bytes,
+        "cpu_s": usage.cpu_s,
+        "pids": usage.pids,
+        "oom_kills": usage.oom_kills,
+    }
+
+
+def decode_usage(frame: Mapping[str, Any]) -> tuple[ProcessId, Usage]:
+    return process_id(frame), Usage(
+        memory_bytes=field(frame, "memory_bytes", int),
+        cpu_s=field(frame, "cpu_s", float),
+        pids=field(frame, "pids", int),
+        oom_kills=field(frame, "oom_kills", int),
     )
 
 

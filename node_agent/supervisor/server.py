@@ -14,7 +14,7 @@ from node_agent.supervisor.loop import Loop, note
 from node_agent.supervisor.verbs import Verbs
 
 BACKLOG = 16
-UNSENT_LIMIT = 16 << 20  # a peer that does not read is let go
+UNSENT_LIMIT = 2 * protocol.FRAME_LIMIT  # a peer that does not read is let go
 _PEER = struct.Struct("3i")
 
 
@@ -25,6 +25,7 @@ class Server:
         self._loop, self._paths = loop, paths
         self._connections: set[_Connection] = set()
         self._verbs: Verbs | None = None
+        self._changed: set[str] = set()
 
     def listen(self, verbs: Verbs) -> None:
         """Raises OSError."""
@@ -42,9 +43,16 @@ class Server:
         self._loop.watch(self._socket.fileno(), self._accept)
 
     def tell_changed(self, service_id: str) -> None:
-        """To every connection: a process of the service changed."""
+        """To every connection, soon: a process of the service changed. Once for all that change meanwhile."""
+        if not self._changed:
+            self._loop.later(0.0, self._tell)
+        self._changed.add(service_id)
+
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, set()
         for connection in tuple(self._connections):
-            connection.send({"event": "process", "service_id": service_id})
+            for service_id in changed:
+                connection.send({"event": "process", "service_id": service_id})
 
     def close(self) -> None:
         """Give what was answered a moment to leave, then close."""
@@ -71,6 +79,7 @@ class _Connection:
         self._peer, self._loop, self._verbs, self._connections = peer, loop, verbs, connections
         self._frames = protocol.FrameBuffer()
         self._unsent = bytearray()
+        self._waiting = False  # for room to send the rest
         self._open = True
         self.abandoned: dict[int, Callable[[], None]] = {}
         loop.watch(peer.fileno(), self._readable)
@@ -124,7 +133,9 @@ class _Connection:
             self._close()
             return
         del self._unsent[:sent]
-        self._loop.watch(self._peer.fileno(), self._readable, self._writable if self._unsent else None)
+        if self._waiting is not bool(self._unsent):
+            self._waiting = bool(self._unsent)
+            self._loop.watch(self._peer.fileno(), self._readable, self._writable if self._unsent else None)
 
     def _close(self) -> None:
         if self._open:

@@ -1,6 +1,7 @@
 """The closed set of verbs: each decodes its fields, asks the part that owns the matter, and answers when it is done."""
 
 import os
+import signal
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from node_agent.supervisor.processes import Processes
 
 SHUTDOWN_GRACE_S = 10.0
 LONGEST_S = 86400.0
+SIGNALS = {name: signal.Signals[f"SIG{name}"] for name in ("HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "WINCH")}
 
 Body = Mapping[str, Any]
 
@@ -39,6 +41,8 @@ class Verbs:
             "processes": self._list,
             "start": self._start,
             "stop": self._stop_process,
+            "signal": self._signal,
+            "stats": self._stats,
             **{kind.value: self._run_job for kind in JobKind},
             "cancel_job": self._cancel_job,
             "index_logs": self._index_logs,
@@ -64,10 +68,11 @@ class Verbs:
             raise
 
     def _hello(self, _: Body, answer: Answer) -> None:
+        cages = self._host.cages
         capabilities = (
             ("isolation", "none: every app runs as the supervisor's user"),
-            ("limits", "none"),
-            ("tree", "marker, session and descent; no cgroup"),
+            ("limits", ",".join(cages.limits)),
+            ("limits_rung", cages.words),
             ("logs", "raw files with an index"),
             ("proxy", "managed nginx" if self._nginx.available else "none: nginx is not installed"),
         )
@@ -84,6 +89,16 @@ class Verbs:
 
     def _stop_process(self, body: Body, answer: Answer) -> None:
         self._processes.stop(protocol.process_id(body), _seconds(body, "grace_s"), answer.ok)
+
+    def _signal(self, body: Body, answer: Answer) -> None:
+        name = protocol.field(body, "signal", str)
+        if name not in SIGNALS:
+            raise protocol.ProtocolError(f"cannot read 'signal': it must be one of {', '.join(SIGNALS)}")
+        self._processes.signal(protocol.process_id(body), SIGNALS[name])
+        answer.ok()
+
+    def _stats(self, _: Body, answer: Answer) -> None:
+        answer.ok([protocol.encode_usage(*found) for found in self._processes.usages()])
 
     def _run_job(self, body: Body, answer: Answer) -> None:
         self._demand_open()

@@ -8,6 +8,7 @@ import pytest
 
 from node_agent.errors import SupervisorRefusedError
 from node_agent.fakes.supervisor import FakeSupervisor
+from node_agent.model.crash import Kind
 from node_agent.model.process import JobKind, ProcessId
 from node_agent.paths import Paths
 from node_agent.supervisor_client import SupervisorClient
@@ -123,6 +124,33 @@ async def test_a_process_that_cannot_start_is_a_state_and_no_error(supervisor):
     assert found.last_exit.startswith("start_failed: ")
     await supervisor.stop(wanted.id, 1.0)
     assert await supervisor.processes() == ()
+
+
+async def test_a_process_that_crashed_tells_how(supervisor):
+    wanted = a_process("echo about to fail; exit 3")
+    await supervisor.start(wanted)
+
+    async def crashed():
+        found = await status_of(supervisor, wanted.id)
+        return found.crash
+
+    crash = await wait_until_async(crashed)
+    assert (crash.kind, crash.code, crash.lines) == (Kind.EXITED, 3, ("about to fail",))
+    assert str(crash) == "exited(3)"
+    assert crash.at > 0
+
+
+async def test_a_signal_reaches_the_process_that_runs(supervisor):
+    status = await supervisor.start(a_process())
+    await supervisor.signal(status.id, "WINCH")
+    await supervisor.stop(status.id, 5.0)
+    with pytest.raises(SupervisorRefusedError, match="does not run"):
+        await supervisor.signal(status.id, "HUP")
+
+
+async def test_stats_name_every_process(supervisor):
+    status = await supervisor.start(a_process())
+    assert {each: usage.pids for each, usage in (await supervisor.stats()).items()} == {status.id: 1}
 
 
 async def test_listeners_hear_of_every_start_and_stop(supervisor):

@@ -11,6 +11,7 @@ import pytest
 
 from node_agent import clock, errors
 from node_agent.model import process, spec
+from node_agent.model.crash import Crash, Kind
 from node_agent.reconciler import gate, sockets
 from node_agent.supervisor_client import SupervisorClient
 from tests.proxy_fixtures import free_port
@@ -192,8 +193,11 @@ async def test_an_app_that_ignores_port_is_told_so(listener) -> None:
     assert failed.value.code == "wrong_port"
 
 
+CRASH = Crash(Kind.EXITED, 7, "", at=1.0, ran_s=0.1, lines=("no DATABASE_URL",))
+
+
 async def test_an_app_that_keeps_ending_fails_with_its_last_words() -> None:
-    crashed = a_process(0, 1, restarts=3, last_exit="exited 7", last_lines=("no DATABASE_URL",))
+    crashed = a_process(0, 1, restarts=3, last_exit="exited 7", crash=CRASH)
     with pytest.raises(errors.ReleaseFailedError, match=r"exited 7.*no DATABASE_URL") as failed:
         await wait(crashed, QUICK)
     assert failed.value.code == "crashed"

@@ -7,8 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node_agent import supervisor
-from node_agent.model.process import JobKind, JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo
+from node_agent.model.crash import Crash, Kind
+from node_agent.model.process import (
+    JobKind,
+    JobResult,
+    JobSpec,
+    Limits,
+    ProcessId,
+    ProcessSpec,
+    ProcessStatus,
+    SupervisorInfo,
+    Usage,
+)
 from node_agent.supervisor import protocol
+from tests.supervisor_host import REPOSITORY, a_process
 
 FEW = settings(max_examples=30)
 TEXT = st.text(max_size=8)
@@ -19,14 +31,22 @@ SERVICE_IDS = st.from_regex(r"svc_[0-9A-HJKMNP-TV-Z]{26}", fullmatch=True)
 RUN_IDS = st.from_regex(r"run_[0-9A-HJKMNP-TV-Z]{26}", fullmatch=True)
 IDS = st.builds(ProcessId, SERVICE_IDS, NUMBER, NUMBER, st.from_regex(r"web\.[0-9]{1,3}", fullmatch=True))
 LINES = st.lists(TEXT, max_size=3).map(tuple)
+LIMITS = st.builds(
+    Limits,
+    st.just(0) | st.integers(4 << 20, 1 << 50),
+    st.just(0.0) | st.floats(0.01, 1024),
+    st.just(0) | st.integers(2, 2**31),
+    st.booleans(),
+)
+CRASHES = st.builds(Crash, st.sampled_from(Kind), NUMBER, TEXT, TIME, TIME, TIME, NUMBER, LINES)
 CODECS = [
     (
-        st.builds(ProcessSpec, IDS, TEXT, PAIRS, TEXT, TEXT, st.integers(0, 65535), TEXT),
+        st.builds(ProcessSpec, IDS, TEXT, PAIRS, TEXT, TEXT, st.integers(0, 65535), TEXT, LIMITS),
         protocol.encode_process_spec,
         protocol.decode_process_spec,
     ),
     (
-        st.builds(ProcessStatus, IDS, TEXT, NUMBER, NUMBER, TIME, NUMBER, TEXT, LINES),
+        st.builds(ProcessStatus, IDS, TEXT, NUMBER, NUMBER, TIME, NUMBER, TEXT, st.none() | CRASHES),
         protocol.encode_process_status,
         protocol.decode_process_status,
     ),
@@ -61,6 +81,11 @@ CODECS = [
     ),
     (st.builds(JobResult, TEXT, NUMBER, TIME, LINES), protocol.encode_job_result, protocol.decode_job_result),
     (st.builds(SupervisorInfo, TEXT, TEXT, NUMBER, PAIRS), protocol.encode_info, protocol.decode_info),
+    (
+        st.tuples(IDS, st.builds(Usage, NUMBER, TIME, NUMBER, NUMBER)),
+        lambda found: protocol.encode_usage(*found),
+        protocol.decode_usage,
+    ),
 ]
 VALUES = st.one_of([strategy.map(lambda v, c=(e, d): (v, *c)) for strategy, e, d in CODECS])
 JSON = st.recursive(
@@ -133,6 +158,22 @@ def test_an_id_that_could_become_another_file_is_refused(text):
 
 def test_the_version_is_that_of_the_distribution():
     text = json.dumps(supervisor.VERSION)
-    from tests.supervisor_host import REPOSITORY
-
     assert f"version = {text}" in (REPOSITORY / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        ({"memory_bytes": 4096}, "limits.memory_bytes"),
+        ({"cpu": 0.001}, "limits.cpu"),
+        ({"cpu": -1.0}, "limits.cpu"),
+        ({"pids": 1}, "limits.pids"),
+        ({"memory_bytes": -5}, "memory_bytes"),
+        ({"pids": 10**12}, "pids"),
+    ],
+)
+def test_a_limit_that_nothing_can_run_with_is_refused_by_its_name(limits, named):
+    frame = protocol.encode_process_spec(a_process())
+    frame["limits"].update(limits)
+    with pytest.raises(protocol.ProtocolError, match=named):
+        protocol.decode_process_spec(frame)

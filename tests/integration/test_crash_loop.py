@@ -1,0 +1,90 @@
+"""A program that ends at once, for an hour of the supervisor's clock: real processes, injected time."""
+
+import pytest
+
+from node_agent.model.process_state import State
+from node_agent.supervisor import ladder, serving
+from node_agent.supervisor.loop import Loop
+from node_agent.supervisor.processes import Processes
+from node_agent.supervisor.server import Server
+from tests.supervisor_host import SupervisorHost, a_process
+
+HOUR_S = 3600.0
+
+
+class SteppedClock:
+    """Stands still unless it is moved on."""
+
+    def __init__(self):
+        self.seconds = 1000.0
+
+    def monotonic(self):
+        return self.seconds
+
+    def now(self):
+        return 1.7e9 + self.seconds
+
+
+class Supervision:
+    """The supervisor's own parts in this process, turned by hand."""
+
+    def __init__(self, paths, clock):
+        self.clock, self.loop = clock, Loop(clock)
+        paths.records.mkdir()
+        cages = ladder.open_cages(paths.root)
+        self.host = serving.build_host(paths, self.loop, clock, Server(self.loop, paths), "boot", cages)
+        self.processes = Processes(self.host)
+
+    @property
+    def status(self):
+        (found,) = self.processes.statuses()
+        return found
+
+    def turn_until(self, condition):
+        for _ in range(2000):
+            if condition():
+                return
+            self.loop.turn(0.01)
+            self.host.children.reap()
+        raise AssertionError("it did not come true")
+
+
+@pytest.fixture
+def supervision(tmp_path):
+    host = SupervisorHost(tmp_path)
+    yield Supervision(host.paths, SteppedClock())
+    host.close()
+
+
+def test_a_crash_loop_waits_longer_and_longer_and_is_never_given_up(supervision):
+    clock, waits, states = supervision.clock, [], []
+    supervision.processes.start(a_process("exec /bin/false"))
+    until = clock.seconds + HOUR_S
+    while clock.seconds < until:
+        lives = supervision.status.restarts + 1
+        supervision.turn_until(lambda lives=lives: ended(supervision, lives))
+        if supervision.status.restarts >= lives:  # started again at once
+            waits.append(0.0)
+            continue
+        states.append(supervision.status.state)
+        began = clock.seconds
+        while supervision.status.restarts < lives:
+            clock.seconds += 0.25
+            supervision.loop.turn(0.0)
+        waits.append(clock.seconds - began)
+    assert waits[0] == 0.0
+    for number, wait in enumerate(waits[1:]):
+        longest = min(60.0, 2.0**number)
+        assert longest * 0.75 <= wait <= longest + 0.25
+    assert states[:3] == [State.BACKOFF.value] * 3
+    assert set(states[4:]) == {State.CRASH_LOOPING.value}
+    assert supervision.status.restarts >= HOUR_S / 61
+    supervision.processes.stop(a_process().id, 0.0, lambda: None)
+    supervision.turn_until(lambda: not supervision.processes.statuses())
+    supervision.host.children.reap()
+
+
+def ended(supervision, lives):
+    """Was the end of this life seen, or is the next one there?"""
+    status = supervision.status
+    return status.restarts >= lives or not status.pid

@@ -1,13 +1,15 @@
 """What comes in, before any view: the request's id, the size and type of its body, and strict JSON.
 
 JSON is refused when two readers could understand it differently: duplicate keys, NaN, numbers that overflow, NUL and
-lone surrogates in strings, or nesting without end.
+lone surrogates in strings, or nesting and values without end.
 """
 
+import itertools
 import json
 import math
 import re
 import urllib.parse
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import flask
@@ -19,6 +21,7 @@ from control_plane.api import context, mutations
 
 MAX_BODY_BYTES = 1 << 20
 MAX_DEPTH = 32
+MAX_VALUES = 50_000  # what looks at each of them, and tells of each that is wrong, takes longer than its octets say
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Set in the environ by web/bridge.py: the body came too late, nothing was read for want of room, its own bound.
@@ -100,7 +103,7 @@ def parse(data: bytes) -> dict[str, Any]:
         raise _refused(f"malformed JSON: {error}"[:200]) from None
     if not isinstance(value, dict):
         raise _refused("must be a JSON object")
-    _check(value, "", 0)
+    _check(value, "", 0, itertools.count())
     return value
 
 
@@ -114,19 +117,21 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _check(value: Any, field: str, depth: int) -> None:
+def _check(value: Any, field: str, depth: int, seen: Iterator[int]) -> None:
     if depth > MAX_DEPTH:
         raise _deep()
+    if next(seen) > MAX_VALUES:
+        raise _refused(f"more than {MAX_VALUES} values")
     if isinstance(value, str):
         _check_text(value, field)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _check(item, f"{field}.{index}".lstrip("."), depth + 1)
+            _check(item, f"{field}.{index}".lstrip("."), depth + 1, seen)
     elif isinstance(value, dict):
         for key, item in value.items():
             name = f"{field}.{_shown(key)}".lstrip(".")
             _check_text(key, name)
-            _check(item, name, depth + 1)
+            _check(item, name, depth + 1, seen)
 
 
 def _check_text(text: str, field: str) -> None:

@@ -51,6 +51,21 @@ def test_a_key_given_twice_is_named(text):
     assert refused.value.details == {"field": "a", "issue": "given twice"}
 
 
+def test_more_values_than_anybody_means_are_refused_wherever_they_stand():
+    many = requests.MAX_VALUES
+    assert requests.parse(json.dumps({"env": [1] * (many - 1)}).encode())
+    for document in ({"env": [1] * many}, {"env": [[], {"a": [1] * many}]}, {str(one): 1 for one in range(many + 1)}):
+        with pytest.raises(errors.InvalidError, match=f"more than {many} values"):
+            requests.parse(json.dumps(document).encode())
+
+
+def test_of_very_many_faults_some_are_told():
+    faults = [{"field": f"field-{number}", "issue": "wrong"} for number in range(10 * errors.MAX_TOLD)]
+    told = errors.InvalidError.several("cannot", faults)
+    assert told.problems == faults[: errors.MAX_TOLD]
+    assert len(told.message) < 100 * errors.MAX_TOLD
+
+
 def test_a_bad_string_is_named_with_its_path():
     with pytest.raises(errors.InvalidError) as refused:
         requests.parse(b'{"env": {"A": ["x", "\\u0000"]}}')

@@ -25,7 +25,7 @@ from control_plane.web.uploads import Slots, StreamedBody, Uploads
 log = structlog.get_logger()
 
 MAX_BODY_BYTES = 1 << 20
-MAX_ON_LOOP_BYTES = 16 << 10  # to read more than this, and to say what is wrong with it, may hold the loop too long
+MAX_ON_LOOP_BYTES = 4 << 10  # to read more than this, and to say what is wrong with it, may hold the loop too long
 DISCARD_BYTES = 16 << 20
 DISCARD_S = 2.0
 MAX_BODIES_BYTES = 128 << 20  # of all requests that are being read

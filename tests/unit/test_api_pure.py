@@ -51,12 +51,18 @@ def test_a_key_given_twice_is_named(text):
     assert refused.value.details == {"field": "a", "issue": "given twice"}
 
 
-def test_more_values_than_anybody_means_are_refused_wherever_they_stand():
-    many = requests.MAX_VALUES
-    assert requests.parse(json.dumps({"env": [1] * (many - 1)}).encode())
-    for document in ({"env": [1] * many}, {"env": [[], {"a": [1] * many}]}, {str(one): 1 for one in range(many + 1)}):
+@pytest.mark.parametrize("one", [1, [], {}, "a", ["a,b", [[]]], {"a": {}}])
+def test_more_values_than_anybody_means_are_refused_wherever_they_stand(one):
+    many, within = requests.MAX_VALUES, {"a": {"b": [[one] * 100] * (requests.MAX_VALUES // 100)}}
+    for document in ({"env": [one] * many}, {str(key): one for key in range(many)}, within):
         with pytest.raises(errors.InvalidError, match=f"more than {many} values"):
             requests.parse(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("text", [",[{", '"', '",', "\\,", '\\",{'])
+def test_what_stands_in_a_text_is_no_value(text):
+    document = {"env": text * requests.MAX_VALUES, "name": text}
+    assert requests.parse(json.dumps(document).encode()) == document
 
 
 def test_of_very_many_faults_some_are_told():

@@ -9,7 +9,7 @@ import pytest
 
 from control_plane import errors
 from control_plane.api import streams
-from control_plane.web import bridge, core, waiting
+from control_plane.web import bridge, core, on_loop, waiting
 from tests import api_fixtures
 from tests.waiting import wait_until
 
@@ -186,3 +186,26 @@ def test_a_view_with_much_to_read_runs_in_a_thread_and_may_wait_there(port):
         for size in (bridge.MAX_ON_LOOP_BYTES, bridge.MAX_ON_LOOP_BYTES + 1)
     )
     assert (on_loop, aside[:4]) == ("test-loop", "WSGI")
+
+
+async def test_a_stream_is_closed_when_its_head_cannot_be_sent():
+    closed = []
+
+    class Stream:
+        def __aiter__(self):
+            return self
+
+        async def aclose(self):
+            closed.append(True)
+
+    def app(_environ, start_response):
+        start_response("200 OK", [])
+        return Stream()
+
+    async def nobody(_message):
+        raise asyncio.CancelledError
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "http_version": "1.1"}
+    with pytest.raises(asyncio.CancelledError):
+        await on_loop.respond(app, scope, b"", {}, nobody, nobody, asyncio.Event())
+    assert closed == [True]

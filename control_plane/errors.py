@@ -9,6 +9,8 @@ import enum
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+MAX_TOLD = 100  # problems of one request: what has more was not written by a person
+
 
 class Kind(enum.Enum):
     INVALID = "invalid"
@@ -46,7 +48,11 @@ class InvalidError(DployrError):
 
     @classmethod
     def several(cls, message: str, problems: Sequence[Mapping[str, Any]]) -> "InvalidError":
-        """One error for all `problems` (each with field and issue): the first in front, several also in `errors`."""
+        """One error for all `problems` (each with field and issue): the first in front, several also in `errors`.
+
+        Of very many the first MAX_TOLD: an answer is not to be larger than what asked for it.
+        """
+        problems = problems[:MAX_TOLD]
         listed = "; ".join(f"{problem['field']}: {problem['issue']}" for problem in problems)
         details = (
             dict(problems[0]) if len(problems) == 1 else {**problems[0], "errors": [dict(one) for one in problems]}

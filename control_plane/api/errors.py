@@ -58,7 +58,7 @@ def envelope(status: int, code: str, message: str, details: dict[str, Any] | Non
 
 def of_validation(error: pydantic.ValidationError) -> flask.Response:
     """Pydantic's findings as problems of fields. Called by the OpenAPI library."""
-    problems = schemas.problems_of(error)
+    problems = schemas.problems_of(error)[: errors.MAX_TOLD]
     details = dict(problems[0]) if len(problems) == 1 else {**problems[0], "errors": problems}
     listed = "; ".join(f"{problem['field']}: {problem['issue']}" for problem in problems[:5])
     status, code = ANSWERS[errors.Kind.INVALID]

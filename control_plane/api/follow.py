@@ -27,7 +27,7 @@ PLAIN = "text/plain"
 LAST_EVENT = re.compile(r"[0-9]{1,18}")
 FIRST_BATCH_S = 0.5
 RELEASE_POLL_S = 1.0
-MAX_PAGE_BYTES = 16 << 20
+MAX_PAGE_BYTES = 8 << 20  # written in one go, on the loop
 LINE_BYTES = 1 << 10  # what a line costs us whatever its text; an empty one is not free
 BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029")
 

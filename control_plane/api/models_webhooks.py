@@ -1,5 +1,7 @@
 """Bodies of `/v1/webhooks`."""
 
+from typing import Annotated
+
 import pydantic
 
 from control_plane import clock
@@ -7,6 +9,7 @@ from control_plane.api import rules, schemas, shapes
 from control_plane.domain import event, outgoing, values, webhook
 from control_plane.services.webhooks import Logged, WebhookChanges, WebhookFields
 
+MAX_EVENTS = 100  # there are not so many
 # Whether an address may be called, the use case says: an operator may allow more of them.
 RULES: rules.Rules = {
     "url": rules.raised(outgoing.parse_url),
@@ -24,7 +27,7 @@ class WebhookInput(schemas.Input):
 
     RULES = RULES
     url: str
-    events: list[str]
+    events: list[str] = pydantic.Field(max_length=MAX_EVENTS)
     secret: str | None = None
     description: str = ""
     project: str = "default"
@@ -45,7 +48,7 @@ class WebhookPatch(schemas.Input):
 
     RULES = RULES
     url: str = schemas.optional()
-    events: list[str] = schemas.optional()
+    events: Annotated[list[str], pydantic.Field(max_length=MAX_EVENTS)] = schemas.optional()
     secret: str = schemas.optional()
     description: str = schemas.optional()
     enabled: bool = schemas.optional()

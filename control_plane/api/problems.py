@@ -22,7 +22,7 @@ class Problem:
 TEXTS: dict[int, Problem] = {
     400: Problem(
         "A field, a parameter or the body is missing, malformed or not supported.",
-        "Read `details.field` and `details.issue`; when several are wrong, `details.errors` lists them all. "
+        "Read `details.field` and `details.issue`; when several are wrong, `details.errors` lists them (the first 100). "
         "Correct the request; it was not carried out.",
         "Invalid deployment configuration: version: Unsupported runtime version",
         {"field": "version", "issue": "Unsupported runtime version", "supported": ["18", "20", "22", "24"]},

@@ -1,7 +1,7 @@
 """What comes in, before any view: the request's id, the size and type of its body, and strict JSON.
 
 JSON is refused when two readers could understand it differently: duplicate keys, NaN, numbers that overflow, NUL and
-lone surrogates in strings, or nesting without end.
+lone surrogates in strings, or nesting and values without end.
 """
 
 import json
@@ -19,6 +19,10 @@ from control_plane.api import context, mutations
 
 MAX_BODY_BYTES = 1 << 20
 MAX_DEPTH = 32
+MAX_VALUES = 50_000  # to read so many holds up everybody else, whatever their size
+STRING = re.compile(
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL
+)  # also one without an end: one walk, whatever it is
 NO_TEXT = re.compile("[\0\ud800-\udfff]")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Set in the environ by web/bridge.py: the body came too late, nothing was read for want of room, its own bound.
@@ -88,6 +92,8 @@ def _check_address(request: flask.Request) -> None:
 
 def parse(data: bytes) -> dict[str, Any]:
     """Strict JSON, an object at the top; InvalidError says what is wrong with it."""
+    if len(data) > MAX_VALUES and _values(data) > MAX_VALUES:
+        raise _refused(f"more than {MAX_VALUES} values")
     try:
         value = json.loads(
             data.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_number
@@ -102,6 +108,12 @@ def parse(data: bytes) -> dict[str, Any]:
         raise _refused("must be a JSON object")
     _check(value, "", 0)
     return value
+
+
+def _values(data: bytes) -> int:
+    """How many values and containers, before anything is made of them."""
+    bare = STRING.sub(b"", data)
+    return 1 + sum(bare.count(mark) for mark in (b",", b"[", b"{"))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

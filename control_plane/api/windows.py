@@ -145,7 +145,7 @@ class RedisWindows:
             ) from error
         self._clock = clock
         self._aside = aside
-        self._lost = (redis.RedisError, OSError)
+        self._lost = (redis.RedisError, OSError, errors.UnavailableError)  # the last: no thread came to it in time
         once_more = retry.Retry(backoff.NoBackoff(), 1, (redis.ConnectionError,))  # a pooled connection may be stale
         self._redis = redis.Redis.from_url(
             url.replace("valkey", "redis", 1) if url.startswith("valkey") else url,

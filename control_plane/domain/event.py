@@ -30,8 +30,9 @@ def checked_patterns(patterns: Sequence[str]) -> tuple[str, ...]:
 def pattern_problems(patterns: Sequence[str]) -> list[dict[str, Any]]:
     if not patterns:
         return [{"field": "events", "issue": "is required: name events, or *"}]
+    supported = [*PATTERNS, *TYPES]
     return [
-        {"field": f"events.{index}", "issue": "unknown event", "supported": [*PATTERNS, *TYPES]}
+        {"field": f"events.{index}", "issue": "unknown event", "supported": supported}
         for index, pattern in enumerate(patterns)
         if pattern not in TYPES and pattern not in PATTERNS
     ]

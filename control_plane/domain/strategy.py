@@ -21,14 +21,15 @@ def kind_of(given: Given) -> Any:
 
 
 def problems(given: Given) -> list[dict[str, Any]]:
-    if kind_of(given) not in KINDS:
+    kind = kind_of(given)
+    if kind not in KINDS:
         field = "strategy" if isinstance(given, str) else "strategy.kind"
         return [{"field": field, "issue": "Unsupported strategy", "supported": list(KINDS)}]
     if isinstance(given, str):
         return []
     found = []
     for key, value in given.items():
-        if key != "kind" and (issue := _issue(key, value, kind_of(given))):
+        if key != "kind" and (issue := _issue(key, value, kind)):
             found.append({"field": f"strategy.{key}", "issue": issue})
     return found
 

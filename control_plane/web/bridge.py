@@ -1,7 +1,7 @@
 """Flask (WSGI) under an asyncio server, with bodies that may be async streams.
 
-The views of an app that waits through Core.call alone run on the loop (on_loop.py). Those of any other app, and those that
-read large bodies (uploads.py), run in worker threads: `_Responder` does that. When a body that a view returns has
+The views of an app that waits through Core.call alone run on the loop (on_loop.py). Those of any other app, those with much
+to read, and those that read it themselves (uploads.py), run in worker threads: `_Responder` does that. When a body that a view returns has
 `__aiter__`, the loop pumps the stream (pump.py), so that a thousand followers cost no thread. Request bodies are read
 whole, bounded in size and time, before a view begins: a slow sender cannot hold one. This module hooks two methods of
 a2wsgi that are not formally public; the version is pinned and tests/integration/test_web_bridge.py holds what we rely on.
@@ -25,6 +25,7 @@ from control_plane.web.uploads import Slots, StreamedBody, Uploads
 log = structlog.get_logger()
 
 MAX_BODY_BYTES = 1 << 20
+MAX_ON_LOOP_BYTES = 4 << 10  # to read more than this, and to say what is wrong with it, may hold the loop too long
 DISCARD_BYTES = 16 << 20
 DISCARD_S = 2.0
 MAX_BODIES_BYTES = 128 << 20  # of all requests that are being read
@@ -96,7 +97,7 @@ class Bridge(a2wsgi.WSGIMiddleware):  # type: ignore[misc, unused-ignore]
         try:
             body = await self._read(reading, scope, receive)
             known, receive = _with_length(scope, len(body.data)), _replay(body.data, receive)
-            if self._in_threads:
+            if self._in_threads or len(body.data) > MAX_ON_LOOP_BYTES:
                 await self._respond(known, receive, send, body.extra)
             else:
                 await on_loop.respond(self.app, known, body.data, body.extra, receive, send, self._ending)

@@ -27,11 +27,16 @@ async def respond(
     body: Any = io.BytesIO(data)
     environ = {**a2wsgi.wsgi.build_environ(scope, body), **extra}
     head, answer = await waiting.spawn(_run, app, environ)
-    await send(head)
     if isinstance(answer, bytes):
+        await send(head)
         await send({"type": "http.response.body", "body": answer})
-    else:
-        await pump(answer, receive, send, ending)
+        return
+    try:
+        await send(head)
+    except BaseException:  # cancelled, too: nobody else closes what was opened
+        await answer.aclose()
+        raise
+    await pump(answer, receive, send, ending)
 
 
 def _run(app: Callable[..., Any], environ: Any) -> tuple[dict[str, Any], Any]:

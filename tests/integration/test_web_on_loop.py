@@ -9,7 +9,7 @@ import pytest
 
 from control_plane import errors
 from control_plane.api import streams
-from control_plane.web import core, waiting
+from control_plane.web import bridge, core, on_loop, waiting
 from tests import api_fixtures
 from tests.waiting import wait_until
 
@@ -84,6 +84,11 @@ def port(loop, gate):
     @app.post("/echo")
     def echo():
         return flask.request.get_data()
+
+    @app.post("/reader")
+    def reader():
+        loop.core.call(asyncio.sleep(0))
+        return threading.current_thread().name
 
     with api_fixtures.serving(loop, app) as found:
         yield found
@@ -172,3 +177,35 @@ def test_an_app_that_may_block_runs_in_threads(loop):
     app.add_url_rule("/thread", "thread", lambda: threading.current_thread().name)
     with api_fixtures.serving(loop, app) as found:
         assert api_fixtures.Client(found).get("/thread").text.startswith("WSGI")
+
+
+def test_a_view_with_much_to_read_runs_in_a_thread_and_may_wait_there(port):
+    client, text = api_fixtures.Client(port), {"Content-Type": "text/plain"}
+    on_loop, aside = (
+        client.request("POST", "/reader", b"a" * size, text).text
+        for size in (bridge.MAX_ON_LOOP_BYTES, bridge.MAX_ON_LOOP_BYTES + 1)
+    )
+    assert (on_loop, aside[:4]) == ("test-loop", "WSGI")
+
+
+async def test_a_stream_is_closed_when_its_head_cannot_be_sent():
+    closed = []
+
+    class Stream:
+        def __aiter__(self):
+            return self
+
+        async def aclose(self):
+            closed.append(True)
+
+    def app(_environ, start_response):
+        start_response("200 OK", [])
+        return Stream()
+
+    async def nobody(_message):
+        raise asyncio.CancelledError
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": [], "http_version": "1.1"}
+    with pytest.raises(asyncio.CancelledError):
+        await on_loop.respond(app, scope, b"", {}, nobody, nobody, asyncio.Event())
+    assert closed == [True]

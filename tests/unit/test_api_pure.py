@@ -51,6 +51,27 @@ def test_a_key_given_twice_is_named(text):
     assert refused.value.details == {"field": "a", "issue": "given twice"}
 
 
+@pytest.mark.parametrize("one", [1, [], {}, "a", ["a,b", [[]]], {"a": {}}])
+def test_more_values_than_anybody_means_are_refused_wherever_they_stand(one):
+    many, within = requests.MAX_VALUES, {"a": {"b": [[one] * 100] * (requests.MAX_VALUES // 100)}}
+    for document in ({"env": [one] * many}, {str(key): one for key in range(many)}, within):
+        with pytest.raises(errors.InvalidError, match=f"more than {many} values"):
+            requests.parse(json.dumps(document).encode())
+
+
+@pytest.mark.parametrize("text", [",[{", '"', '",', "\\,", '\\",{'])
+def test_what_stands_in_a_text_is_no_value(text):
+    document = {"env": text * requests.MAX_VALUES, "name": text}
+    assert requests.parse(json.dumps(document).encode()) == document
+
+
+def test_of_very_many_faults_some_are_told():
+    faults = [{"field": f"field-{number}", "issue": "wrong"} for number in range(10 * errors.MAX_TOLD)]
+    told = errors.InvalidError.several("cannot", faults)
+    assert told.problems == faults[: errors.MAX_TOLD]
+    assert len(told.message) < 100 * errors.MAX_TOLD
+
+
 def test_a_bad_string_is_named_with_its_path():
     with pytest.raises(errors.InvalidError) as refused:
         requests.parse(b'{"env": {"A": ["x", "\\u0000"]}}')

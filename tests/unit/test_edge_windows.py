@@ -4,6 +4,7 @@ import datetime
 
 import pytest
 
+from control_plane import errors
 from control_plane.api import limits, windows
 from tests import builders
 
@@ -137,3 +138,16 @@ def test_a_window_resets_at_a_whole_second_that_is_not_before_its_end(clock):
 )
 def test_the_network_of_an_address(address, network):
     assert limits.network_of(address) == network
+
+
+def test_a_store_that_no_thread_came_to_in_time_is_lost_and_fails_no_request(clock):
+    pytest.importorskip("redis")
+
+    def aside(_work):
+        raise errors.UnavailableError("cannot answer in time: every thread is taken")
+
+    store = windows.open_windows("redis://127.0.0.1:1", clock, aside)
+    window = store.hit("a", 3600)
+    assert store.look("a") == window
+    store.take_back("a", window)
+    assert store.hit("a", 3600).count == 1

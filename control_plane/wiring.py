@@ -137,8 +137,8 @@ async def _keep_house(context: Context, archives: Archives) -> None:
         try:
             await house.run()
             await archives.sweep()
-        except errors.DployrError as error:  # the next round does it
-            log.warning("housekeeping.postponed", error=error.message)
+        except (errors.DployrError, OSError) as error:  # the next round does it
+            log.warning("housekeeping.postponed", error=str(error))
         await asyncio.sleep(HOUSEKEEPING_S)
 
 

@@ -18,13 +18,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("verb", nargs="?", choices=("run", "shutdown"), default="run")
     parser.add_argument("--data-dir", required=True, type=pathlib.Path, help="the directory shared with the agent")
     parser.add_argument("--nginx", default="", help="the nginx program (default: found on this host)")
+    parser.add_argument(
+        "--log-limits",
+        default="512,4096,30",
+        metavar="SERVICE,HOST,DAYS",
+        help="MiB of the log of one service, MiB of all logs, days that a line is kept (default: %(default)s)",
+    )
     parser.add_argument("--boot-id-file", default="", help=argparse.SUPPRESS)  # for tests of a reboot
     parser.add_argument("--rung", default="", choices=("", "v2", "v1", "none"), help=argparse.SUPPRESS)  # for tests
     options = parser.parse_args(argv)
     root = options.data_dir.resolve()
     if options.verb == "run":
         python = (sys.executable, "-S", "-I", str(START), str(START.parents[2]))
-        os.execv(python[0], (*python, str(root), options.nginx, options.boot_id_file, options.rung))
+        given = (options.nginx, options.log_limits, options.boot_id_file, options.rung)
+        os.execv(python[0], (*python, str(root), *given))
     return _shutdown(root)
 
 

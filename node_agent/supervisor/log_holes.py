@@ -10,7 +10,7 @@ from node_agent.model.log_index import Entry
 from node_agent.supervisor.loop import note
 from node_agent.supervisor.turns import Turns
 
-PIECE = 8 << 20  # bytes punched in one turn
+PIECE = 2 << 20  # bytes punched in one turn
 
 Ends = list[tuple[pathlib.Path, int]]
 

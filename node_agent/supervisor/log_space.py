@@ -24,7 +24,7 @@ from node_agent.supervisor.turns import Turns
 
 FIRST_ROUND_S, ROUND_S = 10.0, 3600.0
 IDLE_S = 3600.0  # a file that nobody wrote to for so long is closed
-ENTRIES = 512  # looked at in one turn
+ENTRIES = 256  # looked at in one turn
 
 
 class LogSpace:

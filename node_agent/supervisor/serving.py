@@ -8,6 +8,7 @@ import signal
 import sys
 
 from node_agent import clock, dumps, paths
+from node_agent.model.log_space import Budgets
 from node_agent.supervisor import adoption, ladder, procfs
 from node_agent.supervisor.cages import Cages
 from node_agent.supervisor.children import Children
@@ -25,10 +26,10 @@ from node_agent.supervisor.verbs import Verbs
 PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 38, 36
 
 
-def serve(data_dir: str, nginx: str, boot_id_file: str, rung: str) -> int:
-    """Until a signal or a shutdown; the exit status. Raises OSError."""
+def serve(data_dir: str, nginx: str, log_limits: str, boot_id_file: str, rung: str) -> int:
+    """Until a signal or a shutdown; the exit status. Raises OSError, and ValueError for limits that are none."""
     root = paths.Paths(pathlib.Path(data_dir))
-    program = find_nginx(nginx)
+    program, budgets = find_nginx(nginx), Budgets.parse(log_limits)
     root.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(root.supervisor_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -41,7 +42,7 @@ def serve(data_dir: str, nginx: str, boot_id_file: str, rung: str) -> int:
     loop = Loop(system)
     server = Server(loop, root)
     boot_id = procfs.boot_id(boot_id_file or procfs.BOOT_ID)
-    host = build_host(root, loop, system, server, boot_id, ladder.open_cages(root.root, rung))
+    host = build_host(root, loop, system, server, boot_id, ladder.open_cages(root.root, rung), budgets)
     processes, jobs, proxy = Processes(host), Jobs(host), Nginx(host, program)
     host.children.orphan_ended = host.endings.orphan_ended
     loop.on_signals(
@@ -71,7 +72,15 @@ def _prepare(root: paths.Paths) -> None:
             raise OSError(ctypes.get_errno(), f"prctl({option}) is refused")
 
 
-def build_host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Server, boot_id: str, cages: Cages) -> Host:
+def build_host(
+    root: paths.Paths,
+    loop: Loop,
+    system: clock.Clock,
+    server: Server,
+    boot_id: str,
+    cages: Cages,
+    budgets: Budgets | None = None,
+) -> Host:
     """What the parts share; they are of `root` and run on `loop`."""
     children = Children(loop)
     return Host(
@@ -83,7 +92,7 @@ def build_host(root: paths.Paths, loop: Loop, system: clock.Clock, server: Serve
         children=children,
         cages=cages,
         endings=Endings(loop, system, str(root.root), children.reap),
-        logs=LogStore(loop, root, system),
+        logs=LogStore(loop, root, system, budgets),
         records=Records(loop, root.records),
         changed=server.tell_changed,
     )

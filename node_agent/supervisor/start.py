@@ -11,5 +11,5 @@ from node_agent.supervisor import serving
 
 try:
     sys.exit(serving.serve(*sys.argv[2:]))
-except OSError as error:
+except (OSError, ValueError) as error:
     sys.exit(f"cannot run the supervisor of {sys.argv[2]}: {error}")

@@ -410,3 +410,27 @@ async def test_lines_that_were_written_while_no_supervisor_ran_are_marked_as_lat
     assert [entry.time for entry in late] == [1000.0] * len(late)
     assert late
     assert not entries[0].late
+
+
+async def test_a_flood_stays_within_the_limits_that_the_supervisor_was_given(host):
+    host.start("--log-limits", "2,100,30")
+    client = SupervisorClient(host.paths)
+    await client.connect(20)
+    assert dict((await client.hello()).capabilities)["log_space"] == "holes"
+    await client.run_job(a_job("seq 1 2000000"))  # 14 MB
+
+    def used():
+        return sum(file.stat().st_blocks * 512 for file in host.paths.logs(SERVICE).iterdir())
+
+    await wait_until_async(lambda: used() <= 2 << 20)
+    gap, *lines = await read(host.paths, tail=10**7)
+    assert (gap.seq, gap.gap_to) == (1, lines[0].seq - 1)
+    assert [line.line for line in lines] == [b"%d" % line.seq for line in lines]
+    assert lines[-1].seq == 2_000_000
+    await client.close()
+
+
+def test_limits_of_logs_that_are_none_end_the_supervisor_with_an_example(host):
+    process = host.start("--log-limits", "512")
+    assert process.wait() != 0
+    assert "512,4096,30" in host.output.read_text()

@@ -30,9 +30,13 @@ class CagesV1:
         self._groups = {name: pathlib.Path(place, group) for name, place in places.items()}
         self._tree = "pids" if "pids" in places else next(iter(places))
         self.limits = tuple(name for name in ("memory", "cpu", "pids") if name in places)
-        for directory in self._groups.values():
-            directory.mkdir(exist_ok=True)
-        self._home = {name: os.open(f"{place}/tasks", os.O_WRONLY | os.O_CLOEXEC) for name, place in places.items()}
+        try:
+            for directory in self._groups.values():
+                directory.mkdir(exist_ok=True)
+            self._home = {name: os.open(f"{place}/tasks", os.O_WRONLY | os.O_CLOEXEC) for name, place in places.items()}
+        except OSError:
+            self.close()
+            raise
 
     def create(self, name: str, limits: Limits) -> "CageV1":
         wanted = {self._tree, *limits.named()} & set(self._groups)

@@ -24,7 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     root = options.data_dir.resolve()
     if options.verb == "run":
         python = (sys.executable, "-S", "-I", str(START), str(START.parents[2]))
-        os.execv(python[0], (*python, str(root), options.nginx, options.boot_id_file, options.rung))
+        started_as = ("-m", "node_agent.supervisor", "run", "--data-dir", str(root))  # by this it is found
+        os.execv(python[0], (*python, *started_as, options.nginx, options.boot_id_file, options.rung))
     return _shutdown(root)
 
 

@@ -290,13 +290,23 @@ class ControlPlane:
         """The instance says other things of itself."""
         self.epoch = self.loop.run(self.services.instances.connected(self.instance.id, "0.1.0", "boot", facts))
 
-    def report(self, name: str, number: int = 1, state: str = "live", live: int = 1, **changes: Any) -> None:
+    def report(
+        self,
+        name: str,
+        number: int = 1,
+        state: str = "live",
+        live: int = 1,
+        process: values.Process | None = None,
+        **changes: Any,
+    ) -> None:
         """The instance reports of the service `name`: what it is in, and a release."""
 
         async def said() -> None:
             async with self.store.read() as tx:
                 service = await tx.find_service(name)
-            observed = values.Observed(service.generation, "running", "healthy", live, "", (builders.a_process(),))
+            observed = values.Observed(
+                service.generation, "running", "healthy", live, "", (process or builders.a_process(),)
+            )
             releases = (values.ReleaseReport(number, state, "", "", f"{number:040x}", 0.0),)
             report = builders.a_report(service_id=service.id, observed=observed, releases=releases, **changes)
             await status.Status(self.context).record(self.instance.id, self.epoch, report)

@@ -20,6 +20,7 @@ from control_plane.hub.server import HubServer
 from node_agent import clock as agent_clock
 from node_agent import errors, ports
 from node_agent.model import log, spec, status
+from node_agent.model.crash import Crash, Kind
 from node_agent.model.run import Ending, RunSpec
 from node_agent.paths import Paths
 from node_agent.session import identity
@@ -61,6 +62,9 @@ def a_wish(generation: int = 1, service_id: str = SERVICE, run: values.Run = val
     return values.Desired(service_id, generation, "web", run, 2, release, (route,))
 
 
+CRASH = Crash(Kind.OOM, 9, "more than 64 MiB of memory", 5.5, 2.5, 0.5, 64 << 20, ("one", "two"))
+
+
 def a_report(message: str = "", service_id: str = SERVICE, generation: int = 1) -> status.ServiceReport:
     return status.ServiceReport(
         service_id=service_id,
@@ -70,7 +74,7 @@ def a_report(message: str = "", service_id: str = SERVICE, generation: int = 1) 
         live_release=3,
         message=message,
         releases=(status.ReleaseReport(3, status.ReleaseState.LIVE, commit="abc", changed_at=5.0),),
-        processes=(status.ProcessReport("web", 3, "running", 42, 20001, 6.0, 1, "exit 1"),),
+        processes=(status.ProcessReport("web", 3, "running", 42, 20001, 6.0, 1, "oom", CRASH),),
         routes=(status.RouteReport("rte_" + "C" * 26, "active"),),
     )
 

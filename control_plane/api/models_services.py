@@ -12,8 +12,39 @@ from control_plane.services import runs
 from control_plane.services.services import ServiceChanges
 
 
+class CrashShape(shapes.Shape):
+    """How a process ended when nobody asked for it. `kind`: exited, signalled, oom, start_failed or unknown.
+
+    `code` is the exit code, the signal or the errno; `lines` are the last (at most 50) before the end; none in lists,
+    in answers to changes, and for those who lack `log:read`.
+    `cpu_s` and `max_rss_bytes` are 0 where they cannot be known.
+    """
+
+    kind: str
+    code: int
+    message: str
+    at: str | None
+    ran_s: float
+    cpu_s: float
+    max_rss_bytes: int
+    lines: list[str]
+
+    @classmethod
+    def of(cls, crash: values.Crash, *, lines: bool) -> "CrashShape":
+        return cls(
+            kind=crash.kind,
+            code=crash.code,
+            message=crash.words,
+            at=shapes.moment(crash.at),
+            ran_s=round(crash.ran_s, 3),
+            cpu_s=round(crash.cpu_s, 3),
+            max_rss_bytes=crash.max_rss_bytes,
+            lines=list(crash.lines) if lines else [],
+        )
+
+
 class ProcessShape(shapes.Shape):
-    """`uptime_s` while it is alive; `last_exit` says how it ended last.
+    """`uptime_s` while it is alive; `last_exit` says how it ended last, `crash` how the last time by itself.
 
     `cpu_percent` (of one core) and `rss_bytes` are of the last sample, null without a fresh one and in lists.
     """
@@ -29,10 +60,16 @@ class ProcessShape(shapes.Shape):
     rss_bytes: int | None
     restarts: int
     last_exit: str
+    crash: CrashShape | None
 
     @classmethod
     def of(
-        cls, process: values.Process, at: values.Time | None = None, used: values.Usage | None = None
+        cls,
+        process: values.Process,
+        at: values.Time | None = None,
+        used: values.Usage | None = None,
+        *,
+        lines: bool = False,
     ) -> "ProcessShape":
         runs = bool(at and process.pid and process.started_at)
         return cls(
@@ -47,6 +84,7 @@ class ProcessShape(shapes.Shape):
             rss_bytes=used.rss_bytes if used else None,
             restarts=process.restarts,
             last_exit=process.last_exit,
+            crash=CrashShape.of(process.crash, lines=lines) if process.crash else None,
         )
 
 
@@ -87,7 +125,8 @@ class ServiceShape(shapes.Shape):
     updated_at: str
 
     @classmethod
-    def of(cls, service: values.ServiceView) -> "ServiceShape":
+    def of(cls, service: values.ServiceView, *, lines: bool = False) -> "ServiceShape":
+        """`lines`: with those of crashes."""
         observed = service.observed
         return cls(
             id=service.id,
@@ -103,7 +142,9 @@ class ServiceShape(shapes.Shape):
             observed_generation=observed.generation,
             message=observed.message,
             conditions=[ConditionShape.of(one) for one in service.conditions],
-            processes=[ProcessShape.of(one, service.at, service.usage.get(one.pid)) for one in observed.processes],
+            processes=[
+                ProcessShape.of(one, service.at, service.usage.get(one.pid), lines=lines) for one in observed.processes
+            ],
             reported_at=clock.rfc3339(observed.reported_at) if observed.reported_at else None,
             created_at=clock.rfc3339(service.created_at),
             updated_at=clock.rfc3339(service.updated_at),

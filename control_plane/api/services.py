@@ -15,7 +15,7 @@ from control_plane.api import (
     running,
     schemas,
 )
-from control_plane.domain import values
+from control_plane.domain import permissions, values
 from control_plane.services import unit
 
 blueprint = APIBlueprint("services", __name__, url_prefix="/v1/services", abp_tags=[{"name": "services"}])
@@ -41,7 +41,7 @@ def get(path: schemas.ById) -> flask.Response:
     """Get a service."""
     api = context.current()
     found = api.call(api.services.services.get(context.principal(), path.id))
-    return answers.of(models_services.ServiceShape.of(found), headers=answers.etag(found.generation))
+    return _whole(found)
 
 
 @blueprint.patch("/<id>", responses={200: models_services.ServiceShape})
@@ -59,7 +59,7 @@ def status(path: schemas.ById) -> flask.Response:
     """What is wanted of a service and what its instance reported last."""
     api = context.current()
     found = api.call(api.services.services.status(context.principal(), path.id))
-    return answers.of(models_services.ServiceShape.of(found), headers=answers.etag(found.generation))
+    return _whole(found)
 
 
 @blueprint.post("/<id>/start", responses={202: models_services.ServiceShape})
@@ -103,6 +103,12 @@ def run(path: schemas.ById, body: models_services.RunInput) -> flask.Response:
     request with the same `Idempotency-Key` again is a 409 that names the run, and the command is not started twice.
     """
     return running.run(path.id, body.command, body.timeout)
+
+
+def _whole(service: values.ServiceView) -> flask.Response:
+    """The lines of crashes are log lines."""
+    lines = permissions.may(context.principal(), "log:read", service.project_id)
+    return answers.of(models_services.ServiceShape.of(service, lines=lines), headers=answers.etag(service.generation))
 
 
 def _accepted(wished: values.ServiceView) -> unit.Answer:

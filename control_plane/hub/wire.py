@@ -19,6 +19,7 @@ from protos import agent_pb2 as pb
 ID = re.compile(r"[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}")
 SPIFFE = re.compile(r"spiffe://dployr/instance/([a-z]{3}_[0-9A-HJKMNP-TV-Z]{26})")
 MAX_WORD = 200
+MAX_CRASH_LINES = 50
 MAX_TEXT = 16 * 1024
 MAX_ITEMS = 500
 
@@ -257,6 +258,20 @@ def _process(process: pb.ProcessReport) -> values.Process:
         started_at=_seconds(process.started_at, "started_at"),
         restarts=process.restarts,
         last_exit=_word(process.last_exit),
+        crash=_crash(process.crash) if process.HasField("crash") else None,
+    )
+
+
+def _crash(crash: pb.Crash) -> values.Crash:
+    return values.Crash(
+        kind=_word(crash.kind),
+        code=crash.code,
+        words=text(crash.words),
+        at=_seconds(crash.at, "at"),
+        ran_s=_seconds(crash.ran_s, "ran_s"),
+        cpu_s=_seconds(crash.cpu_s, "cpu_s"),
+        max_rss_bytes=_integer(crash.max_rss_bytes, "max_rss_bytes"),
+        lines=tuple(_word(line) for line in crash.lines[:MAX_CRASH_LINES]),
     )
 
 

@@ -12,7 +12,6 @@ from control_plane.domain import values
 from control_plane.store import tables
 from control_plane.store.queries import Queries, page, where_given, where_in
 
-PROCESS = tuple(field.name for field in dataclasses.fields(values.Process))
 OBSERVED = tuple(field.name for field in dataclasses.fields(values.Observed) if field.name != "reported_at")
 KNOWN = 2048  # rows that are kept decoded
 
@@ -77,13 +76,17 @@ def row_of_service(service: values.Service) -> dict[str, Any]:
 
 def observed_of(text: str, reported_at: values.Time | None) -> values.Observed:
     document = json.loads(text)
-    processes = tuple(values.Process(**one) for one in document["processes"])
+    processes = tuple(values.Process(**{**one, "crash": _crash_of(one.get("crash"))}) for one in document["processes"])
     return values.Observed(**{**document, "processes": processes, "reported_at": reported_at})
+
+
+def _crash_of(document: dict[str, Any] | None) -> values.Crash | None:
+    return values.Crash(**{**document, "lines": tuple(document["lines"])}) if document else None
 
 
 def document_of(observed: values.Observed) -> str:
     document = {name: getattr(observed, name) for name in OBSERVED}
-    document["processes"] = [{name: getattr(one, name) for name in PROCESS} for one in observed.processes]
+    document["processes"] = [dataclasses.asdict(one) for one in observed.processes]
     return json.dumps(document, separators=(",", ":"), allow_nan=False)
 
 

@@ -15,7 +15,7 @@ KILL_TIMEOUT_S = 10.0
 
 
 def daemon_arguments(module: str, data_dir: pathlib.Path) -> list[str]:
-    """The arguments after the interpreter that every daemon of ours begins with; its identity."""
+    """The arguments that every daemon of ours has in its command line; its identity."""
     return ["-m", module, "run", "--data-dir", str(data_dir)]
 
 
@@ -23,9 +23,14 @@ def find(module: str, data_dir: pathlib.Path) -> int | None:
     """The pid of that daemon on that directory, None when it does not run."""
     wanted = daemon_arguments(module, data_dir)
     for entry in pathlib.Path("/proc").iterdir():
-        if entry.name.isdigit() and _command_line(int(entry.name))[1 : 1 + len(wanted)] == wanted:
+        if entry.name.isdigit() and _contains(_command_line(int(entry.name)), wanted):
             return int(entry.name)
     return None
+
+
+def _contains(words: list[str], wanted: list[str]) -> bool:
+    """In one piece; before it stand the interpreter and what it is told."""
+    return any(words[at : at + len(wanted)] == wanted for at in range(1, len(words)))
 
 
 @contextlib.contextmanager

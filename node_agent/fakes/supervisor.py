@@ -36,6 +36,7 @@ class FakeSupervisor:
     def __init__(self, retries: int = 5, paths: Paths | None = None) -> None:
         self._paths = paths
         self.started: list[ProcessId] = []
+        self.wanted: dict[ProcessId, ProcessSpec] = {}
         self.stopped: list[ProcessId] = []
         self.signalled: list[tuple[ProcessId, str]] = []
         self.forgotten: list[str] = []
@@ -75,6 +76,7 @@ class FakeSupervisor:
         self._answer("start")
         if wanted.id not in self._statuses:
             self.started.append(wanted.id)
+            self.wanted[wanted.id] = wanted
             self._put(self._first_status(wanted))
         return self._statuses[wanted.id]
 

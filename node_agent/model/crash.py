@@ -6,7 +6,7 @@ import enum
 LAST_LINES = 50
 
 
-class Kind(enum.Enum):
+class Kind(enum.StrEnum):
     EXITED = "exited"
     SIGNALLED = "signalled"
     OOM = "oom"

@@ -57,7 +57,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process tree uses now; `oom_kills` and `cpu_s` count since its cage was made."""
+    """What a process tree uses now; `oom_kills` counts since its cage was made."""
 
     memory_bytes: int = 0
     cpu_s: float = 0.0

@@ -3,6 +3,8 @@
 import dataclasses
 import enum
 
+from node_agent.model.crash import Crash
+
 
 class ReleaseState(enum.Enum):
     """The host's part of a release's life; the public words are the control plane's business."""
@@ -54,6 +56,7 @@ class ProcessReport:
     started_at: float
     restarts: int
     last_exit: str
+    crash: Crash | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

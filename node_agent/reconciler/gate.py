@@ -10,6 +10,7 @@ import contextlib
 from node_agent import errors, ports
 from node_agent.clock import Clock
 from node_agent.model import process, spec
+from node_agent.model.crash import Kind
 from node_agent.reconciler import sockets
 
 KINDS = ("http", "tcp", "command")
@@ -111,9 +112,11 @@ async def _alive(supervisor: ports.Supervisor, process_id: process.ProcessId) ->
         raise errors.ReleaseFailedError("process_gone", "the process was stopped before it was healthy; deploy again")
     if status.restarts >= GIVE_UP_RESTARTS or "start_failed" in status.last_exit:
         lines = " | ".join(status.last_lines[-5:])
+        killed = status.crash is not None and status.crash.kind is Kind.OOM
+        advice = "raise its limit in resources or make it use less" if killed else "mend run_cmd or what it needs"
         raise errors.ReleaseFailedError(
             "crashed",
-            f"the app ended before it was healthy ({status.last_exit}); mend run_cmd or what it needs"
+            f"the app ended before it was healthy ({status.last_exit}); {advice}"
             + (f"; its last lines: {lines}" if lines else "; it wrote nothing"),
         )
     return status

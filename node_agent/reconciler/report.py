@@ -53,4 +53,5 @@ def _process_report(found: process.ProcessStatus) -> status.ProcessReport:
         started_at=found.started_at,
         restarts=found.restarts,
         last_exit=found.last_exit,
+        crash=found.crash,
     )

@@ -5,6 +5,7 @@ import re
 
 from node_agent import paths, ports
 from node_agent.model import log, run, spec, status
+from node_agent.model.crash import Crash
 from protos import agent_pb2 as pb
 
 MAX_TEXT = 16 * 1024
@@ -228,6 +229,20 @@ def _process(process: status.ProcessReport) -> pb.ProcessReport:
         started_at=process.started_at,
         restarts=process.restarts,
         last_exit=process.last_exit,
+        crash=_crash(process.crash) if process.crash else None,
+    )
+
+
+def _crash(crash: Crash) -> pb.Crash:
+    return pb.Crash(
+        kind=crash.kind.value,
+        code=crash.code,
+        words=text(crash.words),
+        at=crash.at,
+        ran_s=crash.ran_s,
+        cpu_s=crash.cpu_s,
+        max_rss_bytes=crash.max_rss_bytes,
+        lines=map(text, crash.lines),
     )
 
 

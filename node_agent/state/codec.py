@@ -6,6 +6,7 @@ from typing import Any
 
 from node_agent import ports
 from node_agent.model import spec, status
+from node_agent.model.crash import Crash, Kind
 
 
 def _plain(value: Any) -> Any:
@@ -71,7 +72,13 @@ def load_report(text: str) -> status.ServiceReport:
     )
     changed = {
         "releases": tuple(releases),
-        "processes": tuple(status.ProcessReport(**process) for process in data["processes"]),
+        "processes": tuple(
+            status.ProcessReport(**{**process, "crash": _crash(process.get("crash"))}) for process in data["processes"]
+        ),
         "routes": tuple(status.RouteReport(**route) for route in data["routes"]),
     }
     return status.ServiceReport(**{**data, **changed})
+
+
+def _crash(data: dict[str, Any] | None) -> Crash | None:
+    return Crash(**{**data, "kind": Kind(data["kind"]), "lines": tuple(data["lines"])}) if data else None

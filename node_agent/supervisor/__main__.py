@@ -30,8 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     root = options.data_dir.resolve()
     if options.verb == "run":
         python = (sys.executable, "-S", "-I", str(START), str(START.parents[2]))
+        started_as = ("-m", "node_agent.supervisor", "run", "--data-dir", str(root))  # by this it is found
         given = (options.nginx, options.log_limits, options.boot_id_file, options.rung)
-        os.execv(python[0], (*python, str(root), *given))
+        os.execv(python[0], (*python, *started_as, *given))
     return _shutdown(root)
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from node_agent.model.process import Limits, Usage
 
-CONTROLLERS = ("memory", "pids", "cpu", "cpuacct")
+CONTROLLERS = ("memory", "pids", "cpu")
 LEAF = "supervisor"  # on v2 a group with limits below it holds no process itself, so we sit in this one beside them
 NO_LIMITS = Limits()
 

@@ -1,9 +1,10 @@
-"""Cages of cgroup v1: one directory per controller, the tree told by the first of them.
+"""Cages of cgroup v1: one directory in the hierarchy that tells the tree, one more for each limit that is set.
 
 A thread that writes itself into `tasks` moves without the lock that makes moving a whole process slow.
 """
 
 import contextlib
+import dataclasses
 import errno
 import os
 import pathlib
@@ -11,8 +12,8 @@ import signal
 from collections.abc import Iterable, Iterator, Mapping
 
 from node_agent.model.process import Limits, Usage
-from node_agent.supervisor import groups
-from node_agent.supervisor.groups import read, read_number, value_of, write
+from node_agent.supervisor import groups, procfs
+from node_agent.supervisor.groups import read, value_of, write
 
 PERIOD_US = 100_000
 UNLIMITED = "-1"
@@ -29,19 +30,25 @@ class CagesV1:
         self._groups = {name: pathlib.Path(place, group) for name, place in places.items()}
         self._tree = "pids" if "pids" in places else next(iter(places))
         self.limits = tuple(name for name in ("memory", "cpu", "pids") if name in places)
-        for directory in self._groups.values():
-            directory.mkdir(exist_ok=True)
-        self._home = {name: os.open(f"{place}/tasks", os.O_WRONLY | os.O_CLOEXEC) for name, place in places.items()}
+        try:
+            for directory in self._groups.values():
+                directory.mkdir(exist_ok=True)
+            self._home = {name: os.open(f"{place}/tasks", os.O_WRONLY | os.O_CLOEXEC) for name, place in places.items()}
+        except OSError:
+            self.close()
+            raise
 
     def create(self, name: str, limits: Limits) -> "CageV1":
-        made = [groups.make(f"{directory}/{name}") for directory in self._groups.values()]
-        cage = self._cage(name, limits.pids)
-        if not all(made) or limits.named():
+        wanted = {self._tree, *limits.named()} & set(self._groups)
+        made = [groups.make(f"{self._groups[controller]}/{name}") for controller in sorted(wanted)]
+        cage = self._cage(name)
+        if not all(made) or limits.named() or len(cage.directories) > len(wanted):
             cage.limit(limits)
         return cage
 
     def find(self, name: str) -> "CageV1 | None":
-        return self._cage(name, 0) if (self._groups[self._tree] / name).is_dir() else None
+        cage = self._cage(name)
+        return cage if cage.directories else None
 
     def names(self) -> list[str]:
         return sorted({name for directory in self._groups.values() for name in groups.subdirectories(directory)})
@@ -51,30 +58,35 @@ class CagesV1:
             with contextlib.suppress(OSError):
                 directory.rmdir()
 
-    def _cage(self, name: str, pids: int) -> "CageV1":
-        directories = {controller: f"{directory}/{name}" for controller, directory in self._groups.items()}
-        return CageV1(self._home, directories, self._tree, pids)
+    def _cage(self, name: str) -> "CageV1":
+        directories = {
+            controller: f"{directory}/{name}"
+            for controller, directory in self._groups.items()
+            if (directory / name).is_dir()
+        }
+        home = {controller: self._home[controller] for controller in directories}
+        return CageV1(home, directories, str(self._groups[self._tree] / name))
 
 
 class CageV1:
-    """Implements cages.Cage. `pids` is the limit to go back to after a kill, during which nobody may fork."""
+    """Implements cages.Cage. During a kill nobody may fork; `_pids` is the limit to go back to afterwards."""
 
-    def __init__(self, home: Mapping[str, int], directories: Mapping[str, str], tree: str, pids: int) -> None:
-        self._home, self._directories, self._pids = home, directories, pids
-        self._procs = f"{directories[tree]}/cgroup.procs"
-        self._closed = False
+    def __init__(self, home: Mapping[str, int], directories: Mapping[str, str], tree: str) -> None:
+        self._home, self.directories = home, directories
+        self._procs = f"{tree}/cgroup.procs"
+        self._pids = ""
 
     def limit(self, limits: Limits) -> None:
-        if memory := self._directories.get("memory"):
+        if memory := self.directories.get("memory"):
             wanted = str(limits.memory_bytes or UNLIMITED)
             if not limits.memory_bytes:  # the wider of the two first, whichever way it goes
                 self._swap(memory, wanted)
             write(f"{memory}/memory.limit_in_bytes", wanted)
             self._swap(memory, wanted)
-        if cpu := self._directories.get("cpu"):
+        if cpu := self.directories.get("cpu"):
             write(f"{cpu}/cpu.cfs_period_us", str(PERIOD_US))
             write(f"{cpu}/cpu.cfs_quota_us", str(int(limits.cpu * PERIOD_US) or UNLIMITED))
-        if pids := self._directories.get("pids"):
+        if pids := self.directories.get("pids"):
             write(f"{pids}/pids.max", str(limits.pids or "max"))
 
     def members(self) -> list[int]:
@@ -82,39 +94,37 @@ class CageV1:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        if self._closed:
-            write(f"{self._directories['pids']}/pids.max", str(self._pids or "max"))
-            self._closed = False
+        if self._pids:
+            write(f"{self.directories['pids']}/pids.max", self._pids)
+            self._pids = ""
         try:
-            for directory in self._directories.values():
+            for directory in self.directories.values():
                 write(f"{directory}/tasks", "0")
             yield
         finally:
             leave(self._home.values())
 
     def kill(self) -> None:
-        if not self._closed and "pids" in self._directories:
-            write(f"{self._directories['pids']}/pids.max", "0")
-            self._closed = True
+        if not self._pids and "pids" in self.directories:
+            self._pids = read(f"{self.directories['pids']}/pids.max").strip()
+            write(f"{self.directories['pids']}/pids.max", "0")
         for pid in self.members():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def usage(self) -> Usage:
-        places = self._directories
-        return Usage(
-            memory_bytes=value_of(read(f"{places['memory']}/memory.stat"), "rss") if "memory" in places else 0,
-            cpu_s=read_number(f"{places['cpuacct']}/cpuacct.usage") / 1e9 if "cpuacct" in places else 0.0,
-            pids=read_number(f"{places['pids']}/pids.current") if "pids" in places else len(self.members()),
-            oom_kills=self.oom_kills(),
+        memory = self.directories.get("memory")
+        used = dataclasses.replace(procfs.usage(self.members()), oom_kills=self.oom_kills())
+        return (
+            dataclasses.replace(used, memory_bytes=value_of(read(f"{memory}/memory.stat"), "rss")) if memory else used
         )
 
     def oom_kills(self) -> int:
-        memory = self._directories.get("memory")
+        memory = self.directories.get("memory")
         return value_of(read(f"{memory}/memory.oom_control"), "oom_kill") if memory else 0
 
     def remove(self) -> None:
-        for directory in self._directories.values():
+        for directory in self.directories.values():
             groups.remove(directory)
 
     @staticmethod

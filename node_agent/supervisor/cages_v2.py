@@ -36,15 +36,22 @@ class CagesV2:
         if required and not self.limits:
             raise OSError(errno.ENOTSUP, "it has none of the limits")
         self._group = top / group
-        self._group.mkdir(exist_ok=True)
         is_root = not (top / "cgroup.type").exists()
         home = top if is_root else top / LEAF
-        if not is_root:
+        try:
             home.mkdir(exist_ok=True)
             write(f"{home}/cgroup.procs", "0")
-        for directory in (top, self._group):
-            for name in self.limits:
-                write(f"{directory}/cgroup.subtree_control", f"+{name}")
+            self._group.mkdir(exist_ok=True)
+            for directory in (top, self._group):
+                for name in self.limits:
+                    write(f"{directory}/cgroup.subtree_control", f"+{name}")
+        except OSError:  # nothing of the attempt stays
+            self.close()
+            with contextlib.suppress(OSError):
+                write(f"{top}/cgroup.procs", "0")
+                if not is_root:
+                    home.rmdir()
+            raise
         self._home = os.open(f"{home}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
 
     def create(self, name: str, limits: Limits) -> "CageV2":

@@ -44,7 +44,10 @@ class Processes:
                     yield process.id, process.cage.usage()
                 else:
                     snapshot = snapshot or procfs.take_snapshot(str(self._host.paths.root))
-                    yield process.id, procfs.usage(snapshot.tree(str(process.id), process.record.pid))
+                    yield (
+                        process.id,
+                        procfs.usage([member.pid for member in snapshot.tree(str(process.id), process.record.pid)]),
+                    )
 
     def start(self, spec: ProcessSpec) -> ProcessStatus:
         """Start it, or tell how it is. Raises RefusedError when the intent cannot be recorded."""

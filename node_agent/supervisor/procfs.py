@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+from collections.abc import Collection
 
 from node_agent.model.process import Usage
 
@@ -118,15 +119,15 @@ def kill(pid: int, ticks: int, number: signal.Signals = signal.SIGKILL) -> bool:
     return True
 
 
-def usage(members: list[Member]) -> Usage:
+def usage(pids: Collection[int]) -> Usage:
     """What these use together; shared memory counts once for each. Those that vanish meanwhile are left out."""
     memory, ticks = 0, 0
-    for member in members:
+    for pid in pids:
         with contextlib.suppress(OSError, ValueError):
-            fields = _stat(member.pid)[2]
+            fields = _stat(pid)[2]
             memory += int(fields[21]) * PAGE
-            ticks += int(fields[11]) + int(fields[12])
-    return Usage(memory, ticks / TICKS_PER_S, len(members))
+            ticks += sum(map(int, fields[11:15]))  # its own, and those of the children it waited for
+    return Usage(memory, ticks / TICKS_PER_S, len(pids))
 
 
 def _member(pid: int, root: str) -> Member | None:

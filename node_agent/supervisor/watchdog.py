@@ -28,7 +28,7 @@ class Watchdog:
         snapshot = procfs.take_snapshot(str(self._host.paths.root))
         for process in filter(_is_watched, self._table.values()):
             tree = snapshot.tree(str(process.id), process.record.pid)
-            process.over = excess(process, procfs.usage(tree))
+            process.over = excess(process, procfs.usage([member.pid for member in tree]))
             if process.over:
                 note("process.over_its_limit", id=process.id, limit=process.over)
                 for member in sorted(tree, key=procfs.seniority):

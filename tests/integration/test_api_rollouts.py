@@ -10,7 +10,7 @@ import pytest
 
 from control_plane.domain import values
 from dployr.client import Client as PythonClient
-from tests import api_fixtures
+from tests import api_fixtures, builders
 from tests.waiting import wait_until
 
 MANY = {"requests_per_hour": 100_000, "anonymous_per_hour": 100_000}
@@ -387,6 +387,28 @@ def test_a_service_shows_its_conditions_and_processes(plane, client, live):
     assert process["uptime_s"] > 0
     assert (process["pid"], process["restarts"], process["last_exit"]) == (4711, 0, "")
     assert shown["reported_at"]
+
+
+def test_a_crash_is_told_with_its_last_lines_to_those_who_may_read_the_log(plane, client, live):
+    crash = values.Crash("oom", 9, "more than 64 MiB of memory", 1.5e9, 2.5, 0.5, 64 << 20, ("loading", "the model"))
+    plane.report("my-app", process=builders.a_process(restarts=1, last_exit="oom", crash=crash))
+    (process,) = client.get("/v1/services/my-app").json["processes"]
+    assert process["crash"] == {
+        "kind": "oom",
+        "code": 9,
+        "message": "more than 64 MiB of memory",
+        "at": "2017-07-14T02:40:00.000Z",
+        "ran_s": 2.5,
+        "cpu_s": 0.5,
+        "max_rss_bytes": 64 << 20,
+        "lines": ["loading", "the model"],
+    }
+    (listed,) = client.get("/v1/services").json["data"][0]["processes"]
+    assert listed["crash"] == {**process["crash"], "lines": []}
+    token = client.post("/v1/tokens", {"name": "narrow", "scopes": ["service:read"]}).json["token"]
+    for path in ("/v1/services/my-app", "/v1/services/my-app/status"):
+        (seen,) = api_fixtures.Client(client.port, token).get(path).json["processes"]
+        assert seen["crash"] == listed["crash"]
 
 
 def test_instances_are_labelled_cordoned_drained_and_removed(plane, client, app):

@@ -141,7 +141,6 @@ CONTAINER = "30 20 0:26 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,
                 {
                     "memory": "/sys/fs/cgroup/memory/b",
                     "cpu": "/sys/fs/cgroup/cpu,cpuacct/a",
-                    "cpuacct": "/sys/fs/cgroup/cpu,cpuacct/a",
                 },
                 "/sys/fs/cgroup/unified/c",
             ),

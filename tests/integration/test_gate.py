@@ -196,6 +196,12 @@ async def test_an_app_that_ignores_port_is_told_so(listener) -> None:
 CRASH = Crash(Kind.EXITED, 7, "", at=1.0, ran_s=0.1, lines=("no DATABASE_URL",))
 
 
+async def test_an_app_that_needs_too_much_memory_is_told_so() -> None:
+    crash = Crash(Kind.OOM, 9, "more than 64 MiB of memory", at=1.0, ran_s=0.1)
+    with pytest.raises(errors.ReleaseFailedError, match=r"more than 64 MiB of memory.*raise its limit in resources"):
+        await wait(a_process(0, 1, restarts=3, last_exit=str(crash), crash=crash), QUICK)
+
+
 async def test_an_app_that_keeps_ending_fails_with_its_last_words() -> None:
     crashed = a_process(0, 1, restarts=3, last_exit="exited 7", crash=CRASH)
     with pytest.raises(errors.ReleaseFailedError, match=r"exited 7.*no DATABASE_URL") as failed:

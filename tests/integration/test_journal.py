@@ -12,6 +12,7 @@ import pytest
 from node_agent import errors, ports
 from node_agent.model import spec, status
 from node_agent.model.actions import Target
+from node_agent.model.crash import Crash, Kind
 from node_agent.state import codec, schema
 from node_agent.state.journal import REST_S, Journal
 from tests.unit.test_plan import ROUTES, SERVICE, a_release, a_wish
@@ -26,7 +27,9 @@ async def journal(tmp_path):
 
 def a_report(state: str = "running", service_id: str = SERVICE) -> status.ServiceReport:
     release = status.ReleaseReport(1, status.ReleaseState.LIVE, commit="c" * 40, changed_at=1.5)
-    return status.ServiceReport(service_id, 7, state, "healthy", 1, "", (release,), (), ())
+    crash = Crash(Kind.SIGNALLED, 9, "", at=1.5, ran_s=2.5, lines=("one",))
+    process = status.ProcessReport("web.1", 1, "running", 7, 20001, 1.5, 1, "signalled(9)", crash)
+    return status.ServiceReport(service_id, 7, state, "healthy", 1, "", (release,), (process,), ())
 
 
 async def test_a_wish_is_kept_word_for_word_over_a_restart(journal, tmp_path) -> None:

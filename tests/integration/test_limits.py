@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import signal
 
 import pytest
 
@@ -229,6 +230,9 @@ async def test_a_limited_process_that_is_adopted_keeps_its_limits(host, client, 
     (host.tree / "go").touch()
     wait_until(lambda: said(host).endswith("\n"))
     assert said(host).split()[0] == "7"
+    os.kill((await the_process(client)).pid, signal.SIGKILL)  # and so does its next life
+    wait_until(lambda: len(said(host).splitlines()) == 2)
+    assert said(host).split()[2] == "7"
     await client.stop(wanted.id, 0.0)
 
 

@@ -11,7 +11,7 @@ from node_agent import clock, errors
 from node_agent.fakes.builder import FakeBuilder
 from node_agent.fakes.proxy import FakeProxy
 from node_agent.fakes.supervisor import FakeSupervisor
-from node_agent.model import spec, status
+from node_agent.model import process, spec, status
 from node_agent.model.status import ReleaseState
 from node_agent.paths import Paths
 from node_agent.proxy.render import ProxySettings
@@ -105,6 +105,16 @@ async def rig(tmp_path):
 
 def states(report: status.ServiceReport) -> dict[int, ReleaseState]:
     return {release.number: release.state for release in report.releases}
+
+
+async def test_the_limits_of_a_release_reach_its_process(rig: Rig) -> None:
+    limited = dataclasses.replace(
+        a_release(1), commit="c" * 40, resources=spec.Resources(64 << 20, 0.5, 32, 0, strict=True)
+    )
+    await rig.reconciler.accept(a_wish(1, limited))
+    await wait_until_async(lambda: rig.supervisor.wanted)
+    (wanted,) = rig.supervisor.wanted.values()
+    assert wanted.limits == process.Limits(64 << 20, 0.5, 32, strict=True)
 
 
 async def test_a_wish_becomes_a_live_release_with_its_commit(rig: Rig) -> None:

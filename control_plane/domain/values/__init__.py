@@ -20,13 +20,14 @@ from control_plane.domain.values.people import Family, Member, Principal, Projec
 from control_plane.domain.values.plain import Page, Time
 from control_plane.domain.values.reports import Desired, ReleaseReport, RouteReport, ServiceReport
 from control_plane.domain.values.routes import Route, RouteOptions
-from control_plane.domain.values.services import Condition, Observed, Process, Service, ServiceView, Usage
+from control_plane.domain.values.services import Condition, Crash, Observed, Process, Service, ServiceView, Usage
 
 __all__ = [
     "AuditEntry",
     "AuditQuery",
     "Condition",
     "Config",
+    "Crash",
     "Deployment",
     "DeploymentView",
     "Desired",

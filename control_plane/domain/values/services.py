@@ -8,6 +8,20 @@ from control_plane.domain.values.plain import Time
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Crash:
+    """One end of a process that nobody asked for. `code` is an exit code, a signal or an errno, as `kind` says."""
+
+    kind: str
+    code: int
+    words: str
+    at: float
+    ran_s: float
+    cpu_s: float
+    max_rss_bytes: int
+    lines: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Process:
     name: str
     release: int
@@ -17,6 +31,7 @@ class Process:
     started_at: float
     restarts: int
     last_exit: str
+    crash: Crash | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -33,14 +33,14 @@ class LogSpace:
     def __init__(
         self,
         loop: Loop,
-        turns: Turns,
         paths: Paths,
         clock: Clock,
         budgets: Budgets,
         index: Callable[[str], ServiceIndex],
         is_watched: Callable[[str, Source], bool],
     ) -> None:
-        self._loop, self._turns, self._paths, self._clock, self._budgets = loop, turns, paths, clock, budgets
+        self._loop, self._paths, self._clock, self._budgets = loop, paths, clock, budgets
+        self._turns = Turns(loop)  # its own, beside those of the indexer: many writers must not outrun it
         self._index, self._is_watched = index, is_watched
         self._used: dict[str, int] = {}
         self._grown: dict[str, int] = {}

@@ -37,9 +37,7 @@ class LogStore:
         self._watched: dict[tuple[str, Source], Watched] = {}
         self._by_watch: dict[int, Watched] = {}
         self._turns = Turns(loop)
-        self._space = LogSpace(
-            loop, self._turns, paths, clock, budgets or Budgets(), self._index, lambda *key: key in self._watched
-        )
+        self._space = LogSpace(loop, paths, clock, budgets or Budgets(), self._index, lambda *key: key in self._watched)
         self._buffer = bytearray(log_index.CHUNK_LIMIT)
         self._nobody_looked = True
         self._inotify = inotify.Inotify()

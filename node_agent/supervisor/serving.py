@@ -9,7 +9,7 @@ import sys
 
 from node_agent import clock, dumps, paths
 from node_agent.model.log_space import Budgets
-from node_agent.supervisor import adoption, ladder, procfs
+from node_agent.supervisor import adoption, ladder, priority, procfs
 from node_agent.supervisor.cages import Cages
 from node_agent.supervisor.children import Children
 from node_agent.supervisor.endings import Endings
@@ -70,6 +70,7 @@ def _prepare(root: paths.Paths) -> None:
     for option in (PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS):
         if libc.prctl(option, 1, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), f"prctl({option}) is refused")
+    priority.prefer_us()
 
 
 def build_host(

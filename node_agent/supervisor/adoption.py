@@ -1,11 +1,13 @@
 """What a new supervisor does with what a former one left: takes it over, or goes on with what was begun."""
 
+import contextlib
 import signal
 
 from node_agent.model import restart
 from node_agent.model.process import ProcessId, ProcessSpec
 from node_agent.model.process_state import ALIVE, WAITING, State
 from node_agent.supervisor import endings, procfs
+from node_agent.supervisor.cages import Cage
 from node_agent.supervisor.children import UNKNOWN
 from node_agent.supervisor.host import Host
 from node_agent.supervisor.lives import Lives, Table
@@ -63,7 +65,7 @@ class Adoption:
     def _resume(self, process: Process, members: list[Member]) -> None:
         self._table[process.id] = process
         main = next((m for m in members if self._take_over(process, m)), None)
-        cage = self._host.cages.find(str(process.id))
+        cage = self._cage(process)
         if cage is not None and (main is None or main.pid in cage.members()):
             process.cage = cage
         if main is None:
@@ -77,6 +79,15 @@ class Adoption:
             self._lives.save(process)
             self._lives.count_oom_kills(process)
             note("process.adopted", id=process.id, pid=main.pid)
+
+    def _cage(self, process: Process) -> Cage | None:
+        """Its limits are put in force again: they are lifted for a moment while a process is born."""
+        name, limits = str(process.id), process.record.spec.limits
+        cage = self._host.cages.find(name)
+        if cage is not None and limits.named():
+            with contextlib.suppress(OSError):
+                cage = self._host.cages.create(name, limits)
+        return cage
 
     def _take_over(self, process: Process, main: Member) -> bool:
         if not self._host.children.adopt(main.pid, main.started, lambda end: self._lives.ended(process, end)):

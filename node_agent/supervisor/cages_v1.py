@@ -97,12 +97,27 @@ class CageV1:
         if self._pids:
             write(f"{self.directories['pids']}/pids.max", self._pids)
             self._pids = ""
+        with self._unthrottled():
+            try:
+                for directory in self.directories.values():
+                    write(f"{directory}/tasks", "0")
+                yield
+            finally:
+                leave(self._home.values())
+
+    @contextlib.contextmanager
+    def _unthrottled(self) -> Iterator[None]:
+        """A former life may have used up the cage's time: we must not wait for more of it inside."""
+        if "cpu" not in self.directories:
+            yield
+            return
+        file = f"{self.directories['cpu']}/cpu.cfs_quota_us"
+        quota = read(file)
+        write(file, UNLIMITED)
         try:
-            for directory in self.directories.values():
-                write(f"{directory}/tasks", "0")
             yield
         finally:
-            leave(self._home.values())
+            write(file, quota)
 
     def kill(self) -> None:
         if not self._pids and "pids" in self.directories:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 
@@ -73,4 +74,5 @@ class Children:
                 if ended is None:
                     self.orphan_ended()
                 else:
-                    ended(End(status, used.ru_utime + used.ru_stime, used.ru_maxrss << 10))
+                    end = End(status, used.ru_utime + used.ru_stime, used.ru_maxrss << 10)
+                    self._loop.guarded(functools.partial(ended, end))

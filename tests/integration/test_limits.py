@@ -236,6 +236,41 @@ async def test_a_limited_process_that_is_adopted_keeps_its_limits(host, client, 
     await client.stop(wanted.id, 0.0)
 
 
+async def test_the_share_of_a_core_holds_from_the_start_and_in_every_life(host, client, rung):
+    demand(rung, "cpu")
+    wanted = a_process(limits=Limits(cpu=0.5))
+
+    def quota():
+        places = pathlib.Path("/sys/fs/cgroup").glob(f"**/{cages.group_name(host.paths.root)}/{wanted.id}/cpu.*")
+        return {file.read_text().split()[0] for file in places if file.name in {"cpu.cfs_quota_us", "cpu.max"}}
+
+    first = await client.start(wanted)
+    assert quota() == {"50000"}
+    os.kill(first.pid, signal.SIGKILL)
+
+    async def runs_again():
+        return (await the_process(client)).pid not in {0, first.pid}
+
+    await wait_until_async(runs_again)
+    assert quota() == {"50000"}
+
+
+async def test_fifty_detached_grandchildren_with_an_empty_environment_end_with_their_process(host, client, rung):
+    demand(rung, "pids")
+    name = f"stray-{os.getpid()}-d"
+    program = (
+        "import os, signal, time\nsignal.signal(15, signal.SIG_IGN)\n"
+        "for _ in range(50):\n    if os.fork() == 0:\n        os.setsid()\n        if os.fork() == 0:\n"
+        f"            os.execve('/bin/sleep', ['{name}', '1000'], {{}})\n        os._exit(0)\n"
+        "    os.wait()\ntime.sleep(1000)\n"
+    )
+    wanted = a_process(host.script("app.py", program))
+    await client.start(wanted)
+    await wait_until_async(lambda: len(named(name)) == 50)
+    await client.stop(wanted.id, 0.2)
+    assert named(name) == []
+
+
 async def test_a_process_that_runs_says_what_it_uses(host, client):
     wanted = a_process(
         host.script("app.py", "import time\nkept = bytearray(30 << 20)\nprint('ready', flush=True)\ntime.sleep(1000)\n")

@@ -8,7 +8,7 @@ import signal
 import sys
 
 from node_agent import clock, dumps, paths
-from node_agent.supervisor import adoption, ladder, procfs
+from node_agent.supervisor import adoption, ladder, notify, procfs
 from node_agent.supervisor.cages import Cages
 from node_agent.supervisor.children import Children
 from node_agent.supervisor.endings import Endings
@@ -50,7 +50,9 @@ def serve(data_dir: str, nginx: str, boot_id_file: str, rung: str) -> int:
     _adopt(host, processes, jobs, proxy)
     server.listen(Verbs(host, processes, jobs, proxy, loop.stop))
     note("supervisor.ready", pid=os.getpid(), socket=root.supervisor_socket, limits=host.cages.words)
+    manager = notify.begin(loop)
     loop.run()
+    manager.stopping()
     server.close()
     host.cages.close()
     note("supervisor.ended", pid=os.getpid())

@@ -1,7 +1,7 @@
 """dployr on a Machine, installed as docs/howto/install-with-systemd.md says: a wheel in /opt/dployr, three units.
 
 A throw-away host forgets /etc/passwd when it is off, and all of them have this machine's boot id. A unit of the test,
-which starts before ours, makes the user again and gives each boot an id of its own. The packages that dployr needs are
+which starts before ours, makes the user again, and drop-ins give each boot an id of its own. The packages that dployr needs are
 those of the checkout, so that no network is needed.
 """
 
@@ -38,8 +38,8 @@ install -D -m 644 /opt/test/sysusers.conf /usr/lib/sysusers.d/dployr.conf
 install -D -m 644 /opt/test/tmpfiles.conf /usr/lib/tmpfiles.d/dployr.conf
 systemd-sysusers
 systemd-tmpfiles --create dployr.conf
-mount --bind /opt/test/boot_id /proc/sys/kernel/random/boot_id
 """
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 ENDPOINTS = "hub: 127.0.0.1:8443\nenrol: 127.0.0.1:8444\n"
 PLACES = {
     "wheels": "/opt/wheels",
@@ -116,6 +116,8 @@ class Installation(Platform):
         (test / "prepare").write_text(PREPARE_SCRIPT)
         (test / "prepare").chmod(0o755)
         (units / "test-prepare.service").write_text(PREPARE)
+        for unit in (SUPERVISOR, AGENT):
+            self._drop_in(unit, "boot").write_text(f"[Service]\nBindReadOnlyPaths=/opt/test/boot_id:{BOOT_ID}\n")
         wanted = units / "multi-user.target.wants"
         wanted.mkdir()
         (wanted / "test-prepare.service").symlink_to("/etc/systemd/system/test-prepare.service")
@@ -135,11 +137,16 @@ class Installation(Platform):
     def get(self, domain: str, path: str = "/") -> tuple[int, str]:
         return self.machine.inside(super().get, domain, path)
 
+    def boot_id(self) -> str:
+        """As the supervisor sees it."""
+        pid = self.machine.main_pid(SUPERVISOR)
+        return self.machine.run("nsenter", f"--target={pid}", "--mount", "cat", BOOT_ID).stdout
+
     def is_online(self) -> bool:
         return any(host["status"] == "online" for host in self.call("GET", "/v1/instances")["data"])
 
     def versions(self) -> set[str]:
-        """Of all that run: control plane and agent say theirs, the supervisor's is in its interpreter's words."""
+        """Of control plane and agent, as they run."""
         (host,) = self.call("GET", "/v1/instances")["data"]
         return {host["agent_version"], self.call("GET", "/v1/version")["version"]}
 
@@ -153,8 +160,7 @@ class Installation(Platform):
     @contextlib.contextmanager
     def short_watchdog(self, unit: str) -> Iterator[None]:
         """Half a second in place of the unit's own limit, so that a test need not wait for that."""
-        drop_in = self._shared["units"] / f"{unit}.service.d" / "short.conf"
-        drop_in.parent.mkdir(exist_ok=True)
+        drop_in = self._drop_in(unit, "short")
         drop_in.write_text("[Service]\nWatchdogSec=1\nTimeoutStopSec=1\n")
         self._reload(unit)
         try:
@@ -162,6 +168,11 @@ class Installation(Platform):
         finally:
             drop_in.unlink()
             self._reload(unit)
+
+    def _drop_in(self, unit: str, name: str) -> pathlib.Path:
+        place = self._shared["units"] / f"{unit}.service.d"
+        place.mkdir(exist_ok=True)
+        return place / f"{name}.conf"
 
     def _reload(self, unit: str) -> None:
         self.machine.run("systemctl", "daemon-reload")

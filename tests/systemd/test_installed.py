@@ -105,11 +105,12 @@ def test_an_upgrade_in_place_loses_no_request_and_keeps_the_process(
 
 
 def test_after_a_reboot_everything_comes_back_by_itself_once(installed: Installation, app: str) -> None:
-    hosts = installed.call("GET", "/v1/instances")["data"]
+    hosts, boot_id = installed.call("GET", "/v1/instances")["data"], installed.boot_id()
     installed.machine.power_off()
     installed.boot()
     wait_until(lambda: whole(installed), 60, "the control plane and its agent")
     wait_until(lambda: installed.get(app)[0] == 200, 60, "the application")
+    assert installed.boot_id() != boot_id
     (pid,) = installed.pids("app")
     assert installed.get(app)[1] == f"1 {pid}"
     assert installed.machine.run("pgrep", "--full", "--exact", "python3 app.py").stdout.split() == [str(pid)]

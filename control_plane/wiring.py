@@ -31,6 +31,7 @@ from control_plane.hub.runs import Runs
 from control_plane.hub.server import HubServer
 from control_plane.hub.settings import HubSettings
 from control_plane.notifier import LocalNotifier
+from control_plane.service_manager import ServiceManager
 from control_plane.services import leases
 from control_plane.services.accounts import Accounts
 from control_plane.services.archives import Archives
@@ -63,7 +64,8 @@ async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises DployrError when it cannot begin."""
     logs.configure()
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stop = _stop_event()
+    manager = ServiceManager()
+    stop = _stop_event(manager)
     clock, ids = clocks.SystemClock(), clocks.SystemIds()
     async with _store(settings, clock) as store:
         context = _context(settings, store, clock, ids)
@@ -77,7 +79,13 @@ async def run(settings: Settings) -> None:
         reaper = Reaper(context, settings.release_timeout_s, settings.release_waiting_s)
         async with (
             _hub(settings, context, authority, relay, runs, archives) as entrance,
-            _beside(_send(context), _keep_house(context, archives), _reap(reaper), _watch_leases(Presence(context))),
+            _beside(
+                _send(context),
+                _keep_house(context, archives),
+                _reap(reaper),
+                _watch_leases(Presence(context)),
+                _stay_alive(manager),
+            ),
         ):
             await _join_token(settings, context, authority)
             use_cases = _use_cases(context, relay, runs, archives, entrance)
@@ -89,7 +97,7 @@ async def run(settings: Settings) -> None:
                 settings.api_host,
                 settings.api_port,
                 stop,
-                lambda port: _listening(settings, port, setup_token),
+                lambda port: _listening(settings, port, setup_token, manager),
             )
     log.info("control_plane.stopped")
 
@@ -142,11 +150,16 @@ async def _keep_house(context: Context, archives: Archives) -> None:
         await asyncio.sleep(HOUSEKEEPING_S)
 
 
-def _stop_event() -> asyncio.Event:
+def _stop_event(manager: ServiceManager) -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def asked() -> None:
+        manager.stopping()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, asked)
     return stop
 
 
@@ -196,6 +209,13 @@ async def _reap(reaper: Reaper) -> None:
         await asyncio.sleep(REAP_EVERY_S)
 
 
+async def _stay_alive(manager: ServiceManager) -> None:
+    """Told from the loop: when it hangs, nothing is told."""
+    while manager.ping_s:
+        manager.alive()
+        await asyncio.sleep(manager.ping_s)
+
+
 async def _watch_leases(presence: Presence) -> None:
     """Not at once: after a pause of this daemon its agents need a moment to come back, and none of them is to blame."""
     while True:
@@ -223,8 +243,9 @@ async def _first_operator(settings: Settings, accounts: Accounts) -> str:
     return ""
 
 
-def _listening(settings: Settings, port: int, setup_token: str) -> None:
+def _listening(settings: Settings, port: int, setup_token: str, manager: ServiceManager) -> None:
     log.info("api.listening", host=settings.api_host, port=port)
+    manager.ready()
     if setup_token:  # past the log: it is shown once, and kept nowhere
         sys.stderr.write(SETUP_HINT.format(port=port, token=setup_token))
         sys.stderr.flush()

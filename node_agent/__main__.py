@@ -1,15 +1,17 @@
-"""`dployr-agent`: the unprivileged half of the host side."""
+"""`dployr-agent`: the unprivileged half of the host side; `dployr-agent doctor` says what the host enforces."""
 
 import asyncio
 import sys
 from collections.abc import Iterator
 
-from node_agent import config, dumps, errors, logs, wiring
+from node_agent import config, doctor, dumps, errors, logs, wiring
 
 
 def main() -> int:
     """The exit code: 0 after a wished stop, 1 when it cannot work, 2 for bad settings."""
     dumps.forbid()
+    if sys.argv[1:2] == ["doctor"]:
+        return doctor.main(sys.argv[2:])
     try:
         settings = config.load(sys.argv[1:])
     except config.SettingsError as error:

@@ -32,7 +32,7 @@ KEYS = ("data_dir", "hub", "enrol", "proxy_listen", "join_token_file", "allow_fi
 
 def load(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from arguments, environment and the file of --config. Raises SettingsError."""
-    parser = argparse.ArgumentParser(prog="dployr-agent", description="The agent of one host.")
+    parser = argparse.ArgumentParser(prog="dployr-agent", description="The agent of one host. Other commands: doctor.")
     parser.add_argument("command", choices=["run"], nargs="?", default="run")
     parser.add_argument("--config", type=pathlib.Path, help="YAML file with the keys below")
     for key in KEYS[:-1]:
@@ -45,6 +45,15 @@ def load(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Se
         if value:
             values[key] = value
     return _checked(values)
+
+
+def data_dir(file: pathlib.Path | None, environment: Mapping[str, str] = os.environ) -> pathlib.Path:
+    """The one setting that `doctor` wants. Raises SettingsError."""
+    values = _file(file) if file else {}
+    found = environment.get("DPLOYR_AGENT_DATA_DIR") or values.get("data_dir")
+    if not found:
+        raise SettingsError("cannot tell where the agent keeps its data: give --config or --data-dir")
+    return pathlib.Path(found)
 
 
 def _file(path: pathlib.Path) -> dict[str, Any]:

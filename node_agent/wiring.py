@@ -29,6 +29,7 @@ from node_agent.reconciler.host import Host
 from node_agent.reconciler.reconciler import Reconciler
 from node_agent.reconciler.runs import Runs
 from node_agent.reconciler.sites import Sites
+from node_agent.service_manager import ServiceManager
 from node_agent.session import identity
 from node_agent.session.archives import HubArchives
 from node_agent.session.client import Session
@@ -60,10 +61,11 @@ async def run(settings: config.Settings) -> None:
     use_pidfds()
     paths = Paths(settings.data_dir)
     paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    clock = clocks.SystemClock()
+    clock, manager = clocks.SystemClock(), ServiceManager()
     try:
         async with _supervisor(paths) as supervisor, _journal(paths) as journal, asyncio.TaskGroup() as tasks:
-            tasks.create_task(_until_signal(), name="signals")
+            tasks.create_task(_until_signal(manager), name="signals")
+            tasks.create_task(_report(manager), name="service manager")
             await _begin(settings, paths, clock, supervisor, journal, tasks)
     except* Stopped:
         log.info("agent.stopped")
@@ -190,12 +192,21 @@ async def _journal(paths: Paths) -> AsyncIterator[Journal]:
         await journal.close()
 
 
-async def _until_signal() -> None:
+async def _report(manager: ServiceManager) -> None:
+    """Ready with supervisor and journal: joining takes as long as the control plane is away. Then alive while we turn."""
+    manager.ready()
+    while manager.ping_s:
+        manager.alive()
+        await asyncio.sleep(manager.ping_s)
+
+
+async def _until_signal(manager: ServiceManager) -> None:
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
     await asked.wait()
+    manager.stopping()
     raise Stopped
 
 

@@ -28,6 +28,8 @@ PROGRAMS = (("nginx", "nginx-light"), ("git", "git"))
 TEST_PROGRAMS = (
     ("redis-server", "redis-server"),
     ("ip", "iproute2"),
+    ("systemd-analyze", "systemd"),
+    ("dbus-daemon", "dbus"),
 )  # wanted by tests, which are skipped without them
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

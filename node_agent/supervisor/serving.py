@@ -9,7 +9,7 @@ import sys
 
 from node_agent import clock, dumps, paths
 from node_agent.model.log_space import Budgets
-from node_agent.supervisor import adoption, ladder, priority, procfs
+from node_agent.supervisor import adoption, ladder, notify, priority, procfs
 from node_agent.supervisor.cages import Cages
 from node_agent.supervisor.children import Children
 from node_agent.supervisor.endings import Endings
@@ -51,7 +51,9 @@ def serve(data_dir: str, nginx: str, log_limits: str, boot_id_file: str, rung: s
     _adopt(host, processes, jobs, proxy)
     server.listen(Verbs(host, processes, jobs, proxy, loop.stop))
     note("supervisor.ready", pid=os.getpid(), socket=root.supervisor_socket, limits=host.cages.words)
+    manager = notify.begin(loop)
     loop.run()
+    manager.stopping()
     server.close()
     host.cages.close()
     note("supervisor.ended", pid=os.getpid())

@@ -1,0 +1,118 @@
+"""dployr under a real systemd: what is done to its units, to its package and to the host, while an application serves."""
+
+import pathlib
+
+import pytest
+
+from tests.systemd.conftest import FIRST, NEXT
+from tests.systemd.installation import AGENT, CONTROL_PLANE, SUPERVISOR, UNITS, Installation
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("systemd")]
+CAP_SYS_PTRACE = 19
+ALL = [pytest.param((unit,), id=unit) for unit in UNITS] + [pytest.param(UNITS, id="all of them")]
+
+
+def replaced(installed: Installation, before: dict[str, int]) -> bool:
+    """Does each of the units run, in another process than before?"""
+    return all(installed.machine.main_pid(unit) not in {0, pid} for unit, pid in before.items())
+
+
+def whole(installed: Installation) -> bool:
+    return installed.ready() and installed.is_online()
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_each_unit_says_itself_that_it_is_ready_and_is_watched(installed: Installation, unit: str) -> None:
+    assert installed.machine.property(unit, "Type") == "notify"
+    assert installed.machine.property(unit, "ActiveState") == "active"
+    assert installed.machine.property(unit, "WatchdogTimestampMonotonic") not in {"", "0"}
+
+
+def test_the_control_plane_and_its_files_belong_to_a_user_of_their_own(installed: Installation) -> None:
+    owner = installed.machine.run("stat", "--format=%U %a", "/var/lib/dployr/control-plane").stdout
+    assert owner == "dployr 700\n"
+    pid = installed.machine.main_pid(CONTROL_PLANE)
+    assert installed.machine.run("stat", "--format=%U", f"/proc/{pid}/cmdline").stdout in {"dployr\n", "root\n"}
+    assert installed.machine.run("ps", "-o", "user=", "-p", str(pid)).stdout.strip() == "dployr"
+
+
+def test_the_agent_keeps_one_of_roots_powers(installed: Installation) -> None:
+    status = installed.machine.run("cat", f"/proc/{installed.machine.main_pid(AGENT)}/status").stdout
+    powers = {line.partition(":")[0]: int(line.split()[-1], 16) for line in status.splitlines() if line[:3] == "Cap"}
+    assert powers["CapEff"] == powers["CapPrm"] == powers["CapBnd"] == 1 << CAP_SYS_PTRACE
+
+
+@pytest.mark.parametrize("units", ALL)
+def test_a_restart_loses_no_request_and_keeps_the_process(installed: Installation, app: str, units) -> None:
+    pids = installed.pids("app")
+    before = {unit: installed.machine.main_pid(unit) for unit in units}
+    with installed.load(app) as load:
+        installed.machine.run("systemctl", "restart", *units)
+        wait_until(lambda: replaced(installed, before), 60, "new processes of the units")
+        wait_until(lambda: whole(installed), 60, "the control plane and its agent")
+    assert load.failed == []
+    assert installed.pids("app") == pids
+    assert {body for _, body in load.answers} == {f"1 {pids[0]}"}
+
+
+@pytest.mark.parametrize("units", ALL)
+def test_an_application_serves_while_units_are_stopped(installed: Installation, app: str, units) -> None:
+    pids = installed.pids("app")
+    with installed.load(app) as load:
+        installed.machine.run("systemctl", "stop", *units)
+        answered = len(load.answers)
+        wait_until(lambda: len(load.answers) > answered + 50, 20, "answers while the units are stopped")
+        installed.machine.run("systemctl", "start", *units)
+        wait_until(lambda: whole(installed), 60, "the control plane and its agent")
+    assert load.failed == []
+    assert installed.pids("app") == pids
+
+
+def test_a_supervisor_that_hangs_is_replaced_and_the_application_does_not_notice(
+    installed: Installation, app: str
+) -> None:
+    pids, hung = installed.pids("app"), installed.machine.main_pid(SUPERVISOR)
+    with installed.short_watchdog(SUPERVISOR), installed.load(app) as load:
+        hung = installed.machine.main_pid(SUPERVISOR)
+        installed.machine.run("kill", "-STOP", str(hung))
+        wait_until(lambda: replaced(installed, {SUPERVISOR: hung}), 60, "a supervisor that answers")
+        wait_until(lambda: whole(installed), 60, "the agent")
+    assert load.failed == []
+    assert installed.pids("app") == pids
+
+
+@pytest.mark.parametrize("unit", [CONTROL_PLANE, AGENT])
+def test_a_daemon_that_hangs_is_replaced(installed: Installation, unit: str) -> None:
+    with installed.short_watchdog(unit):
+        hung = installed.machine.main_pid(unit)
+        installed.machine.run("kill", "-STOP", str(hung))
+        wait_until(lambda: replaced(installed, {unit: hung}), 60, f"a {unit} that answers")
+        wait_until(lambda: whole(installed), 60, "the control plane and its agent")
+
+
+def test_an_upgrade_in_place_loses_no_request_and_keeps_the_process(
+    installed: Installation, app: str, wheels: dict[str, pathlib.Path]
+) -> None:
+    pids = installed.pids("app")
+    assert installed.versions() == {FIRST}
+    with installed.load(app) as load:
+        installed.put_in(wheels[NEXT])
+        installed.machine.run("systemctl", "restart", *UNITS)
+        wait_until(lambda: whole(installed) and installed.versions() == {NEXT}, 60, "the new version everywhere")
+    assert load.failed == []
+    assert installed.pids("app") == pids
+
+
+def test_after_a_reboot_everything_comes_back_by_itself_once(installed: Installation, app: str) -> None:
+    hosts, boot_id = installed.call("GET", "/v1/instances")["data"], installed.boot_id()
+    installed.machine.power_off()
+    installed.boot()
+    wait_until(lambda: whole(installed), 60, "the control plane and its agent")
+    wait_until(lambda: installed.get(app)[0] == 200, 60, "the application")
+    assert installed.boot_id() != boot_id
+    (pid,) = installed.pids("app")
+    assert installed.get(app)[1] == f"1 {pid}"
+    assert installed.machine.run("pgrep", "--full", "--exact", "python3 app.py").stdout.split() == [str(pid)]
+    assert [host["id"] for host in installed.call("GET", "/v1/instances")["data"]] == [host["id"] for host in hosts]
+    assert installed.deploys_again("app") == 2

@@ -62,7 +62,7 @@ class Cages(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave nothing behind, unless a cage is left. Raises nothing."""
+        """Leave nothing behind, unless a cage is left; `create` begins anew. Raises nothing."""
         ...
 
 

@@ -41,10 +41,8 @@ class CagesV2:
         try:
             home.mkdir(exist_ok=True)
             write(f"{home}/cgroup.procs", "0")
-            self._group.mkdir(exist_ok=True)
-            for directory in (top, self._group):
-                for name in self.limits:
-                    write(f"{directory}/cgroup.subtree_control", f"+{name}")
+            self._hand_down(top)
+            self._make_group()
         except OSError:  # nothing of the attempt stays
             self.close()
             with contextlib.suppress(OSError):
@@ -56,7 +54,11 @@ class CagesV2:
 
     def create(self, name: str, limits: Limits) -> "CageV2":
         directory = self._group / name
-        directory.mkdir(exist_ok=True)
+        try:
+            directory.mkdir(exist_ok=True)
+        except FileNotFoundError:
+            self._make_group()
+            directory.mkdir()
         cage = CageV2(self._home, str(directory), self.limits)
         cage.limit(limits)
         return cage
@@ -67,6 +69,14 @@ class CagesV2:
 
     def names(self) -> list[str]:
         return groups.subdirectories(self._group)
+
+    def _make_group(self) -> None:
+        self._group.mkdir(exist_ok=True)
+        self._hand_down(self._group)
+
+    def _hand_down(self, directory: pathlib.Path) -> None:
+        for name in self.limits:
+            write(f"{directory}/cgroup.subtree_control", f"+{name}")
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -17,9 +17,9 @@ def write(path: str, value: str) -> None:
 
 
 def make(path: str) -> bool:
-    """Was it made? False when it was there already."""
+    """Was it made? False when it was there already. The one above it, too, should somebody have swept it away."""
     try:
-        pathlib.Path(path).mkdir()
+        pathlib.Path(path).mkdir(parents=True)
     except FileExistsError:
         return False
     return True

@@ -59,6 +59,13 @@ def test_a_cage_is_found_by_its_name_and_nothing_else_is(rung):
     assert rung.find(NAME) is None
 
 
+def test_a_rung_that_was_closed_can_be_used_again(rung):
+    rung.create(NAME, Limits()).remove()
+    rung.close()
+    assert rung.names() == []
+    assert rung.create(NAME, Limits()).members() == []
+
+
 def test_what_is_started_inside_is_a_member_and_we_are_not(rung):
     before = pathlib.Path("/proc/self/cgroup").read_text()
     cage = rung.create(NAME, Limits())

@@ -150,10 +150,6 @@ class Installation(Platform):
         (host,) = self.call("GET", "/v1/instances")["data"]
         return {host["agent_version"], self.call("GET", "/v1/version")["version"]}
 
-    def deploys_again(self, name: str) -> int:
-        """The release that runs after a change."""
-        return self.put(name, env={"CHANGED": "yes"})["live_release"]
-
     def load(self, domain: str) -> "InsideLoad":
         return InsideLoad(self, domain)
 

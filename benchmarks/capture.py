@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import subprocess
 import time
 
@@ -23,12 +24,12 @@ def rows(table: Table) -> None:
     table.row("log_lost", "", is_total=True)
 
 
-def programs(supervisor: Supervisor, lines: int) -> Programs:
+def programs(lines: int, supervisor: Supervisor) -> Programs:
     words = ("write", str(supervisor.stamped), str(lines), str(supervisor.directory / "go"))
     return {f"w{number}": words for number in range(WRITERS)}
 
 
-def bare(table: Table, directory: pathlib.Path, child: pathlib.Path, lines: int) -> None:
+def bare(table: Table, lines: int, directory: pathlib.Path, child: pathlib.Path) -> None:
     """The same writers, each with a file of its own as its output and nobody beside them."""
     directory.mkdir()
     logs = [directory / f"w{number}" for number in range(WRITERS)]
@@ -44,11 +45,12 @@ def bare(table: Table, directory: pathlib.Path, child: pathlib.Path, lines: int)
         for writer in writers:
             writer.kill()
             writer.wait()
+        shutil.rmtree(directory)
     table.add("log_mb_s", BARE, _megabytes(lines) / took)
     table.add("log_indexed_mb_s", BARE, _megabytes(lines) / took)
 
 
-def measure(table: Table, supervisor: Supervisor, lines: int) -> None:
+def measure(table: Table, lines: int, supervisor: Supervisor) -> None:
     supervisor.start()
     supervisor.wait_stamps(WRITERS)
     logs = [supervisor.log(name) for name in supervisor.programs]

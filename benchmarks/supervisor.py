@@ -2,8 +2,8 @@
 
 All start the same small program (peers/child.c), which says itself when it runs; each has a log per program. Restart: all
 supervisors run at once, and in turn one program of each is killed, quiet and beside a neighbour that floods its log.
-Fleets of 100 and 500: one supervisor after the other, round by round. Capture: ten writers, a bare `writer >> file`
-before each round. Survival: everything that the supervisor consists of is killed and started again beside ten programs
+Fleets of 100 and 500: one supervisor after the other, round by round. Capture: ten writers, and as many
+without any supervisor. Survival: everything that the supervisor consists of is killed and started again beside ten programs
 that write a line every 10 ms. The last rows follow a log through the API of the whole product (follower.py).
 
 Settings of the peers are their defaults, but for logs, which are never rotated. They are asked over their own channels;
@@ -18,15 +18,15 @@ import os
 import pathlib
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from benchmarks import capture, follower
-from benchmarks.peers import daemons, install, ours, trees
+from benchmarks.peers import install, ours
 from benchmarks.peers.base import Programs, Supervisor
+from benchmarks.peers.field import Field, Kind
 from benchmarks.table import Table
 from tests.waiting import wait_until
 
@@ -35,8 +35,6 @@ FLOOD_MB, FLOODING_BYTES = 300, 10 << 20
 LOGGERS = 10
 LARGE = 500  # a fleet of this size is measured once
 LOOK_S = 3.0
-
-Kind = type[Supervisor]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,44 +48,25 @@ class Profile:
     follow_s: float
 
 
-FULL = Profile(restarts=15, fleets=(100, 500), rounds=3, idle_s=15, lines=500_000, captures=5, follow_s=12)
+FULL = Profile(restarts=10, fleets=(100, 500), rounds=3, idle_s=15, lines=500_000, captures=5, follow_s=12)
 QUICK = Profile(restarts=3, fleets=(20,), rounds=1, idle_s=3, lines=50_000, captures=1, follow_s=3)
 
 
 class Bench:
-    def __init__(self, directory: pathlib.Path, tools: install.Tools, profile: Profile) -> None:
-        self.directory, self.tools, self.profile = directory, tools, profile
+    def __init__(self, field: Field, profile: Profile) -> None:
+        self.field, self.profile = field, profile
         self.table = Table()
-        self.kinds: list[Kind] = [ours.Ours]
-        self.kinds += [daemons.Supervisord, daemons.Circus] if tools.python else []
-        self.kinds += [daemons.Pm2] if tools.pm2 else []
-        self.kinds += [trees.Runit] if tools.runit else []
-        self.kinds += [trees.S6] if tools.s6 else []
-
-    def make(self, kind: Kind) -> Supervisor:
-        return kind(self.directory / f"{kind.__name__}-{time.monotonic_ns()}", self.tools)
-
-    def each(self, what: str, programs: Callable[[Supervisor], Programs], do: Callable[[Supervisor], None]) -> None:
-        """Every supervisor in turn, from up to down; a peer that cannot do it is said."""
-        for kind in self.kinds:
-            supervisor = self.make(kind)
-            try:
-                supervisor.up(programs(supervisor))
-                do(supervisor)
-            except (AssertionError, OSError, subprocess.SubprocessError) as error:
-                if kind is ours.Ours:
-                    raise
-                print(f"    {kind.name}: no {what}: {error}")
-            finally:
-                supervisor.down()
-                shutil.rmtree(supervisor.directory)
 
     def restarts(self) -> None:
         """Kill one program after the other, all supervisors in turn: first quiet, then beside a flood."""
         self.table.row("restart_ms", "ms")
         self.table.row("restart_flood_ms", "ms")
         count = self.profile.restarts
-        with self._all_up(2 * count) as running:
+        with self.field.all(functools.partial(with_neighbour, 2 * count)) as running:
+            for supervisor in running:
+                supervisor.start()
+                supervisor.wait_stamps(2 * count)
+            time.sleep(SETTLED_S)
             for number in range(2 * count):
                 for supervisor in running:
                     with flooded(supervisor) if number >= count else contextlib.nullcontext():
@@ -95,26 +74,11 @@ class Bench:
                     what = "restart_ms" if number < count else "restart_flood_ms"
                     self.table.add(what, supervisor.name, 1000 * took)
 
-    @contextlib.contextmanager
-    def _all_up(self, count: int) -> Iterator[list[Supervisor]]:
-        as_nobody = [trees.RunitAsNobody] if self.tools.runit and os.geteuid() == 0 else []
-        running = [self.make(kind) for kind in (*self.kinds, *as_nobody)]
-        try:
-            for supervisor in running:
-                flood = ("flood", os.devnull, str(FLOOD_MB), f"{supervisor.directory}/go")
-                supervisor.up({**stampers(count, supervisor), "flood": flood})
-                supervisor.start()
-                supervisor.wait_stamps(count)
-            time.sleep(SETTLED_S)
-            yield running
-        finally:
-            for supervisor in running:
-                supervisor.down()
-                shutil.rmtree(supervisor.directory)
-
     def fleets(self) -> None:
         self.table.row("rss_0_mb", "MB")
-        self.each("empty run", lambda _: {}, lambda found: self.table.add("rss_0_mb", found.name, settled_rss(found)))
+        self.field.each(
+            "empty run", lambda _: {}, lambda found: self.table.add("rss_0_mb", found.name, settled_rss(found))
+        )
         self.table.row(f"mass_restart_{self.profile.fleets[0]}_ms", "ms")
         self.table.row(f"idle_cpu_{self.profile.fleets[-1]}_pct", "%")
         for count in self.profile.fleets:
@@ -122,7 +86,7 @@ class Bench:
                 self.table.row(what.format(count), unit)
             for _ in range(self.profile.rounds if count < LARGE else 1):
                 programs, measured = functools.partial(stampers, count), functools.partial(self._fleet, count)
-                self.each(f"fleet of {count}", programs, measured)
+                self.field.each(f"fleet of {count}", programs, measured)
 
     def _fleet(self, count: int, supervisor: Supervisor) -> None:
         name, begun = supervisor.name, time.monotonic()
@@ -145,23 +109,27 @@ class Bench:
             self.table.add(f"mass_restart_{count}_ms", name, 1000 * (max(stamp.at for stamp in again) - begun))
 
     def captures(self) -> None:
+        """Another one begins each round: what was written before slows down what is written next."""
         capture.rows(self.table)
         lines = self.profile.lines
+        programs, measured = (
+            functools.partial(capture.programs, lines),
+            functools.partial(capture.measure, self.table, lines),
+        )
+        turns: list[Kind | None] = [None, *self.field.kinds]
         for number in range(self.profile.captures):
-            where = self.directory / f"bare-{number}"
-            capture.bare(self.table, where, self.tools.child, lines)
-            shutil.rmtree(where)
-            self.each(
-                "capture",
-                lambda found: capture.programs(found, lines),
-                lambda found: capture.measure(self.table, found, lines),
-            )
+            at = number % len(turns)
+            for kind in turns[at:] + turns[:at]:
+                if kind is None:
+                    capture.bare(self.table, lines, self.field.directory / f"bare-{number}", self.field.tools.child)
+                else:
+                    self.field.one(kind, "capture", programs, measured)
 
     def survival(self) -> None:
         self.table.row("adopted", "", more_is_better=True)
         self.table.row("doubles", "")
         self.table.row("back_ms", "ms")
-        self.each("survival", tickers, self._survive)
+        self.field.each("survival", tickers, self._survive)
 
     def _survive(self, supervisor: Supervisor) -> None:
         supervisor.start()
@@ -175,13 +143,19 @@ class Bench:
         now = set(supervisor.children())
         self.table.add("adopted", supervisor.name, len(before & now))
         self.table.add("doubles", supervisor.name, max(0, len(now) - LOGGERS))
-        self.table.add(
-            "log_lost", supervisor.name, sum(capture.holes(supervisor.log(name)) for name in supervisor.programs)
-        )
+        if isinstance(supervisor, ours.Ours):  # the programs of the others count from one again
+            lost = sum(capture.holes(supervisor.log(name)) for name in supervisor.programs)
+            self.table.add("log_lost", supervisor.name, lost)
 
 
-def stampers(count: int, supervisor: Supervisor) -> dict[str, tuple[str, ...]]:
+def stampers(count: int, supervisor: Supervisor) -> Programs:
     return {f"p{number}": ("stamp", str(supervisor.stamped)) for number in range(count)}
+
+
+def with_neighbour(count: int, supervisor: Supervisor) -> Programs:
+    """And one that can flood its log."""
+    flood = ("flood", os.devnull, str(FLOOD_MB), f"{supervisor.directory}/go")
+    return {**stampers(count, supervisor), "flood": flood}
 
 
 def tickers(supervisor: Supervisor) -> Programs:
@@ -219,7 +193,7 @@ def measure(directory: pathlib.Path, profile: Profile) -> Table:
     tools = install.prepare()
     child = directory / "child"
     shutil.copy2(tools.child, child)  # where programs of other users reach it
-    bench = Bench(directory, dataclasses.replace(tools, child=child), profile)
+    bench = Bench(Field(directory, dataclasses.replace(tools, child=child)), profile)
     for part in (bench.restarts, bench.fleets, bench.captures, bench.survival):
         begun = time.monotonic()
         part()

@@ -82,16 +82,16 @@ def _timed(go: pathlib.Path, logs: list[pathlib.Path], lines: int) -> float:
     """From the signal to the last byte in the files; to the last that came, when some never come."""
     begun = changed = time.monotonic()
     go.touch()
-    size = before = 0
-    while size < WRITERS * lines * LINE and time.monotonic() - changed < STUCK_S:
+    now = before = 0
+    while now < WRITERS * lines * LINE and time.monotonic() - changed < STUCK_S:
         time.sleep(LOOK_S)
-        size = sum(map(_size, logs))
-        if size != before:
-            before, changed = size, time.monotonic()
+        now = sum(map(size, logs))
+        if now != before:
+            before, changed = now, time.monotonic()
     return changed - begun
 
 
-def _size(log: pathlib.Path) -> int:
+def size(log: pathlib.Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         return os.stat(log).st_size  # noqa: PTH116 - often
     return 0

@@ -30,9 +30,11 @@ def chance():
 @pytest.fixture
 async def host(tmp_path):
     made = storm_fixtures.Host(tmp_path, SERVICES)
-    await made.begin()
-    yield made
-    made.close()
+    try:
+        await made.begin()
+        yield made
+    finally:
+        made.close()
 
 
 class Storm:

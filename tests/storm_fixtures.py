@@ -39,9 +39,11 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class Host:
-    """`parts` are the host side; each is started again as soon as `keep` sees that it is gone."""
+    """`parts` are the host side; each is started again as soon as `keep` sees that it is gone. `options` are the
+    supervisor's.
+    """
 
-    def __init__(self, root: pathlib.Path, services: int) -> None:
+    def __init__(self, root: pathlib.Path, services: int, *options: str) -> None:
         self.paths = Paths((root / "data").resolve())
         self.paths.root.mkdir(mode=0o700)
         self.services = ["svc_" + "".join(random.choices(ALPHABET, k=26)) for _ in range(services)]
@@ -52,7 +54,7 @@ class Host:
         nowhere = ("--hub", "127.0.0.1:1", "--enrol", "127.0.0.1:1", "--join-token-file", str(root / "no-token"))
         proxy = ("--proxy-listen", f"127.0.0.1:{free_port()}")
         self._commands = {
-            "supervisor": ("node_agent.supervisor", *data),
+            "supervisor": ("node_agent.supervisor", *data, *options),
             "agent": ("node_agent", "run", *data, *nowhere, *proxy, "--allow-file-remotes"),
         }
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
@@ -87,6 +89,12 @@ class Host:
         self.parts[name].send_signal(signal.SIGKILL)
         self.parts[name].wait()
 
+    def power_off(self) -> None:
+        """Nothing of the host lives on."""
+        for name in tuple(self.parts):
+            self.kill(name)
+        wait_until(lambda: not [kill(found.pid) for found in processes.of(self.paths.root)], what="the end of all")
+
     def running(self) -> dict[str, tuple[list[int], list[int]]]:
         """Per service the pids of its applications and of their detached children: more than one is one too many."""
         every = processes.of(self.paths.root)
@@ -114,10 +122,7 @@ class Host:
 
     def close(self) -> None:
         """Whatever a failed test left."""
-        for part in self.parts.values():
-            part.kill()
-            part.wait()
-        wait_until(lambda: not [kill(found.pid) for found in processes.of(self.paths.root)], what="the end of all")
+        self.power_off()
 
     def verdicts(self) -> dict[str, logs.Found]:
         where = ((service_id, self.paths.service(service_id)) for service_id in self.services)

@@ -14,7 +14,7 @@ from node_agent.paths import Paths
 from node_agent.state.journal import Journal
 from tests.e2e.platform import Repository, free_port
 from tests.oracle import logs, processes
-from tests.waiting import wait_until
+from tests.waiting import wait_until, wait_until_async
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 # Counts its lines, each in its log first; every fifth goes to standard error. A detached child outlives it if it can.
@@ -60,13 +60,19 @@ class Host:
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
 
     async def begin(self) -> None:
+        """Returns when all are live: what dies before is a failed release, and is not tried again."""
         journal = await Journal.open(self.paths.journal)
         for service_id in self.services:
             await journal.put_wish(self._wish(service_id))
-        await journal.close()
         self.keep()
-        for service_id in self.services:
-            wait_until(lambda: self.counted(service_id) > 0, 120, f"the first lines of {service_id} ({self._log})")  # noqa: B023
+
+        async def all_live() -> bool:
+            return all([await journal.live(service_id) for service_id in self.services])
+
+        try:
+            await wait_until_async(all_live, 300, f"{len(self.services)} live releases ({self._log})")
+        finally:
+            await journal.close()
 
     def _wish(self, service_id: str) -> spec.ServiceSpec:
         release = spec.ReleaseSpec(

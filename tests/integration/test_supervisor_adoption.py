@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import os
+import pathlib
 import signal
 
 import pytest
@@ -124,7 +125,7 @@ async def test_what_a_process_that_ended_left_behind_is_not_taken_for_it(host, c
     host.start()
     client = await client_of(host)
     before = await client.start(a_process("setsid -f sleep 1000; exec sleep 999"))
-    wait_until(lambda: len(host.marked().get(MARKER, [])) == 2, what="the detached child")
+    wait_until(lambda: [name_of(pid) for pid in host.marked().get(MARKER, [])] == ["sleep"] * 2, what="the child")
     (child,) = set(host.marked()[MARKER]) - {before.pid}
     host.kill()
     os.kill(before.pid, signal.SIGKILL)
@@ -140,6 +141,13 @@ async def test_what_a_process_that_ended_left_behind_is_not_taken_for_it(host, c
     assert (after.state in {"starting", "running"}, after.restarts) == (True, 1)
     assert child not in host.marked()[MARKER]
     await client.close()
+
+
+def name_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def change_record(host, **changed):

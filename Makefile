@@ -5,10 +5,10 @@ BIN := .venv/bin
 TEST ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-tests demo test test-all check format wire reference bench bench-deploy bench-api clean
+.PHONY: help install install-tests demo test test-all check format wire reference bench bench-deploy bench-api bench-supervisor clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' Makefile
 
 install:  ## set everything up in .venv: packages, locked dependencies, wire code
 	@$(PYTHON) tools/install.py
@@ -41,13 +41,16 @@ wire: install
 reference: install  ## write docs/reference/api.md and errors.md from the contract
 	@$(BIN)/python -m tools.reference
 
-bench: bench-deploy bench-api  ## all benchmarks
+bench: bench-deploy bench-api bench-supervisor  ## all benchmarks
 
 bench-deploy: install  ## how long a deployment takes: POST to first 200, cold and warm
 	@$(BIN)/python -m benchmarks.deploy
 
 bench-api: install  ## requests a second and their latency, beside a bare Flask and sqlite3 app
 	@$(BIN)/python -m benchmarks.api
+
+bench-supervisor: install  ## restarts, memory, logs, beside five other supervisors; ARGS=--quick does less
+	@$(BIN)/python -m benchmarks.supervisor $(ARGS)
 
 clean:  ## remove what was made here, .venv included; end a demo first
 	rm -rf .venv .cache .demo build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

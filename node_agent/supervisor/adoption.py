@@ -42,9 +42,10 @@ class Adoption:
         """By marker and cage first, by record second."""
         for record in records:
             members = found.pop(str(record.spec.id), [])
-            recorded = snapshot.members.get(record.pid)
-            if recorded and self._is_recorded(record, recorded):
-                members = [recorded, *members]
+            if record.boot_id == self._host.boot_id and not record.is_between:
+                recorded = snapshot.members.get(record.pid)
+                # Whatever else carries its marker is what it left behind when it ended, never its main process.
+                members = [recorded] if recorded and self._is_recorded(record, recorded) else []
             self._resume(Process(record), members)
         for marker, members in found.items():
             try:

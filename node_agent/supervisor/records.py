@@ -46,6 +46,11 @@ class Record:
     retry_at: float = 0.0
     grace_s: float = -1.0
 
+    @property
+    def is_between(self) -> bool:
+        """Was this written just before a spawn, so that the process may run and nobody knows its pid?"""
+        return self.state is process_state.State.STARTING and not self.pid
+
 
 class Records:
     """The directory of records. Writing raises OSError."""

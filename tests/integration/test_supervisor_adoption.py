@@ -1,10 +1,16 @@
 """What a new supervisor finds after the former one was killed."""
 
 import asyncio
+import dataclasses
 import os
+import pathlib
 import signal
 
+import pytest
+
 from node_agent.model.process import ProcessId
+from node_agent.model.process_state import State
+from node_agent.supervisor import records
 from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process, reach
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
@@ -110,6 +116,43 @@ async def test_a_process_that_ended_while_nobody_looked_is_started_again_once(ho
     assert (after.restarts, after.last_exit) == (1, "unknown")
     assert host.marked()[MARKER] == [after.pid]
     await client.close()
+
+
+@pytest.mark.parametrize(
+    "changed", [{}, {"pid": 0, "state": State.BACKOFF}], ids=["nobody looked", "its end was written"]
+)
+async def test_what_a_process_that_ended_left_behind_is_not_taken_for_it(host, changed):
+    host.start()
+    client = await client_of(host)
+    before = await client.start(a_process("setsid -f sleep 1000; exec sleep 999"))
+    wait_until(lambda: [name_of(pid) for pid in host.marked().get(MARKER, [])] == ["sleep"] * 2, what="the child")
+    (child,) = set(host.marked()[MARKER]) - {before.pid}
+    host.kill()
+    os.kill(before.pid, signal.SIGKILL)
+    wait_until(lambda: host.marked() == {MARKER: [child]}, what="the end of the process alone")
+    change_record(host, **changed)
+    host.start()
+
+    async def restarted():
+        found = await reachable(client)
+        return found if found and found.pid not in {0, child} else None
+
+    after = await wait_until_async(restarted)
+    assert (after.state in {"starting", "running"}, after.restarts) == (True, 1)
+    assert child not in host.marked()[MARKER]
+    await client.close()
+
+
+def name_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def change_record(host, **changed):
+    (file,) = host.paths.records.glob("svc*.json")
+    file.write_bytes(records.encode(dataclasses.replace(records.newest(file.read_bytes()), **changed)))
 
 
 async def test_a_stop_that_was_interrupted_is_finished(host):

@@ -1,0 +1,142 @@
+"""A host with the real supervisor and the real agent, which was told of its services once and hears nothing more; and
+what an init system does for both: start them again.
+"""
+
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+
+from node_agent.model import spec
+from node_agent.paths import Paths
+from node_agent.state.journal import Journal
+from tests.e2e.platform import Repository, free_port
+from tests.oracle import logs, processes
+from tests.waiting import wait_until, wait_until_async
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+# Counts its lines, each in its log first; every fifth goes to standard error. A detached child outlives it if it can.
+APP = """
+import os, socket, threading, time
+
+server = socket.create_server(("127.0.0.1", int(os.environ["PORT"])))
+threading.Thread(target=lambda: [server.accept()[0].close() for _ in iter(int, 1)], daemon=True).start()
+os.posix_spawn("/bin/sleep", ["/bin/sleep", "1000"], os.environ, setsid=True)
+life = f"{os.getpid()}-{time.monotonic_ns()}"
+counted = os.path.join(os.environ["HOME"], "counted")
+os.makedirs(counted, exist_ok=True)
+file = os.open(os.path.join(counted, life), os.O_WRONLY | os.O_CREAT, 0o644)
+number = 0
+while True:
+    number += 1
+    os.write(1 + (number % 5 == 0), b"%s %d %d\\n" % (life.encode(), number, time.monotonic_ns()))
+    os.pwrite(file, b"%012d" % number, 0)
+    time.sleep(0.01)
+"""
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Host:
+    """`parts` are the host side; each is started again as soon as `keep` sees that it is gone. `options` are the
+    supervisor's.
+    """
+
+    def __init__(self, root: pathlib.Path, services: int, *options: str) -> None:
+        self.paths = Paths((root / "data").resolve())
+        self.paths.root.mkdir(mode=0o700)
+        self.services = ["svc_" + "".join(random.choices(ALPHABET, k=26)) for _ in range(services)]
+        self._log = root / "log"
+        self._source = Repository(root / "source")
+        self._source.commit(main__py=APP)
+        data = ("--data-dir", str(self.paths.root))
+        nowhere = ("--hub", "127.0.0.1:1", "--enrol", "127.0.0.1:1", "--join-token-file", str(root / "no-token"))
+        proxy = ("--proxy-listen", f"127.0.0.1:{free_port()}")
+        self._commands = {
+            "supervisor": ("node_agent.supervisor", *data, *options),
+            "agent": ("node_agent", "run", *data, *nowhere, *proxy, "--allow-file-remotes"),
+        }
+        self.parts: dict[str, subprocess.Popen[bytes]] = {}
+
+    async def begin(self) -> None:
+        """Returns when all are live: what dies before is a failed release, and is not tried again."""
+        journal = await Journal.open(self.paths.journal)
+        for service_id in self.services:
+            await journal.put_wish(self._wish(service_id))
+        self.keep()
+
+        async def all_live() -> bool:
+            return all([await journal.live(service_id) for service_id in self.services])
+
+        try:
+            await wait_until_async(all_live, 300, f"{len(self.services)} live releases ({self._log})")
+        finally:
+            await journal.close()
+
+    def _wish(self, service_id: str) -> spec.ServiceSpec:
+        release = spec.ReleaseSpec(
+            number=1, remote=self._source.as_uri(), branch="main", commit="", runtime=spec.Runtime.PYTHON, version="3",
+            build_cmd="", run_cmd="exec python3 main.py", working_dir="", static_dir="", port=3000, env=(),
+            health_check=spec.HealthCheck(),
+        )  # fmt: skip
+        return spec.ServiceSpec(service_id, 1, "app", spec.Run.RUNNING, 0, release)
+
+    def keep(self) -> None:
+        """Start what is gone."""
+        for name, command in self._commands.items():
+            if name not in self.parts or self.parts[name].poll() is not None:
+                with self._log.open("ab") as log:
+                    self.parts[name] = subprocess.Popen(
+                        [sys.executable, "-m", *command], cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                    )  # fmt: skip
+
+    def kill(self, name: str) -> None:
+        self.parts[name].send_signal(signal.SIGKILL)
+        self.parts[name].wait()
+
+    def power_off(self) -> None:
+        """Nothing of the host lives on."""
+        for name in tuple(self.parts):
+            self.kill(name)
+        wait_until(lambda: not [kill(found.pid) for found in processes.of(self.paths.root)], what="the end of all")
+
+    def running(self) -> dict[str, tuple[list[int], list[int]]]:
+        """Per service the pids of its applications and of their detached children: more than one is one too many."""
+        every = processes.of(self.paths.root)
+        return {
+            service_id: (
+                sorted(found.pid for found in every if found.service == service_id and "main.py" in found.words),
+                sorted(found.pid for found in every if found.service == service_id and "/bin/sleep" in found.words),
+            )
+            for service_id in self.services
+        }
+
+    def counted(self, service_id: str) -> int:
+        """How many lines the lives of a service have counted."""
+        directory = self.paths.home(service_id) / "counted"
+        return sum(int(file.read_text() or 0) for file in directory.iterdir()) if directory.exists() else 0
+
+    def end(self) -> None:
+        """Agent, then everything by the supervisor's own command."""
+        if agent := self.parts.pop("agent", None):
+            agent.terminate()
+            agent.wait(30)
+        command = [sys.executable, "-m", "node_agent.supervisor", "shutdown", "--data-dir", str(self.paths.root)]
+        subprocess.run(command, cwd=REPOSITORY, check=True, timeout=90)
+        self.parts.pop("supervisor").wait(30)
+
+    def close(self) -> None:
+        """Whatever a failed test left."""
+        self.power_off()
+
+    def verdicts(self) -> dict[str, logs.Found]:
+        where = ((service_id, self.paths.service(service_id)) for service_id in self.services)
+        return {service_id: logs.judge(path / "logs", path / "home" / "counted") for service_id, path in where}
+
+
+def kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

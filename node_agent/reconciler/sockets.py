@@ -1,4 +1,8 @@
-"""Who listens where: socket inode → process tree, read from /proc. Processes may vanish while we look."""
+"""Who listens where, read from /proc. Processes may vanish while we look.
+
+A process that has a user of its own is known by it: the kernel's table of sockets names the user, and whoever may not
+look into another user's process can read that. Others are found by socket inode → process tree.
+"""
 
 import os
 import pathlib
@@ -8,8 +12,8 @@ LISTEN = "0A"
 ESTABLISHED = "01"
 
 
-def _entries(state: str) -> Iterator[tuple[int, str]]:
-    """(local port, inode) of every TCP socket in `state`, both families."""
+def _entries(state: str) -> Iterator[tuple[int, str, int]]:
+    """(local port, inode, uid) of every TCP socket in `state`, both families."""
     for family in ("tcp", "tcp6"):
         try:
             lines = pathlib.Path("/proc/net", family).read_text(encoding="ascii").splitlines()[1:]
@@ -18,26 +22,38 @@ def _entries(state: str) -> Iterator[tuple[int, str]]:
         for line in lines:
             fields = line.split()
             if fields[3] == state:
-                yield int(fields[1].rpartition(":")[2], 16), fields[9]
+                yield int(fields[1].rpartition(":")[2], 16), fields[9], int(fields[7])
 
 
 def listening_ports() -> frozenset[int]:
     """Every TCP port on which this host listens, on any address."""
-    return frozenset(port for port, _ in _entries(LISTEN))
+    return frozenset(port for port, _, _ in _entries(LISTEN))
 
 
 def established(port: int) -> int:
     """Connections that a server on `port` has accepted and not finished."""
-    return sum(1 for local, _ in _entries(ESTABLISHED) if local == port)
+    return sum(1 for local, _, _ in _entries(ESTABLISHED) if local == port)
 
 
 def ports_of(pid: int) -> frozenset[int]:
     """The ports on which the process tree of `pid`, a session leader, listens."""
-    inodes = {inode: port for port, inode in _entries(LISTEN)}
+    owner = _owner(pid)
+    if owner != os.geteuid():
+        return frozenset(port for port, _, uid in _entries(LISTEN) if uid == owner)
+    inodes = {inode: port for port, inode, _ in _entries(LISTEN)}
     held: set[int] = set()
     for member in _tree(pid):
         held |= {inodes[inode] for inode in _socket_inodes(member) if inode in inodes}
     return frozenset(held)
+
+
+def _owner(pid: int) -> int:
+    """The user of a process; our own when it is gone."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return os.geteuid()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Uid:"))
 
 
 def _tree(pid: int) -> set[int]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import os
 import socket
 import subprocess
 import sys
@@ -145,6 +146,23 @@ def test_a_port_belongs_to_the_process_tree_that_listens(listener) -> None:
     pid, port = listener
     assert sockets.ports_of(pid) == {port}
     assert port in sockets.listening_ports()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_a_port_belongs_to_the_process_whose_user_alone_listens_there(listener) -> None:
+    """The kernel's table of sockets says so; nothing of the other user's process is looked into."""
+    program = (
+        "import os, socket, time; os.setuid(64321); s = socket.create_server(('127.0.0.1', 0)); "
+        "print(s.getsockname()[1], flush=True); time.sleep(1000)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as other:
+        try:
+            port = int(other.stdout.readline())
+            assert sockets.ports_of(other.pid) == {port}
+            assert sockets.ports_of(listener[0]) == {listener[1]}
+        finally:
+            other.kill()
+    assert sockets.ports_of(other.pid) == frozenset()
 
 
 def test_established_connections_of_a_port_are_counted(listener) -> None:

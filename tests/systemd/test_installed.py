@@ -1,5 +1,6 @@
 """dployr under a real systemd: what is done to its units, to its package and to the host, while an application serves."""
 
+import json
 import pathlib
 
 import pytest
@@ -56,8 +57,18 @@ def test_the_agents_powers_are_enough_to_clear_up_after_a_build_that_fails(insta
     assert installed.pids("app") == pids
     repaired = installed.put("app", build_cmd="mkdir -m 700 closed && touch closed/file && chmod 500 closed")
     assert repaired["status"] == "running"
+    wait_until(lambda: the_one(installed, app), 60, "the end of the former release")
     found = installed.machine.run("find", trees, "-name", "closed").stdout.split()
     assert [path for path in found if "/releases/" not in path] == []
+
+
+def test_the_doctor_finds_limits_and_the_end_of_trees_enforced(installed: Installation) -> None:
+    """And says of each other thing what to do: a clock that is kept right depends on this machine."""
+    doctor = ("/opt/dployr/bin/dployr-agent", "doctor", "--config", "/etc/dployr/agent.yaml", "--json")
+    rows = {row["what"]: row for row in json.loads(installed.machine.run(*doctor, check=False).stdout)}
+    for what in ("supervision", "limits of memory, cpu and pids", "the end of whole process trees", "the proxy"):
+        assert rows[what]["enforced"], rows[what]
+    assert all(row["do"] for row in rows.values() if not row["enforced"])
 
 
 @pytest.mark.parametrize("units", ALL)

@@ -100,7 +100,8 @@ class HostBuilder:
     def _remove(self, service_id: str) -> None:
         """Logs stay: the supervisor owns them and drops them with its records."""
         paths = self._paths
-        for directory in (paths.releases(service_id), paths.builds(service_id), paths.home(service_id)):
+        homes = (paths.home(service_id), paths.build_home(service_id))
+        for directory in (paths.releases(service_id), paths.builds(service_id), *homes):
             trees.discard(paths, directory)
         with contextlib.suppress(OSError):
             paths.service(service_id).rmdir()

@@ -13,7 +13,7 @@ from node_agent.model import process_state, restart
 from node_agent.model.crash import Crash, Kind
 from node_agent.model.process import ProcessId
 from node_agent.model.process_state import ENDED, WAITING, Event, State
-from node_agent.supervisor import launch, procfs
+from node_agent.supervisor import launch, procfs, spawn
 from node_agent.supervisor.children import UNKNOWN, End
 from node_agent.supervisor.host import Host
 from node_agent.supervisor.loop import note
@@ -51,7 +51,8 @@ class Lives:
             self._demand_limits(process)
             if process.cage is None:
                 process.cage = self._host.caged(str(spec.id), spec.limits)
-            pid = launch.spawn(launch.process_launch(self._host.paths, spec), cage=process.cage)
+            identity = self._host.identity(spec.id.service_id)
+            pid = spawn.spawn(launch.process_launch(self._host.paths, spec, identity), cage=process.cage)
         except launch.StartError as error:
             process.cage = None  # made anew the next time, should it be the reason
             note("process.start_failed", id=process.id, error=error)

@@ -123,6 +123,14 @@ class Paths:
         """HOME and package caches of the service's builds, where they have a user of their own."""
         return self.service(service_id) / "build-home"
 
+    def tmp(self, service_id: str) -> pathlib.Path:
+        """The temporary files of the service's processes, where they have a place of their own for them."""
+        return self.service(service_id) / "tmp"
+
+    def build_tmp(self, service_id: str) -> pathlib.Path:
+        """Those of its builds."""
+        return self.service(service_id) / "build-tmp"
+
     def logs(self, service_id: str) -> pathlib.Path:
         return self.service(service_id) / "logs"
 

@@ -100,7 +100,7 @@ class HostBuilder:
     def _remove(self, service_id: str) -> None:
         """Logs stay: the supervisor owns them and drops them with its records."""
         paths = self._paths
-        homes = (paths.home(service_id), paths.build_home(service_id))
+        homes = [of(service_id) for of in (paths.home, paths.build_home, paths.tmp, paths.build_tmp)]
         for directory in (paths.releases(service_id), paths.builds(service_id), *homes):
             trees.discard(paths, directory)
         with contextlib.suppress(OSError):

@@ -50,7 +50,9 @@ def settle(paths: Paths, service_id: str, identity: Identity) -> None:
         _make(own, "builds", 0, identity.group, SHARED)
         _make(own, "logs", 0, 0, OURS)
         _make(own, HOME, identity.app, identity.group, OURS)
-        _make(own, paths.build_home(service_id).name, identity.build, identity.group, OURS)
+        _make(own, paths.tmp(service_id).name, identity.app, identity.group, OURS)
+        for place in (paths.build_home(service_id), paths.build_tmp(service_id)):
+            _make(own, place.name, identity.build, identity.group, OURS)
     finally:
         os.close(own)
 

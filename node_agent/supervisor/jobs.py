@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable
 
 from node_agent.model.process import JobResult, JobSpec
-from node_agent.supervisor import launch, spawn
+from node_agent.supervisor import launch
 from node_agent.supervisor.cages import NO_LIMITS, Cage
 from node_agent.supervisor.children import UNKNOWN, End
 from node_agent.supervisor.host import Host
@@ -89,7 +89,8 @@ class Jobs:
                 self._finish(job, JobResult("exited", 0, 0.0))
                 return
             job.cage = self._host.caged(spec.id, NO_LIMITS)
-            job.pid = spawn.spawn(launch.job_launch(self._host.paths, spec, identity), cage=job.cage)
+            wanted = launch.job_launch(self._host.paths, spec, identity)
+            job.pid = self._host.spawn(spec.service_id, wanted, job.cage)
         except launch.StartError as error:
             self._finish(job, JobResult("start_failed", error.code, 0.0, (str(error),)))
             return

@@ -13,7 +13,7 @@ from node_agent.model import process_state, restart
 from node_agent.model.crash import Crash, Kind
 from node_agent.model.process import ProcessId
 from node_agent.model.process_state import ENDED, WAITING, Event, State
-from node_agent.supervisor import launch, procfs, spawn
+from node_agent.supervisor import launch, procfs
 from node_agent.supervisor.children import UNKNOWN, End
 from node_agent.supervisor.host import Host
 from node_agent.supervisor.loop import note
@@ -52,7 +52,8 @@ class Lives:
             if process.cage is None:
                 process.cage = self._host.caged(str(spec.id), spec.limits)
             identity = self._host.identity(spec.id.service_id)
-            pid = spawn.spawn(launch.process_launch(self._host.paths, spec, identity), cage=process.cage)
+            wanted = launch.process_launch(self._host.paths, spec, identity)
+            pid = self._host.spawn(spec.id.service_id, wanted, process.cage)
         except launch.StartError as error:
             process.cage = None  # made anew the next time, should it be the reason
             note("process.start_failed", id=process.id, error=error)

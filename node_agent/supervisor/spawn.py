@@ -21,27 +21,32 @@ from node_agent.supervisor import plain_command, procfs
 from node_agent.supervisor.cages import Cage
 from node_agent.supervisor.identities import User
 from node_agent.supervisor.launch import SHELL, Launch, StartError
+from node_agent.supervisor.rooms import Room
 
 OPEN_FILES, PROCESSES = 1 << 16, 4096  # what a program may have of each before anybody set a limit
 FROZEN_S = 0.5
 SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
-def spawn(launch: Launch, output: int | None = None, cage: Cage | None = None) -> int:
-    """Start it in a session and a cage of its own, with nothing of ours but its output files (or the descriptor
+def spawn(launch: Launch, output: int | None = None, cage: Cage | None = None, room: Room | None = None) -> int:
+    """Start it in a session, a cage and a room of its own, with nothing of ours but its output files (or the descriptor
     `output` instead of them); the pid. Raises StartError.
     """
     opened: list[int] = []
     try:
-        directory, real = _open_directory(launch.tree, launch.directory)
-        opened.append(directory)
-        for file in (launch.stdout, launch.stderr):
-            opened.append(_output(file, launch, output))  # noqa: PERF401 - each is closed, also when the next cannot be opened
-        if launch.user is not None:
-            _share(launch.user, opened[1:])
-        _make_directory(launch.env["HOME"])
-        os.fchdir(directory)
-        with contextlib.nullcontext() if cage is None else cage.entered():
+        with contextlib.ExitStack() as places:
+            if room is not None:
+                places.enter_context(room.entered())
+            directory, real = _open_directory(launch.tree, launch.directory)
+            opened.append(directory)
+            for file in (launch.stdout, launch.stderr):
+                opened.append(_output(file, launch, output))  # noqa: PERF401 - each is closed, also when the next cannot be opened
+            if launch.user is not None:
+                _share(launch.user, opened[1:])
+            _make_directory(launch.env["HOME"])
+            os.fchdir(directory)
+            if cage is not None:
+                places.enter_context(cage.entered())
             return _run(launch, {**launch.env, "PWD": real}, opened[1], opened[2])
     except OSError as error:
         what = error.filename or launch.directory
@@ -80,7 +85,7 @@ def _spawn_as(user: User, path: str, argv: tuple[str, ...], env: dict[str, str],
     """Its capabilities end with the uid 0 that it leaves, and no_new_privs, which it inherits, keeps them away."""
     import subprocess  # only where there are users; it costs half a megabyte
 
-    with _unfrozen():
+    with unfrozen():
         child = subprocess.Popen(
             argv,
             executable=path,
@@ -100,9 +105,12 @@ def _spawn_as(user: User, path: str, argv: tuple[str, ...], env: dict[str, str],
 
 
 @contextlib.contextmanager
-def _unfrozen() -> Iterator[None]:
-    """Between its drop and its program, a process of the same user may stop our child, and we would wait for ever."""
-    before = signal.signal(signal.SIGALRM, lambda *_: _kill_frozen())
+def unfrozen() -> Iterator[None]:
+    """While we wait for a child of ours to run its program, kill it when it is stopped.
+
+    Between its drop and its program, a process of the same user may stop our child, and we would wait for ever.
+    """
+    before = signal.signal(signal.SIGALRM, lambda *_: kill_frozen())
     signal.setitimer(signal.ITIMER_REAL, FROZEN_S, FROZEN_S)
     try:
         yield
@@ -111,7 +119,7 @@ def _unfrozen() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _kill_frozen() -> None:
+def kill_frozen() -> None:
     """Kill what is stopped, our child, and still says that it is us."""
     words = _words("self")
     for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - rare, and names are all that is wanted

@@ -71,6 +71,7 @@ class Verbs:
         cages = self._host.cages
         capabilities = (
             ("isolation", self._host.isolation.words),
+            ("private_tmp", self._host.isolation.tmp_words),
             ("limits", ",".join(cages.limits)),
             ("limits_rung", cages.words),
             ("logs", "raw files with an index"),

@@ -3,6 +3,7 @@
 The data directory lies where other users may pass, which a test's own directory does not allow.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.skipif(
 PROBES = """
 import ctypes, errno, json, os, signal, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
+NUMBERS = {"x86_64": {"clone": 56}, "aarch64": {"clone": 220}}[os.uname().machine]
 def call(name, *arguments):
     if getattr(libc, name)(*arguments) == -1:
         raise OSError(ctypes.get_errno(), name)
@@ -48,16 +50,25 @@ print(json.dumps({probe: attempt(probe) for probe in json.loads(sys.argv[1])}), 
 """
 
 
+@contextlib.contextmanager
+def passable(parent: str | None = None) -> Iterator[pathlib.Path]:
+    """A directory of the test that other users may pass."""
+    root = pathlib.Path(tempfile.mkdtemp(prefix="dployr-isolation-", dir=parent))
+    root.chmod(0o711)
+    try:
+        yield root
+    finally:
+        shutil.rmtree(root)
+
+
 @pytest.fixture
 def host() -> Iterator[SupervisorHost]:
-    root = pathlib.Path(tempfile.mkdtemp(prefix="dployr-isolation-"))
-    root.chmod(0o711)
-    found = SupervisorHost(root / "data")
-    try:
-        yield found
-    finally:
-        found.close()
-        shutil.rmtree(root)
+    with passable() as root:
+        found = SupervisorHost(root / "data")
+        try:
+            yield found
+        finally:
+            found.close()
 
 
 @pytest.fixture
@@ -74,7 +85,7 @@ async def client(host: SupervisorHost) -> AsyncIterator[SupervisorClient]:
 async def seal(host: SupervisorHost, client: SupervisorClient, service_id: str = SERVICE, **files: str) -> pathlib.Path:
     """A release as the builder makes one, of these files."""
     build = host.paths.build_tree(service_id, 1)
-    build.mkdir(parents=True, exist_ok=True)
+    build.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, text in files.items():
         (build / name).write_text(text)
     result = await client.run_job(a_job("", service_id=service_id, kind=JobKind.SEAL))
@@ -211,6 +222,10 @@ async def test_an_app_gains_no_privilege(host: SupervisorHost, client: Superviso
         "call('umount2', b'/proc', 0)": "EPERM",
         "call('unshare', 0x00020000)": "EPERM",
         "call('unshare', 0x40000000)": "EPERM",
+        "call('unshare', 0x10000000)": "EPERM",
+        "call('unshare', 0x10020000)": "EPERM",
+        "call('syscall', NUMBERS['clone'], 0x10000000 | 17, None, None, None, None)": "EPERM",
+        "call('syscall', 435, ctypes.create_string_buffer(88), 88)": "ENOSYS",
         "call('chroot', b'/')": "EPERM",
         "call('sethostname', b'x', 1)": "EPERM",
         "os.mknod(os.path.expanduser('~/null'), 0o20666, os.makedev(1, 3))": "EPERM",
@@ -380,8 +395,41 @@ async def test_a_uid_comes_back_after_a_restart_and_is_another_ones_only_when_al
     await client.stop(third.id, 0.0)
 
 
+async def test_an_app_and_a_build_have_a_tmp_of_their_own() -> None:
+    with passable("/run") as root:
+        host = SupervisorHost(root / "data")
+        client = SupervisorClient(host.paths)
+        try:
+            host.start()
+            await client.connect(20)
+            if dict((await client.hello()).capabilities)["private_tmp"].startswith("none"):
+                pytest.skip("no mount namespaces here")
+            await seal(host, client)
+            spec = a_process("ls /tmp | wc -l; touch /tmp/app; ls /tmp /var/tmp; pwd; exec sleep 1000")
+            await client.start(spec)
+            wait_until(lambda: len(lines(host, spec)) == 7)
+            assert lines(host, spec) == ["0", "/tmp:", "app", "", "/var/tmp:", "app", str(host.tree)]
+            assert [entry.name for entry in host.paths.tmp(SERVICE).iterdir()] == ["app"]
+            host.build_tree.mkdir(parents=True)
+            await client.run_job(a_job("", kind=JobKind.OPEN))
+            job = await client.run_job(a_job("touch /tmp/build; ls /tmp"))
+            assert job.last_lines == ("build",)
+            assert not pathlib.Path("/tmp/build").exists()
+            check = a_job("test -e /tmp/app", kind=JobKind.CHECK, port=spec.port)
+            assert (await client.run_job(check)).code == 0
+            mounts = pathlib.Path(f"/proc/{host.process.pid}/mounts").read_text()
+            assert " /tmp " not in mounts or " /tmp " in pathlib.Path("/proc/self/mounts").read_text()
+            await client.stop(spec.id, 0.0)
+        finally:
+            await client.close()
+            host.close()
+
+
 async def test_what_is_enforced_is_said(host: SupervisorHost, client: SupervisorClient) -> None:
-    assert dict((await client.hello()).capabilities)["isolation"].startswith("users: ")
+    told = dict((await client.hello()).capabilities)
+    assert told["isolation"].endswith("; no user namespaces")
+    assert told["isolation"].startswith("users: ")
+    assert told["private_tmp"].startswith("none: the data directory lies in /tmp")
 
 
 async def test_a_data_directory_that_others_cannot_reach_is_said_and_nothing_is_isolated(

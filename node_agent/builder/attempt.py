@@ -62,10 +62,10 @@ class Attempt:
             self._log.write("cancelled")
             raise
         finally:
-            await in_thread(self._discard)
+            await self._clear()
 
     async def _run(self) -> Manifest:
-        await in_thread(self._discard)
+        await self._clear()
         if (former := await self._former()) is not None:
             return former
         async with self._step("fetch"):
@@ -153,6 +153,7 @@ class Attempt:
                 self._tree.mkdir(mode=0o700, parents=True)
                 await self._hand_over(process.JobKind.OPEN)
                 result = await self._run_job(archive.job(self._service_id, self._release))
+                await self._hand_over(process.JobKind.SEAL)
         finally:
             archive.discard(place)
         if failure := archive.failure(result):
@@ -241,10 +242,19 @@ class Attempt:
         if failure := _failure(command, await self._run_job(job), self._tools.build_s):
             raise failure
 
+    async def _clear(self) -> None:
+        """What a build left is its user's to write in, so the supervisor deletes it, where it has one of its own."""
+        if self._tree.exists():
+            with contextlib.suppress(errors.AgentError):
+                await self._run_job(self._ours(process.JobKind.REMOVE))
+        await in_thread(self._discard)
+
+    def _ours(self, kind: process.JobKind) -> process.JobSpec:
+        return process.JobSpec(self._service_id, self._release.number, "", (), "", "", HAND_OVER_S, kind)
+
     async def _hand_over(self, kind: process.JobKind) -> None:
         """Let the user of the builds write into the tree, or nobody any more."""
-        job = process.JobSpec(self._service_id, self._release.number, "", (), "", "", HAND_OVER_S, kind)
-        result = await self._run_job(job)
+        result = await self._run_job(self._ours(kind))
         if (result.outcome, result.code) != ("exited", 0):
             said = result.last_lines[-1] if result.last_lines else f"{result.outcome} {result.code}"
             raise ReleaseFailedError("bad_build_tree", f"cannot take the build for a release: {said[:500]}")

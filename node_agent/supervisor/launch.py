@@ -114,6 +114,16 @@ def _hand_over_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> 
     return _own_program(paths, job, (sys.executable, "-I", "-S", str(HAND_OVER), job.kind.value, *user))
 
 
+def _remove_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch:  # noqa: ARG001 - as ourselves
+    """No link is followed on the way."""
+    service = paths.service(job.service_id)
+    users = (paths.home, paths.tmp, paths.build_home, paths.build_tmp, paths.builds)
+    found = [paths.build_tree(job.service_id, job.release)] if job.release else [of(job.service_id) for of in users]
+    names = [str(place.relative_to(service)) for place in found]
+    own = {**_own(paths, job.service_id, job.release, job.id), "HOME": "/"}
+    return Launch(("/bin/rm", "-rf", "--", *names), _environment(BASE_PATH, (), own), service, ".", NOWHERE, NOWHERE)
+
+
 def _own_program(paths: Paths, job: JobSpec, argv: tuple[str, ...]) -> Launch:
     """A program of ours in the build tree."""
     return Launch(
@@ -149,6 +159,7 @@ LAUNCHES = {
     JobKind.UNPACK: _unpack_launch,
     JobKind.OPEN: _hand_over_launch,
     JobKind.SEAL: _hand_over_launch,
+    JobKind.REMOVE: _remove_launch,
     JobKind.RUN: _run_launch,
     JobKind.CHECK: _run_launch,
 }

@@ -201,3 +201,7 @@ def test_every_app_has_a_user_of_its_own_and_says_so(platform: Platform, reposit
     assert min(uids) >= 200000
     (instance,) = platform.call("GET", "/v1/instances")["data"]
     assert instance["capabilities"]["isolation"].startswith("users: ")
+    service = platform.data / "agent" / "services" / platform.call("GET", "/v1/deployments/own-user")["service_id"]
+    assert service.exists()
+    platform.call("DELETE", "/v1/deployments/own-user")
+    wait_until(lambda: not service.exists(), 30, "the end of all files of the service")

@@ -18,7 +18,9 @@ def checked_id(value: str) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Paths:
-    """`root` is the agent's data directory (0700); supervisor and agent share it."""
+    """`root` is the agent's data directory; supervisor and agent share it. Where apps have users of their own, they may
+    pass through it and through `services`, and see nothing else in it than `toolchains`.
+    """
 
     root: pathlib.Path
 
@@ -34,6 +36,11 @@ class Paths:
     def records(self) -> pathlib.Path:
         """One JSON record per process, owned by the supervisor."""
         return self.root / "records"
+
+    @property
+    def identities(self) -> pathlib.Path:
+        """Which service has which uids, owned by the supervisor."""
+        return self.root / "identities"
 
     @property
     def journal(self) -> pathlib.Path:
@@ -85,8 +92,12 @@ class Paths:
             raise ValueError(f"cannot use {name!r} as a toolchain")
         return self.toolchains / name
 
+    @property
+    def services(self) -> pathlib.Path:
+        return self.root / "services"
+
     def service(self, service_id: str) -> pathlib.Path:
-        return self.root / "services" / checked_id(service_id)
+        return self.services / checked_id(service_id)
 
     def builds(self, service_id: str) -> pathlib.Path:
         return self.service(service_id) / "builds"
@@ -107,6 +118,18 @@ class Paths:
     def home(self, service_id: str) -> pathlib.Path:
         """HOME of the service's processes."""
         return self.service(service_id) / "home"
+
+    def build_home(self, service_id: str) -> pathlib.Path:
+        """HOME and package caches of the service's builds, where they have a user of their own."""
+        return self.service(service_id) / "build-home"
+
+    def tmp(self, service_id: str) -> pathlib.Path:
+        """The temporary files of the service's processes, where they have a place of their own for them."""
+        return self.service(service_id) / "tmp"
+
+    def build_tmp(self, service_id: str) -> pathlib.Path:
+        """Those of its builds."""
+        return self.service(service_id) / "build-tmp"
 
     def logs(self, service_id: str) -> pathlib.Path:
         return self.service(service_id) / "logs"

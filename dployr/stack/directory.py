@@ -1,4 +1,7 @@
-"""The data directory of the stack: its lock, its ports, its logs, the first password. Everything in it is private."""
+"""The data directory of the stack: its lock, its ports, its logs, the first password. Everything in it is private.
+
+Run by root, it lets others pass (not look): apps have users of their own then, and their files are below.
+"""
 
 import contextlib
 import fcntl
@@ -37,7 +40,7 @@ class Directory:
         try:
             for path in (self.root, self.agent, self.control_plane, self.logs):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.root.chmod(0o700)
+            self.root.chmod(0o700 if os.geteuid() else 0o711)
         except OSError as error:
             raise StackError(f"cannot use the data directory {self.root}: {error}; give another --data-dir") from error
 

@@ -21,6 +21,7 @@ from node_agent.paths import Paths
 
 MAX_READ = 16 << 20
 LAST_LINES = 5
+HAND_OVER_S = 300.0
 Progress = Callable[[ReleaseState, str], None]
 
 
@@ -61,10 +62,10 @@ class Attempt:
             self._log.write("cancelled")
             raise
         finally:
-            await in_thread(self._discard)
+            await self._clear()
 
     async def _run(self) -> Manifest:
-        await in_thread(self._discard)
+        await self._clear()
         if (former := await self._former()) is not None:
             return former
         async with self._step("fetch"):
@@ -150,7 +151,9 @@ class Attempt:
             async with self._step("fetch"), tools.fetches:
                 await archive.fetch(tools.archives, tools.paths, self._service_id, self._release)
                 self._tree.mkdir(mode=0o700, parents=True)
+                await self._hand_over(process.JobKind.OPEN)
                 result = await self._run_job(archive.job(self._service_id, self._release))
+                await self._hand_over(process.JobKind.SEAL)
         finally:
             archive.discard(place)
         if failure := archive.failure(result):
@@ -184,6 +187,8 @@ class Attempt:
         commands = plan.commands(copied=copied)
         if not commands:
             self._log.write("build: nothing to do" if copied else f"build: {plan.reason}")
+        if commands:
+            await self._hand_over(process.JobKind.OPEN)
         async with self._step("build"):
             deadline = self._tools.clock.monotonic() + self._tools.build_s
             for command in commands:
@@ -237,6 +242,23 @@ class Attempt:
         if failure := _failure(command, await self._run_job(job), self._tools.build_s):
             raise failure
 
+    async def _clear(self) -> None:
+        """What a build left is its user's to write in, so the supervisor deletes it, where it has one of its own."""
+        if self._tree.exists():
+            with contextlib.suppress(errors.AgentError):
+                await self._run_job(self._ours(process.JobKind.REMOVE))
+        await in_thread(self._discard)
+
+    def _ours(self, kind: process.JobKind) -> process.JobSpec:
+        return process.JobSpec(self._service_id, self._release.number, "", (), "", "", HAND_OVER_S, kind)
+
+    async def _hand_over(self, kind: process.JobKind) -> None:
+        """Let the user of the builds write into the tree, or nobody any more."""
+        result = await self._run_job(self._ours(kind))
+        if (result.outcome, result.code) != ("exited", 0):
+            said = result.last_lines[-1] if result.last_lines else f"{result.outcome} {result.code}"
+            raise ReleaseFailedError("bad_build_tree", f"cannot take the build for a release: {said[:500]}")
+
     async def _run_job(self, job: process.JobSpec) -> process.JobResult:
         try:
             return await self._tools.supervisor.run_job(job)
@@ -280,6 +302,7 @@ class Attempt:
     async def _seal(self, commit: str, key: str, dependencies_key: str, toolchain: str) -> Manifest:
         began = self._tools.clock.monotonic()
         paths, service_id, number = self._tools.paths, self._service_id, self._release.number
+        await self._hand_over(process.JobKind.SEAL)
         done, listing = await in_thread(self._stage, commit, key, dependencies_key, toolchain)
         # A plain thread: a slow disk holds up no cancellation, and to flush what nobody wants any more does no harm.
         await asyncio.to_thread(trees.flush, seal.staging(paths, service_id, number))

@@ -7,7 +7,7 @@ import errno
 import os
 from collections.abc import Callable
 
-from node_agent import clock, ports
+from node_agent import clock, errors, ports
 from node_agent.builder import archive, manifest, trees
 from node_agent.builder.attempt import Attempt, Tools
 from node_agent.builder.git import Git
@@ -15,7 +15,7 @@ from node_agent.builder.threads import in_thread
 from node_agent.builder.toolchains import Toolchains
 from node_agent.builder.trash import Trash
 from node_agent.errors import ReleaseFailedError
-from node_agent.model import spec, status
+from node_agent.model import process, spec, status
 from node_agent.paths import Paths
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -84,12 +84,24 @@ class HostBuilder:
     async def prune(self, service_id: str, keep: frozenset[int]) -> None:
         """What is being built now is kept too."""
         busy = {number for service, number in self._building if service == service_id}
+        for place in trees.children(self._paths.builds(service_id)):
+            if place.name.isdigit() and int(place.name) not in keep | busy:
+                await self._remove_files(service_id, int(place.name))
         await in_thread(self._prune, service_id, frozenset(str(number) for number in keep | busy))
         self.trash.wake()
 
     async def remove(self, service_id: str) -> None:
+        if self._paths.service(service_id).exists():
+            await self._remove_files(service_id, 0)
         await in_thread(self._remove, service_id)
         self.trash.wake()
+
+    async def _remove_files(self, service_id: str, release: int) -> None:
+        """What users of their own may have made, by the supervisor; where there are none, it is ours to delete."""
+        kind = process.JobKind.REMOVE
+        job = process.JobSpec(service_id, release, "", (), "", "", trees.DELETE_S, kind)
+        with contextlib.suppress(errors.AgentError):
+            await self._tools.supervisor.run_job(job)
 
     def _prune(self, service_id: str, keep: frozenset[str]) -> None:
         for directory in (self._paths.releases(service_id), self._paths.builds(service_id)):
@@ -100,7 +112,8 @@ class HostBuilder:
     def _remove(self, service_id: str) -> None:
         """Logs stay: the supervisor owns them and drops them with its records."""
         paths = self._paths
-        for directory in (paths.releases(service_id), paths.builds(service_id), paths.home(service_id)):
+        homes = [of(service_id) for of in (paths.home, paths.build_home, paths.tmp, paths.build_tmp)]
+        for directory in (paths.releases(service_id), paths.builds(service_id), *homes):
             trees.discard(paths, directory)
         with contextlib.suppress(OSError):
             paths.service(service_id).rmdir()

@@ -23,10 +23,15 @@ class Pythons:
     def __init__(self) -> None:
         self._known: dict[tuple[pathlib.Path, int, int], str] = {}
 
-    def found(self) -> dict[str, pathlib.Path]:
-        """Exact version → interpreter; of two with one version the first in search order. Blocks."""
+    def found(self, *, by_all: bool = False) -> dict[str, pathlib.Path]:
+        """Exact version → interpreter; of two with one version the first in search order. Blocks.
+
+        `by_all`: only those that every user of this host can run.
+        """
         found: dict[str, pathlib.Path] = {}
         for interpreter in dict.fromkeys(_candidates()):
+            if by_all and not _is_for_all(interpreter):
+                continue
             if version := self._version(interpreter):
                 found.setdefault(version, interpreter)
         return found
@@ -54,6 +59,10 @@ async def fill(place: pathlib.Path, exact: str, interpreter: pathlib.Path) -> st
         command = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", *target)
         await children.run(command, dict(os.environ), PIP_S)
     return exact
+
+
+def _is_for_all(interpreter: pathlib.Path) -> bool:
+    return all(place.stat().st_mode & 0o001 for place in (interpreter, *interpreter.parents))
 
 
 def _candidates() -> Iterator[pathlib.Path]:

@@ -48,7 +48,8 @@ def _rewrite(file: pathlib.Path, old: bytes, new: bytes, mode: int) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as out:
         out.write(changed)
-        os.fchmod(out.fileno(), stat.S_IMODE(mode))
+        # The new file may be of another group: what that of the old one might do, everybody may who gets this far.
+        os.fchmod(out.fileno(), stat.S_IMODE(mode) | (mode & 0o050) >> 3)
     temporary.replace(file)
 
 

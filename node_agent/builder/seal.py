@@ -39,6 +39,7 @@ def stage(paths: Paths, service_id: str, draft: Manifest) -> tuple[Manifest, byt
     for left in (place, final):  # an interrupted seal; a damaged release of this number
         trees.discard(paths, left)
     place.mkdir(mode=0o700, parents=True)
+    place.chmod(0o711)  # who may pass to the releases of the service may pass to its tree
     tree.rename(place / "tree")
     return done, listing
 

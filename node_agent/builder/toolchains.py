@@ -26,7 +26,7 @@ class Toolchains:
     def available(self) -> dict[str, tuple[str, ...]]:
         """What can be had, by runtime: lines of versions. Blocks while interpreters are asked for their version."""
         node = {*toolchain.NODE_LINES, *toolchain.lines(self._provisioned("node"), 1)}
-        found = [version for version in self._pythons.found() if toolchain.parts(version) >= toolchain.OLDEST_PYTHON]
+        found = [version for version in self._interpreters() if toolchain.parts(version) >= toolchain.OLDEST_PYTHON]
         return {
             Runtime.NODEJS.value: toolchain.lines(node, 1),
             Runtime.PYTHON.value: toolchain.lines(found, 2),
@@ -69,7 +69,7 @@ class Toolchains:
         raise _unavailable(Runtime.NODEJS, version, why, await asyncio.to_thread(self.available))
 
     async def _python(self, version: str) -> str:
-        found = await asyncio.to_thread(self._pythons.found)
+        found = await asyncio.to_thread(self._interpreters)
         exact = toolchain.newest(found, version, toolchain.OLDEST_PYTHON)
         if exact is None:
             why = "no such interpreter is installed on the host"
@@ -81,6 +81,10 @@ class Toolchains:
                     await asyncio.to_thread(trees.discard, self._paths, self._paths.toolchain(f"python-{exact}"))
                     await self._make("python", lambda place: pythons.fill(place, exact, found[exact]))
         return f"python-{exact}"
+
+    def _interpreters(self) -> dict[str, pathlib.Path]:
+        """Where apps have users of their own, they may pass through the data directory; the interpreter is theirs too."""
+        return self._pythons.found(by_all=bool(self._paths.root.stat().st_mode & 0o001))
 
     def _fits(self, exact: str, interpreter: pathlib.Path) -> bool:
         """An interpreter is linked, not copied: is the link still good?"""

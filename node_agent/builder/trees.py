@@ -47,12 +47,16 @@ def children(directory: pathlib.Path) -> list[pathlib.Path]:
 
 
 def make_read_only(path: pathlib.Path) -> None:
-    """Take the right to write away from everything in the tree, the directory itself excepted (it gets renamed)."""
+    """Nobody may write into the tree, and everybody may read it, apps with users of their own too; but for the right to
+    write into the directory itself (it gets renamed).
+    """
+    path.chmod(0o755)
     for parent, directories, files in os.walk(path):
         for name in (*directories, *files):
             entry = pathlib.Path(parent, name)
             if not entry.is_symlink():
-                entry.chmod(entry.stat().st_mode & 0o555)
+                own = entry.stat().st_mode & 0o500
+                entry.chmod(own | own >> 3 | own >> 6)
 
 
 def flush(path: pathlib.Path) -> None:

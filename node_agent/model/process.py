@@ -108,6 +108,9 @@ class JobKind(enum.Enum):
 
     BUILD = "run_job"
     UNPACK = "unpack"
+    OPEN = "open_build"
+    SEAL = "seal_release"
+    REMOVE = "remove_files"
     RUN = "run_command"
     CHECK = "run_check"
 
@@ -120,6 +123,9 @@ class JobSpec:
     to the service's build log of that release. Unpacking fills that tree from the release's archive instead, by a
     program of our own. A run is one-off: `command` in the sealed release tree, with the environment of its processes;
     its output goes to the two pipes of `run_id`, which whoever asks has open, and it ends when that connection does.
+    Opening hands the build tree over to the user of the service's builds, where there is one; sealing takes it back, for
+    the service to read and nobody to write; removing deletes what those users may have made: the build tree, or without a
+    release all that the service has beside its releases and logs.
     A check is a run whose output nobody wants, for the process that listens on `port`.
     """
 
@@ -138,7 +144,12 @@ class JobSpec:
     @property
     def is_build(self) -> bool:
         """Does its output belong to the build log?"""
-        return self.kind in {JobKind.BUILD, JobKind.UNPACK}
+        return self.kind not in {JobKind.RUN, JobKind.CHECK, JobKind.REMOVE}
+
+    @property
+    def hands_over(self) -> bool:
+        """Is it needed only where apps and builds have users of their own?"""
+        return self.kind in {JobKind.OPEN, JobKind.SEAL, JobKind.REMOVE}
 
     @property
     def id(self) -> str:

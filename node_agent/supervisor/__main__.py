@@ -24,6 +24,12 @@ def main(argv: list[str] | None = None) -> int:
         metavar="SERVICE,HOST,DAYS",
         help="MiB of the log of one service, MiB of all logs, days that a line is kept (default: %(default)s)",
     )
+    parser.add_argument(
+        "--uid-range",
+        default="200000-265535",
+        metavar="FIRST-LAST",
+        help="uids for the apps and their builds, where the supervisor is root, or none (default: %(default)s)",
+    )
     parser.add_argument("--boot-id-file", default="", help=argparse.SUPPRESS)  # for tests of a reboot
     parser.add_argument("--rung", default="", choices=("", "v2", "v1", "none"), help=argparse.SUPPRESS)  # for tests
     options = parser.parse_args(argv)
@@ -31,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.verb == "run":
         python = (sys.executable, "-S", "-I", str(START), str(START.parents[2]))
         started_as = ("-m", "node_agent.supervisor", "run", "--data-dir", str(root))  # by this it is found
-        given = (options.nginx, options.log_limits, options.boot_id_file, options.rung)
+        given = (options.nginx, options.log_limits, options.uid_range, options.boot_id_file, options.rung)
         os.execv(python[0], (*python, *started_as, *given))
     return _shutdown(root)
 

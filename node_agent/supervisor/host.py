@@ -8,10 +8,12 @@ from collections.abc import Callable
 from node_agent.clock import Chance, Clock
 from node_agent.model.process import Limits
 from node_agent.paths import Paths
-from node_agent.supervisor import launch
+from node_agent.supervisor import launch, spawn
 from node_agent.supervisor.cages import Cage, Cages
 from node_agent.supervisor.children import Children
 from node_agent.supervisor.endings import Endings
+from node_agent.supervisor.identities import Identity
+from node_agent.supervisor.isolation import Isolation
 from node_agent.supervisor.logs import LogStore
 from node_agent.supervisor.loop import Loop
 from node_agent.supervisor.records import Records
@@ -32,6 +34,14 @@ class Host:
     logs: LogStore
     records: Records
     changed: Callable[[str], None]
+    isolation: Isolation
+
+    def identity(self, service_id: str) -> Identity | None:
+        """Whom the service's programs run as; None for ourselves. Raises StartError."""
+        try:
+            return self.isolation.of(service_id)
+        except OSError as error:
+            raise launch.StartError(error.errno or errno.EIO, f"cannot make a user for it: {error}") from error
 
     def caged(self, name: str, limits: Limits) -> Cage | None:
         """The cage of that name; None where this host has none. Raises StartError."""
@@ -39,6 +49,14 @@ class Host:
             return self.cages.create(name, limits)
         except OSError as error:
             raise launch.StartError(error.errno or errno.EIO, f"cannot make its cage: {error}") from error
+
+    def spawn(self, service_id: str, wanted: launch.Launch, cage: Cage | None) -> int:
+        """Start a program of the service in its cage and its room; the pid. Raises StartError."""
+        try:
+            room = self.isolation.room(service_id, wanted.user)
+        except OSError as error:
+            raise launch.StartError(error.errno or errno.EIO, f"cannot make its own /tmp: {error}") from error
+        return spawn.spawn(wanted, cage=cage, room=room)
 
     @staticmethod
     def discard(cage: Cage | None) -> None:

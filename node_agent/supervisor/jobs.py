@@ -4,11 +4,12 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from node_agent.model.process import JobResult, JobSpec
+from node_agent.model.process import JobKind, JobResult, JobSpec
 from node_agent.supervisor import launch
 from node_agent.supervisor.cages import NO_LIMITS, Cage
 from node_agent.supervisor.children import UNKNOWN, End
 from node_agent.supervisor.host import Host
+from node_agent.supervisor.isolation import NoIsolation
 from node_agent.supervisor.loop import Timer, note
 
 Done = Callable[[JobResult], None]
@@ -84,8 +85,13 @@ class Jobs:
         self._open_log(job)
         job.started = self._host.clock.monotonic()
         try:
+            identity = None if spec.kind is JobKind.REMOVE else self._host.identity(spec.service_id)
+            if spec.hands_over and isinstance(self._host.isolation, NoIsolation):  # to ourselves, from ourselves
+                self._finish(job, JobResult("exited", 0, 0.0))
+                return
             job.cage = self._host.caged(spec.id, NO_LIMITS)
-            job.pid = launch.spawn(launch.job_launch(self._host.paths, spec), cage=job.cage)
+            wanted = launch.job_launch(self._host.paths, spec, identity)
+            job.pid = self._host.spawn(spec.service_id, wanted, job.cage)
         except launch.StartError as error:
             self._finish(job, JobResult("start_failed", error.code, 0.0, (str(error),)))
             return

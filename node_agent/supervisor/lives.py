@@ -51,7 +51,9 @@ class Lives:
             self._demand_limits(process)
             if process.cage is None:
                 process.cage = self._host.caged(str(spec.id), spec.limits)
-            pid = launch.spawn(launch.process_launch(self._host.paths, spec), cage=process.cage)
+            identity = self._host.identity(spec.id.service_id)
+            wanted = launch.process_launch(self._host.paths, spec, identity)
+            pid = self._host.spawn(spec.id.service_id, wanted, process.cage)
         except launch.StartError as error:
             process.cage = None  # made anew the next time, should it be the reason
             note("process.start_failed", id=process.id, error=error)

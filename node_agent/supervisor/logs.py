@@ -15,7 +15,7 @@ from node_agent.model.crash import LAST_LINES
 from node_agent.model.log_index import Entry, Source
 from node_agent.model.log_space import Budgets
 from node_agent.paths import ID, Paths
-from node_agent.supervisor import launch
+from node_agent.supervisor import spawn
 from node_agent.supervisor.log_space import LogSpace
 from node_agent.supervisor.loop import Loop, note
 from node_agent.supervisor.raw_writers import Watched
@@ -150,7 +150,7 @@ class LogStore:
 
     def _begin(self, service_id: str, source: Source) -> None:
         path = self._paths.log_file(service_id, source.process, source.release, source.stream)
-        os.close(launch.open_output(path))
+        os.close(spawn.open_output(path))
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         watched = self._watched[service_id, source] = Watched(service_id, source, fd)
         if self._nobody_looked:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from node_agent import atomic
 from node_agent.model import restart
-from node_agent.supervisor import launch, procfs
+from node_agent.supervisor import launch, procfs, spawn
 from node_agent.supervisor.children import End
 from node_agent.supervisor.host import Host, RefusedError
 from node_agent.supervisor.loop import Timer, note
@@ -91,7 +91,7 @@ class Nginx:
         marker = f"{TEST}-{self._tests}"
         words = os.memfd_create(marker)
         try:
-            pid = launch.spawn(self._launch(marker, str(conf), "-t"), words)
+            pid = spawn.spawn(self._launch(marker, str(conf), "-t"), words)
         except launch.StartError as error:
             os.close(words)
             raise RefusedError(f"cannot run nginx -t: {error}") from error
@@ -125,7 +125,7 @@ class Nginx:
         try:
             self._remove_sockets()
             conf = self._host.paths.proxy / "current" / "nginx.conf"
-            pid = launch.spawn(self._launch(procfs.PROXY, str(conf)))
+            pid = spawn.spawn(self._launch(procfs.PROXY, str(conf)))
         except (launch.StartError, OSError) as error:
             note("proxy.start_failed", error=error)
             self._started = self._host.clock.monotonic()

@@ -122,3 +122,7 @@ class Processes:
             self._host.logs.forget(service_id)
         except OSError as error:
             raise RefusedError(f"cannot delete the logs of {service_id}: {error}") from error
+        try:
+            self._host.isolation.forget(service_id)
+        except OSError as error:
+            raise RefusedError(f"cannot record that {service_id} is gone: {error}; free some disk space") from error

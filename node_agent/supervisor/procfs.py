@@ -91,6 +91,12 @@ def started(pid: int) -> int:
     return 0 if state in "ZX" else int(fields[19])
 
 
+def stopped_child(pid: int, parent: int) -> bool:
+    """Is it a child of `parent`, and stopped? Raises OSError, ValueError when it is gone."""
+    _, state, fields = _stat(pid)
+    return state in "Tt" and int(fields[1]) == parent
+
+
 def started_at(ticks: int, now: float) -> float:
     """Wall time at which a process started, from its ticks and the present time."""
     uptime = float(_read("/proc/uptime").split()[0])

@@ -6,22 +6,19 @@ process is found by its cage or marker.
 
 import contextlib
 import dataclasses
-import json
 import pathlib
-import zlib
 from typing import Any
 
 from node_agent import atomic
 from node_agent.model import process_state, restart
 from node_agent.model.crash import Crash
 from node_agent.model.process import ProcessSpec
-from node_agent.supervisor import protocol
+from node_agent.supervisor import checked, protocol
 from node_agent.supervisor.loop import Loop, note
 from node_agent.supervisor.protocol import field
 
 FORMAT = 2
 SUFFIX, DAMAGED = ".json", ".damaged"
-CHECKSUM = 8
 SIZE_LIMIT = 64 << 10  # then only the last line is kept
 
 
@@ -113,17 +110,14 @@ class Records:
 
 def encode(record: Record) -> bytes:
     """One line."""
-    body = json.dumps(_encoded(record), separators=(",", ":")).encode()
-    return b"%0*x %s\n" % (CHECKSUM, zlib.crc32(body), body)
+    return checked.encode(_encoded(record))
 
 
 def newest(data: bytes) -> Record:
     """What the last good line of a file says. ValueError when there is none."""
     for line in reversed(data.split(b"\n")):
-        head, body = line[: CHECKSUM + 1], line[CHECKSUM + 1 :]
-        if head == b"%0*x " % (CHECKSUM, zlib.crc32(body)):
-            with contextlib.suppress(ValueError, TypeError, protocol.ProtocolError):
-                return _decoded(json.loads(body))
+        with contextlib.suppress(ValueError, TypeError, protocol.ProtocolError):
+            return _decoded(checked.decode(line))
     raise ValueError("no line has its checksum")
 
 

@@ -9,11 +9,12 @@ import sys
 
 from node_agent import clock, dumps, paths
 from node_agent.model.log_space import Budgets
-from node_agent.supervisor import adoption, ladder, notify, priority, procfs
+from node_agent.supervisor import adoption, ladder, notify, priority, procfs, spawn
 from node_agent.supervisor.cages import Cages
 from node_agent.supervisor.children import Children
 from node_agent.supervisor.endings import Endings
 from node_agent.supervisor.host import Host
+from node_agent.supervisor.isolation import Isolation, NoIsolation, open_isolation
 from node_agent.supervisor.jobs import JOB_SUFFIXES, Jobs
 from node_agent.supervisor.logs import LogStore
 from node_agent.supervisor.loop import Loop, note
@@ -26,8 +27,8 @@ from node_agent.supervisor.verbs import Verbs
 PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 38, 36
 
 
-def serve(data_dir: str, nginx: str, log_limits: str, boot_id_file: str, rung: str) -> int:
-    """Until a signal or a shutdown; the exit status. Raises OSError, and ValueError for limits that are none."""
+def serve(data_dir: str, nginx: str, log_limits: str, uids: str, boot_id_file: str, rung: str) -> int:
+    """Until a signal or a shutdown; the exit status. Raises OSError, and ValueError for limits or uids that are none."""
     root = paths.Paths(pathlib.Path(data_dir))
     program, budgets = find_nginx(nginx), Budgets.parse(log_limits)
     root.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -39,10 +40,12 @@ def serve(data_dir: str, nginx: str, log_limits: str, boot_id_file: str, rung: s
         return 3
     _prepare(root)
     system = clock.SystemClock()
+    isolated = open_isolation(root, uids, system)
+    spawn.prepare(users=not isinstance(isolated, NoIsolation))
     loop = Loop(system)
     server = Server(loop, root)
     boot_id = procfs.boot_id(boot_id_file or procfs.BOOT_ID)
-    host = build_host(root, loop, system, server, boot_id, ladder.open_cages(root.root, rung), budgets)
+    host = build_host(root, loop, system, server, boot_id, ladder.open_cages(root.root, rung), budgets, isolated)
     processes, jobs, proxy = Processes(host), Jobs(host), Nginx(host, program)
     host.children.orphan_ended = host.endings.orphan_ended
     loop.on_signals(
@@ -50,7 +53,13 @@ def serve(data_dir: str, nginx: str, log_limits: str, boot_id_file: str, rung: s
     )
     _adopt(host, processes, jobs, proxy)
     server.listen(Verbs(host, processes, jobs, proxy, loop.stop))
-    note("supervisor.ready", pid=os.getpid(), socket=root.supervisor_socket, limits=host.cages.words)
+    note(
+        "supervisor.ready",
+        pid=os.getpid(),
+        socket=root.supervisor_socket,
+        limits=host.cages.words,
+        users=isolated.words,
+    )
     manager = notify.begin(loop)
     loop.run()
     manager.stopping()
@@ -83,6 +92,7 @@ def build_host(
     boot_id: str,
     cages: Cages,
     budgets: Budgets | None = None,
+    isolated: Isolation | None = None,
 ) -> Host:
     """What the parts share; they are of `root` and run on `loop`."""
     children = Children(loop)
@@ -98,6 +108,7 @@ def build_host(
         logs=LogStore(loop, root, system, budgets),
         records=Records(loop, root.records),
         changed=server.tell_changed,
+        isolation=isolated or NoIsolation("nobody asked for it"),
     )
 
 

@@ -70,7 +70,8 @@ class Verbs:
     def _hello(self, _: Body, answer: Answer) -> None:
         cages = self._host.cages
         capabilities = (
-            ("isolation", "none: every app runs as the supervisor's user"),
+            ("isolation", self._host.isolation.words),
+            ("private_tmp", self._host.isolation.tmp_words),
             ("limits", ",".join(cages.limits)),
             ("limits_rung", cages.words),
             ("logs", "raw files with an index"),

@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import tempfile
 
 import pytest
 
@@ -25,16 +26,19 @@ def node_app(health: int = 200) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory):
+def platform():
     if shutil.which("nginx") is None and not pathlib.Path("/usr/sbin/nginx").exists():
         pytest.skip("nginx is not installed")
-    made = Platform(tmp_path_factory.mktemp("platform"))
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="dployr-platform-"))
+    directory.chmod(0o711)  # run by root, apps have users of their own, who must be able to pass
+    made = Platform(directory)
     try:
         made.start()
         yield made
     finally:
         made.down()
         assert left_over(made) == []
+        shutil.rmtree(directory)
 
 
 def seen_of(process: pathlib.Path, name: str) -> bytes:

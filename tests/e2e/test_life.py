@@ -7,11 +7,14 @@ import hmac
 import http.client
 import io
 import json
+import os
+import pathlib
 import tarfile
 import urllib.request
 
 import pytest
 
+from tests.e2e.conftest import node_app
 from tests.e2e.platform import Platform, Refused
 from tests.waiting import wait_until
 
@@ -184,3 +187,21 @@ def test_a_signed_push_is_deployed_and_one_with_a_bad_signature_is_not(platform:
     platform.says(domain, "again 2 ".__eq__)
     assert push(signature)["release"] == 2
     assert platform.call("GET", "/v1/deployments/pushed")["release"] == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives apps users of their own")
+def test_every_app_has_a_user_of_its_own_and_says_so(platform: Platform, repository) -> None:
+    repository.commit(**node_app())
+    uids = set()
+    for name in ("own-user", "another-user"):
+        platform.live(name, repository, runtime="nodejs", version="20", run_cmd="node server.js")
+        (pid,) = platform.pids(name)
+        uids.add(pathlib.Path(f"/proc/{pid}").stat().st_uid)
+    assert len(uids) == 2
+    assert min(uids) >= 200000
+    (instance,) = platform.call("GET", "/v1/instances")["data"]
+    assert instance["capabilities"]["isolation"].startswith("users: ")
+    service = platform.data / "agent" / "services" / platform.call("GET", "/v1/deployments/own-user")["service_id"]
+    assert service.exists()
+    platform.call("DELETE", "/v1/deployments/own-user")
+    wait_until(lambda: not service.exists(), 30, "the end of all files of the service")

@@ -9,7 +9,7 @@ from tests.systemd.conftest import FIRST, NEXT
 from tests.systemd.installation import AGENT, CONTROL_PLANE, SUPERVISOR, UNITS, Installation
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("systemd")]
+pytestmark = pytest.mark.timeout(300)
 CAP_SYS_PTRACE = 19
 ALL = [pytest.param((unit,), id=unit) for unit in UNITS] + [pytest.param(UNITS, id="all of them")]
 

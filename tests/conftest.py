@@ -1,6 +1,8 @@
 """For every test: property tests have no deadline, and many more examples under `make test-all`. How tests are shared out."""
 
 import os
+import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
@@ -12,6 +14,14 @@ hypothesis.settings.load_profile("whole" if os.environ.get("TEST_ALL") else "sho
 
 for name in [key for key in os.environ if key.startswith("DPLOYR_")]:
     del os.environ[name]  # what a developer has set for daily use must not reach what is tested
+
+
+@pytest.fixture(autouse=True)
+def _where_we_stood() -> Iterator[None]:
+    """Who starts a process as the supervisor does stands at the root afterwards."""
+    before = pathlib.Path.cwd()
+    yield
+    os.chdir(before)
 
 
 @pytest.hookimpl(optionalhook=True)  # there is no such hook under -p no:xdist

@@ -14,6 +14,12 @@ from tests import builders
 COUNT = 7
 
 
+@pytest.fixture(autouse=True)
+def _dumps_stay_allowed(monkeypatch):
+    """The command is called in this process, which could never allow itself core dumps again."""
+    monkeypatch.setattr(command.dumps, "forbid", lambda: None)
+
+
 @pytest.fixture
 async def path(tmp_path):
     """A closed database with a few entries of the audit."""

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from control_plane import audit_command, config, dumps, errors, maintenance, wiring
+from control_plane import audit_command, config, dumps, errors, maintenance, memory, wiring
 
 COMMANDS: dict[str, Callable[[config.Settings], Coroutine[Any, Any, None]]] = {
     "run": wiring.run,
@@ -25,6 +25,7 @@ WITH_OWN_FLAGS: dict[str, Callable[[Sequence[str]], int]] = {"audit": audit_comm
 def main() -> int:
     """The exit code: 0 after a wished stop, 1 when it cannot work, 2 for bad settings."""
     dumps.forbid()
+    memory.give_back()
     own = WITH_OWN_FLAGS.get(sys.argv[1]) if len(sys.argv) > 1 else None
     if own is not None:
         return own(sys.argv[2:])

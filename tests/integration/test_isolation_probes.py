@@ -23,6 +23,8 @@ from tests.waiting import wait_until, wait_until_async
 
 PYTHON = "/usr/bin/python3"
 NEIGHBOUR = "svc_" + "1" * 26
+# Signals 32 and 33: the C library ignores them in what it spawns, so they come from whoever started the tests.
+OF_THE_C_LIBRARY = 0b11 << 31
 SECRET = "correct-horse-battery"
 APP, BUILD, GROUP = 200000, 200001, 200000
 
@@ -137,7 +139,7 @@ async def test_an_app_runs_as_its_own_user_with_nothing_of_ours(host: Supervisor
     assert told["Groups"].split() == []
     assert told["NoNewPrivs"] == "1"
     assert {told[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
-    assert set(told["SigIgn"]) == {"0"}
+    assert int(told["SigIgn"], 16) & ~OF_THE_C_LIBRARY == 0
     umask, core, files, size = lines(host, spec)[-4:]
     assert (umask, core, size) == ("0077", "0", "unlimited")
     assert int(files) >= 1024

@@ -1,5 +1,6 @@
 """Our own supervisor, asked over its socket as the agent does. Each program is a service with a log of its own."""
 
+import contextlib
 import pathlib
 import shlex
 import socket
@@ -34,6 +35,13 @@ class Ours(Supervisor):
 
     def run_again(self) -> None:
         self.run()
+
+    def down(self) -> None:
+        """In good order first, so that no control group is left."""
+        with contextlib.suppress(OSError):
+            self._ask([{"verb": "shutdown"}])
+            wait_until(lambda: not self.own(), FRESH_S, "the end of our supervisor")
+        super().down()
 
     def start(self) -> None:
         self._ask([{"verb": "start", **protocol.encode_process_spec(self._spec(name))} for name in self.programs])

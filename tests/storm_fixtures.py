@@ -99,7 +99,7 @@ class Host:
         """Nothing of the host lives on."""
         for name in tuple(self.parts):
             self.kill(name)
-        wait_until(lambda: not [kill(found.pid) for found in processes.of(self.paths.root)], what="the end of all")
+        wait_until(lambda: not [kill(pid) for pid in processes.every_pid(self.paths.root)], what="the end of all")
 
     def running(self) -> dict[str, tuple[list[int], list[int]]]:
         """Per service the pids of its applications and of their detached children: more than one is one too many."""

@@ -23,6 +23,20 @@ def of(root: pathlib.Path) -> list[Running]:
     return [running for running in found if _look(running.pid, str(root)) == running]  # one may have followed another
 
 
+def every_pid(root: pathlib.Path) -> set[int]:
+    """Those of `of`, and the workers of a proxy: they write their title over their environment, and stand in its directory."""
+    return {running.pid for running in of(root)} | {
+        int(name) for name in os.listdir("/proc") if name.isdigit() and _place(name).startswith(f"{root}/")
+    }
+
+
+def _place(pid: str) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""
+
+
 def _look(pid: int, root: str) -> Running | None:
     directory = pathlib.Path("/proc", str(pid))
     try:

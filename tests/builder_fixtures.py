@@ -101,13 +101,12 @@ class LocalJobs:
             except TimeoutError:
                 await self.cancel_job(job.id)
                 outcome, code = "timeout", 0
-            finally:
-                self._running.pop(job.id, None)
+            # Who waits may go: the job lives on until it is cancelled, as with the supervisor.
         lines = log.read_bytes()[before:].decode(errors="replace").splitlines()[-20:]
         return JobResult(outcome, abs(code), time.monotonic() - began, tuple(lines))
 
     async def cancel_job(self, job_id: str) -> None:
-        child = self._running.get(job_id)
+        child = self._running.pop(job_id, None)
         if child is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)

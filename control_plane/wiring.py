@@ -118,11 +118,14 @@ def _context(settings: Settings, store: ports.Store, clock: clocks.Clock, ids: c
 @contextlib.asynccontextmanager
 async def _beside(*jobs: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Jobs that run as long as the block. One that fails ends the block, and with it the daemon."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(job) for job in jobs]
-        yield
-        for task in tasks:
-            task.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job) for job in jobs]
+            yield
+            for task in tasks:
+                task.cancel()
+    except BaseExceptionGroup as several:  # what failed first says why, in words of its own
+        raise several.exceptions[0] from None
 
 
 async def _send(context: Context) -> None:

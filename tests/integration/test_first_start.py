@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -142,3 +143,14 @@ def test_the_setup_is_for_this_machine_alone():
         assert anonymous.post("/v1/auth/setup", body, **{"X-Forwarded-For": "::ffff:127.0.0.1"}).status == 409
         assert anonymous.post("/v1/auth/setup", body, **{"X-Forwarded-For": "127.0.0.1"}).status == 409
         assert plane.services.accounts.setup.is_done
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        argv = [sys.executable, "-m", "control_plane", "--data-dir", str(tmp_path / "data"), f"--api={address}"]
+        elsewhere = ["--hub=127.0.0.1:0", "--enrol=127.0.0.1:0"]
+        done = subprocess.run([*argv, *elsewhere], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+    assert done.returncode == 1
+    assert f"cannot listen on {address}" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

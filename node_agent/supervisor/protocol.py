@@ -138,7 +138,7 @@ def process_id(frame: Mapping[str, Any]) -> ProcessId:
 def _explained(name: str) -> Iterator[None]:
     try:
         yield
-    except ValueError as error:
+    except (ValueError, ProtocolError) as error:
         raise ProtocolError(f"cannot read {name!r}: {error}") from error
 
 
@@ -252,17 +252,16 @@ def decode_crash(frame: Mapping[str, Any]) -> Crash | None:
         return None
     found = field(frame, "crash", dict)
     with _explained("crash"):
-        kind = Kind(field(found, "kind", str))
-    return Crash(
-        kind=kind,
-        code=field(found, "code", int),
-        words=field(found, "words", str),
-        at=field(found, "at", float),
-        ran_s=field(found, "ran_s", float),
-        cpu_s=field(found, "cpu_s", float),
-        max_rss_bytes=field(found, "max_rss_bytes", int),
-        lines=_texts(found, "lines"),
-    )
+        return Crash(
+            kind=Kind(field(found, "kind", str)),
+            code=field(found, "code", int),
+            words=field(found, "words", str),
+            at=field(found, "at", float),
+            ran_s=field(found, "ran_s", float),
+            cpu_s=field(found, "cpu_s", float),
+            max_rss_bytes=field(found, "max_rss_bytes", int),
+            lines=_texts(found, "lines"),
+        )
 
 
 def encode_usage(process_id: ProcessId, usage: Usage) -> Frame:

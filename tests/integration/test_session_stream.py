@@ -132,7 +132,7 @@ async def test_an_instance_that_was_removed_is_sent_away_for_good(tmp_path):
         hub.instances.removed.add(agent.identity.instance_id)
         with pytest.raises(errors.FencedError, match="was removed"):
             await asyncio.wait_for(agent._task, 15)
-        assert agent.identity.instance_id not in hub.instances.online
+        await eventually(lambda: agent.identity.instance_id not in hub.instances.online)
 
 
 async def test_a_second_session_fences_the_first_which_stops_for_good(tmp_path):

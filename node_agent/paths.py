@@ -5,7 +5,7 @@ import pathlib
 import re
 
 ID = re.compile(r"^[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}$")
-NAME = re.compile(r"^[a-z][a-z0-9]*(\.[0-9]+)?$")
+NAME = re.compile(r"^[a-z][a-z0-9-]*(\.[0-9]+)?$")
 TOOLCHAIN = re.compile(r"^[a-z]+-[0-9][0-9A-Za-z.+-]*$")
 
 

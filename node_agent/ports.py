@@ -124,10 +124,10 @@ class Archives(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where the proxy sends a service's requests: a port on loopback, or a directory (service, release, root)."""
+    """Where the proxy sends a service's requests: ports on loopback, or a directory (service, release, root)."""
 
     release: int
-    port: int = 0
+    ports: tuple[int, ...] = ()
     static_root: str | None = None
 
 

@@ -39,9 +39,9 @@ from node_agent.supervisor_client import SupervisorClient
 log = structlog.get_logger()
 # What this agent does with a wish; the control plane refuses, or warns of, what is not here.
 CAPABILITIES = (
-    ("replicas", "1"),
+    ("replicas", "100"),
     ("strategies", "rolling"),
-    ("processes", "web"),
+    ("processes", "any"),
     ("sources", "remote,local"),
     ("health_checks", ",".join(gate.KINDS)),
     ("route_options", ",".join(options.RENDERED)),

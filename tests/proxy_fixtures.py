@@ -34,11 +34,11 @@ def a_route(number: int, domain: str, path: str = "/", **options: Any) -> spec.R
 
 
 def a_site(number: int, port: int, *routes: spec.RouteSpec) -> ports.Site:
-    return ports.Site(an_id("svc", number), ports.Upstream(1, port), routes)
+    return ports.Site(an_id("svc", number), ports.Upstream(1, (port,)), routes)
 
 
 def a_static_site(number: int, root: str, *routes: spec.RouteSpec) -> ports.Site:
-    return ports.Site(an_id("svc", number), ports.Upstream(1, 0, root), routes)
+    return ports.Site(an_id("svc", number), ports.Upstream(1, (), root), routes)
 
 
 def free_port() -> int:

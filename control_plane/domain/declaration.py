@@ -142,14 +142,15 @@ def _command_problems(fields: DeploymentFields) -> list[Problem]:
         for field, text in commands.items()
         if len(text) > MAX_COMMAND or not grammar.is_text(text)
     ]
-    if not fields.run_cmd.strip() and runtime_of(fields.runtime) != "static":
-        found.append(_problem("run_cmd", "is required unless the runtime is static"))
+    if not fields.run_cmd.strip() and runtime_of(fields.runtime) != "static" and not fields.processes:
+        found.append(_problem("run_cmd", "is required unless the runtime is static or processes are given"))
     return found + grammar.process_problems(fields.processes)
 
 
 def _port_problems(fields: DeploymentFields) -> list[Problem]:
     if fields.port is None:
-        return [] if runtime_of(fields.runtime) == "static" else [_problem("port", "is required")]
+        takes_none = runtime_of(fields.runtime) == "static" or (fields.processes and not fields.run_cmd.strip())
+        return [] if takes_none else [_problem("port", "is required")]
     return [] if 1 <= fields.port <= 65535 else [_problem("port", "must be between 1 and 65535")]
 
 

@@ -273,7 +273,7 @@ class Attempt:
     def _start_command(self, files: dict[str, str]) -> str:
         release = self._release
         command = detect.start_command(release.runtime, release.run_cmd, files)
-        if not command and release.runtime is not Runtime.STATIC:
+        if not command and release.runtime is not Runtime.STATIC and not release.processes:
             raise ReleaseFailedError(
                 "no_run_cmd", "cannot tell how to start the application: set run_cmd, or add a Procfile with `web: …`"
             )

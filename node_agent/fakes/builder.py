@@ -65,7 +65,7 @@ class FakeBuilder:
     def _seal(self, service_id: str, release: spec.ReleaseSpec, commit: str) -> ports.Artifact:
         run_cmd = detect.start_command(release.runtime, release.run_cmd, {})
         static = release.runtime is spec.Runtime.STATIC
-        if not run_cmd and not static:
+        if not run_cmd and not static and not release.processes:
             raise ReleaseFailedError("no_run_cmd", "cannot tell how to start the application: set run_cmd")
         inputs = (commit, release.runtime, release.version, release.build_cmd, release.working_dir, release.build_env)
         artifact = ports.Artifact(

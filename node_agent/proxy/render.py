@@ -95,8 +95,13 @@ def _checked(route: spec.RouteSpec, site: ports.Site) -> Location:
 
 
 def _upstream(site: ports.Site) -> str:
-    # max_fails=0: with a single server, marking it as failed would only lengthen an outage
-    return f"upstream {site.service_id} {{\n    server 127.0.0.1:{_port(site.upstream.port)} max_fails=0;\n}}\n"
+    """Of several servers one that refuses is left out for a moment; a single one marked so would lengthen the outage."""
+    found = [_port(port) for port in site.upstream.ports]
+    if not found:
+        raise ValueError(f"cannot route {site.service_id}: no process of it listens")
+    words = "max_fails=1 fail_timeout=1s" if len(found) > 1 else "max_fails=0"
+    servers = "".join(f"    server 127.0.0.1:{port} {words};\n" for port in found)
+    return f"upstream {site.service_id} {{\n{servers}}}\n"
 
 
 def _server(domain: str, locations: list[Location], settings: ProxySettings, paths: Paths) -> str:

@@ -6,16 +6,18 @@ the owner of the app can do about it.
 
 import asyncio
 import contextlib
+import dataclasses
 
 from node_agent import errors, ports
 from node_agent.clock import Clock
-from node_agent.model import process, spec
+from node_agent.model import formation, process, spec
 from node_agent.model.crash import Kind
 from node_agent.reconciler import sockets
 
 KINDS = ("http", "tcp", "command")
 POLL_S = 0.05
 GIVE_UP_RESTARTS = 3
+STEADY_S = 2.0
 
 
 async def probe(port: int, check: spec.HealthCheck) -> str:
@@ -55,14 +57,46 @@ async def probe_by(supervisor: ports.Supervisor, job: process.JobSpec) -> str:
     return "" if good else f"`{job.command[:200]}` {result.outcome} {result.code}"
 
 
-async def wait_healthy(
-    supervisor: ports.Supervisor,
-    process_id: process.ProcessId,
-    release: spec.ReleaseSpec,
-    artifact: ports.Artifact,
-    clock: Clock,
+@dataclasses.dataclass(frozen=True, slots=True)
+class Watched:
+    """One process at the gate, and the release that it belongs to."""
+
+    process_id: process.ProcessId
+    release: spec.ReleaseSpec
+    artifact: ports.Artifact
+
+
+async def wait(supervisor: ports.Supervisor, watched: Watched, clock: Clock) -> None:
+    """Return when the process passed its gate. Raises ReleaseFailedError when it cannot, or not in time.
+
+    One that gets requests must answer its health check; any other must stay up for STEADY_S.
+    """
+    if formation.is_routed(watched.process_id.name):
+        await wait_healthy(supervisor, watched, clock)
+    else:
+        await wait_steady(supervisor, watched.process_id, watched.release, clock)
+
+
+async def wait_steady(
+    supervisor: ports.Supervisor, process_id: process.ProcessId, release: spec.ReleaseSpec, clock: Clock
 ) -> None:
+    """Return when the process ran for STEADY_S without an end, within the start period of the release."""
+    begun = steady_since = clock.monotonic()
+    seen = -1
+    while clock.monotonic() - steady_since < STEADY_S:
+        status, _ = await _alive(supervisor, process_id)
+        if status.pid != seen or not status.pid:
+            seen, steady_since = status.pid, clock.monotonic()
+        if clock.monotonic() - begun > release.health_check.start_period_s:
+            raise errors.ReleaseFailedError(
+                "unsteady", f"the process {process_id.name} did not stay up for {STEADY_S:g} s; read its log"
+            )
+        await asyncio.sleep(POLL_S)
+
+
+async def wait_healthy(supervisor: ports.Supervisor, watched: Watched, clock: Clock) -> None:
     """Return when the gate is passed. Raises ReleaseFailedError when it cannot be, or not in time."""
+    process_id, release = watched.process_id, watched.release
     check = release.health_check
     if check.kind not in KINDS:
         raise errors.ReleaseFailedError(
@@ -72,11 +106,12 @@ async def wait_healthy(
     deadline = clock.monotonic() + check.start_period_s
     good, last = 0, "it never listened"
     while good < check.retries:
-        status = await _alive(supervisor, process_id)
+        status, others = await _alive(supervisor, process_id)
         listens = await asyncio.to_thread(sockets.ports_of, status.pid) if status.pid else frozenset()
+        listens -= others - {status.port}
         if status.port in listens:
             if check.kind == "command":
-                last = await probe_by(supervisor, _check_job(process_id, release, artifact, status.port))
+                last = await probe_by(supervisor, _check_job(watched, status.port))
             else:
                 last = await probe(status.port, check)
             good = 0 if last else good + 1
@@ -89,11 +124,10 @@ async def wait_healthy(
         await asyncio.sleep(check.interval_s if status.port in listens else POLL_S)
 
 
-def _check_job(
-    process_id: process.ProcessId, release: spec.ReleaseSpec, artifact: ports.Artifact, port: int
-) -> process.JobSpec:
+def _check_job(watched: Watched, port: int) -> process.JobSpec:
+    release, artifact = watched.release, watched.artifact
     return process.JobSpec(
-        service_id=process_id.service_id,
+        service_id=watched.process_id.service_id,
         release=release.number,
         command=release.health_check.command,
         env=release.env,
@@ -106,8 +140,12 @@ def _check_job(
     )
 
 
-async def _alive(supervisor: ports.Supervisor, process_id: process.ProcessId) -> process.ProcessStatus:
-    status = next((found for found in await supervisor.processes() if found.id == process_id), None)
+async def _alive(
+    supervisor: ports.Supervisor, process_id: process.ProcessId
+) -> tuple[process.ProcessStatus, frozenset[int]]:
+    """How the process is, and the ports of the service's other ones, which have the same user."""
+    known = [found for found in await supervisor.processes() if found.id.service_id == process_id.service_id]
+    status = next((found for found in known if found.id == process_id), None)
     if status is None:
         raise errors.ReleaseFailedError("process_gone", "the process was stopped before it was healthy; deploy again")
     if status.restarts >= GIVE_UP_RESTARTS or "start_failed" in status.last_exit:
@@ -119,7 +157,7 @@ async def _alive(supervisor: ports.Supervisor, process_id: process.ProcessId) ->
             f"the app ended before it was healthy ({status.last_exit}); {advice}"
             + (f"; its last lines: {lines}" if lines else "; it wrote nothing"),
         )
-    return status
+    return status, frozenset(found.port for found in known if found.id != process_id)
 
 
 def _explained(

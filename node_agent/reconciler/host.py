@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from node_agent import errors, ports
 from node_agent.clock import Clock
-from node_agent.model import actions, process, spec, status
+from node_agent.model import actions, formation, process, spec, status
 from node_agent.model.actions import Target
 from node_agent.model.status import ReleaseState
 from node_agent.reconciler import gate, sockets
 from node_agent.reconciler.branches import Heads
-from node_agent.reconciler.plan import Facts, ProcessFact
+from node_agent.reconciler.plan import Facts, ProcessFact, Sealed
 from node_agent.reconciler.sites import Sites
 
 ATTEMPTS = 3
@@ -22,7 +22,6 @@ DRAIN_S = 30.0
 DRAIN_QUIET_S = 1.0  # nginx's former workers stop accepting a moment after the new ones answer
 FIRST_PORT, LAST_PORT = 20000, 29999  # below the ephemeral range, so that no outgoing connection takes one
 UNSERVED_GRACE_S = 3.0  # for a process that never had a request
-WEB = "web.1"
 
 
 def ports_for(process_id: str) -> Iterator[int]:
@@ -68,7 +67,7 @@ class ServiceHost:
         releases = await journal.releases(self.service_id)
         return Facts(
             sealed=await self._sealed_releases(),
-            processes=tuple(ProcessFact(Target(p.id.release, p.id.restart), p.state, p.port) for p in found),
+            processes=tuple(ProcessFact(Target(p.id.release, p.id.restart), p.id.name, p.state, p.port) for p in found),
             passed=frozenset(self.passed | ({live} if live else set())),
             failed=frozenset(await journal.failures(self.service_id)),
             live=live,
@@ -77,14 +76,17 @@ class ServiceHost:
             served=frozenset(known.number for _, known in releases if known.state in status.SERVED),
         )
 
-    async def _sealed_releases(self) -> tuple[ports.Artifact, ...]:
+    async def _sealed_releases(self) -> tuple[Sealed, ...]:
+        found = []
         for release, report in await self.host.journal.releases(self.service_id):
-            if release.number in self._sealed or report.state is ReleaseState.FAILED:
-                continue
-            artifact = await self.host.builder.sealed(self.service_id, release.number)
-            if artifact is not None:
-                self._sealed[release.number] = artifact
-        return tuple(self._sealed.values())
+            if release.number not in self._sealed and report.state is not ReleaseState.FAILED:
+                artifact = await self.host.builder.sealed(self.service_id, release.number)
+                if artifact is not None:
+                    self._sealed[release.number] = artifact
+            if artifact := self._sealed.get(release.number):
+                members = tuple(member.name for member in _members(release, artifact))
+                found.append(Sealed(release.number, members, artifact.static_root))
+        return tuple(found)
 
     async def release(self, number: int) -> spec.ReleaseSpec:
         """The journalled release, with its commit once that is known."""
@@ -149,12 +151,21 @@ class ServiceHost:
             await writer
 
     async def start(self, target: Target) -> None:
+        """Every process of `target` that does not exist yet."""
         release, artifact = await self.release(target.release), self._sealed[target.release]
-        process_id = self._process_id(target)
         await self.note(target.release, ReleaseState.STARTING)
+        there = {found.id for found in await self.processes()}
+        for member in _members(release, artifact):
+            if self._process_id(target, member.name) not in there:
+                await self._start(target, member, release, artifact)
+
+    async def _start(
+        self, target: Target, member: formation.Member, release: spec.ReleaseSpec, artifact: ports.Artifact
+    ) -> None:
+        process_id = self._process_id(target, member.name)
         wanted = process.ProcessSpec(
             id=process_id,
-            command=release.run_cmd or artifact.run_cmd,
+            command=member.command,
             env=release.env,
             toolchain=artifact.toolchain,
             working_dir=release.working_dir,
@@ -186,14 +197,25 @@ class ServiceHost:
         release = await self.release(target.release)
         await self.note(target.release, ReleaseState.CHECKING)
         artifact = self._sealed[target.release]
-        await gate.wait_healthy(self.host.supervisor, self._process_id(target), release, artifact, self.host.clock)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for member in _members(release, artifact):
+                    watched = gate.Watched(self._process_id(target, member.name), release, artifact)
+                    tasks.create_task(gate.wait(self.host.supervisor, watched, self.host.clock), name=member.name)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
         self.passed.add(target)
 
-    async def switch(self, target: Target, site: ports.Site) -> None:
-        """Make `target` serve. The former release drains from here on; a static one is retired at once."""
+    async def switch(self, target: Target, site: ports.Site | None) -> None:
+        """Make `target` serve; without a site nothing is served. The former release drains from here on; a static one is
+        retired at once.
+        """
         before = await self.host.journal.live(self.service_id)
         await self.note(target.release, ReleaseState.SWITCHING)
-        await self.host.sites.put(site)
+        if site is not None:
+            await self.host.sites.put(site)
+        elif self.host.sites.site(self.service_id) is not None:
+            await self.host.sites.drop(self.service_id)
         await self.host.journal.put_live(self.service_id, target)
         await self.note(target.release, ReleaseState.LIVE)
         if before is not None and before.release != target.release:
@@ -201,27 +223,32 @@ class ServiceHost:
             await self.note(before.release, ReleaseState.DRAINING if runs else ReleaseState.RETIRED)
 
     async def drain(self, target: Target) -> None:
-        """Wait until nobody is served any more, 30 s at most, then stop the process and free its port.
+        """Wait until nobody is served any more, 30 s at most, then stop the processes and free their ports.
 
-        A process of a release that never went live has served nobody: it is stopped at once.
+        The processes of a release that never went live have served nobody: they are stopped at once.
         """
-        process_id = self._process_id(target)
+        found = [p for p in await self.processes() if (p.id.release, p.id.restart) == (target.release, target.restart)]
         served = await self._served(target.release)
-        if served:
-            await self._quiet(await self.host.journal.port_of(str(process_id)))
-        await self.host.supervisor.stop(process_id, GRACE_S if served else UNSERVED_GRACE_S)
-        await self.host.journal.free_port(str(process_id), self.host.clock.now())
+        routed = frozenset(p.port for p in found if formation.is_routed(p.id.name))
+        if served and routed:
+            await self._quiet(routed)
+        grace_s = GRACE_S if served else UNSERVED_GRACE_S
+        await asyncio.gather(*(self._stop(p.id, grace_s) for p in found))
         self.passed.discard(target)
         live = await self.host.journal.live(self.service_id)
         known = {report.number: report.state for _, report in await self.host.journal.releases(self.service_id)}
         if known.get(target.release) is ReleaseState.DRAINING and (live is None or live.release != target.release):
             await self.note(target.release, ReleaseState.RETIRED)
 
-    async def _quiet(self, port: int | None) -> None:
-        """Until no connection to the port is left, DRAIN_S at most."""
+    async def _stop(self, process_id: process.ProcessId, grace_s: float) -> None:
+        await self.host.supervisor.stop(process_id, grace_s)
+        await self.host.journal.free_port(str(process_id), self.host.clock.now())
+
+    async def _quiet(self, served: frozenset[int]) -> None:
+        """Until no connection to the ports is left, DRAIN_S at most."""
         deadline = self.host.clock.monotonic() + DRAIN_S
         await asyncio.sleep(DRAIN_QUIET_S)
-        while port and sockets.established(port) and self.host.clock.monotonic() < deadline:  # noqa: ASYNC110 - the kernel sends no event
+        while sockets.established(served) and self.host.clock.monotonic() < deadline:  # noqa: ASYNC110 - the kernel sends no event
             await asyncio.sleep(0.1)
 
     async def end_cancelled(self, number: int) -> None:
@@ -242,5 +269,9 @@ class ServiceHost:
         await self.host.journal.forget(self.service_id)
         self._sealed.clear()
 
-    def _process_id(self, target: Target) -> process.ProcessId:
-        return process.ProcessId(self.service_id, target.release, target.restart, WEB)
+    def _process_id(self, target: Target, name: str) -> process.ProcessId:
+        return process.ProcessId(self.service_id, target.release, target.restart, name)
+
+
+def _members(release: spec.ReleaseSpec, artifact: ports.Artifact) -> tuple[formation.Member, ...]:
+    return formation.formation(release, artifact.run_cmd, static=artifact.static_root is not None)

@@ -7,7 +7,7 @@ one (build, check, drain) goes on beside them for as long as every new plan stil
 import dataclasses
 
 from node_agent import ports
-from node_agent.model import actions, spec
+from node_agent.model import actions, formation, spec
 from node_agent.model.actions import Action, Target
 
 KEPT_RELEASES = 5
@@ -18,20 +18,29 @@ class ProcessFact:
     """`port` is where the process was told to listen."""
 
     target: Target
+    name: str
     state: str
     port: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sealed:
+    """A release complete on disk: the names of the processes it runs as, and the directory that the proxy serves of it."""
+
+    release: int
+    members: tuple[str, ...]
+    static_root: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Facts:
     """What is true on this host of one service.
 
-    `sealed` are the releases complete on disk, with the static root of those that need no process. `passed` are the
-    targets whose gate was passed, `failed` those that can never go live, `served` the releases that went live once.
+    `sealed` are the releases complete on disk. `passed` are the targets whose gate was passed, `failed` those that can never go live, `served` the releases that went live once.
     `site` is what the proxy answers with.
     """
 
-    sealed: tuple[ports.Artifact, ...] = ()
+    sealed: tuple[Sealed, ...] = ()
     processes: tuple[ProcessFact, ...] = ()
     passed: frozenset[Target] = frozenset()
     failed: frozenset[Target] = frozenset()
@@ -40,19 +49,29 @@ class Facts:
     forgotten: bool = False
     served: frozenset[int] = frozenset()
 
-    def artifact(self, release: int) -> ports.Artifact | None:
-        return next((artifact for artifact in self.sealed if artifact.release == release), None)
+    def release(self, number: int) -> Sealed | None:
+        return next((sealed for sealed in self.sealed if sealed.release == number), None)
 
-    def process(self, target: Target) -> ProcessFact | None:
-        return next((process for process in self.processes if process.target == target), None)
+    def missing(self, target: Target) -> tuple[str, ...]:
+        """The processes of `target` that do not exist; none when the release is not on disk."""
+        sealed = self.release(target.release)
+        there = {process.name for process in self.processes if process.target == target}
+        return tuple(name for name in sealed.members if name not in there) if sealed else ()
 
     def upstream(self, target: Target) -> ports.Upstream | None:
-        """Where requests for `target` would go; None while there is nothing to send them to."""
-        artifact = self.artifact(target.release)
-        if artifact is not None and artifact.static_root is not None:
-            return ports.Upstream(target.release, static_root=artifact.static_root)
-        process = self.process(target)
-        return ports.Upstream(target.release, port=process.port) if process else None
+        """Where requests for `target` would go; None while there is nothing to send them to, or none of it is routed."""
+        sealed = self.release(target.release)
+        if sealed is not None and sealed.static_root is not None:
+            return ports.Upstream(target.release, static_root=sealed.static_root)
+        routed = sorted(
+            (found.port for found in self.processes if found.target == target and formation.is_routed(found.name)),
+        )
+        return ports.Upstream(target.release, tuple(routed)) if routed else None
+
+    def site_of(self, wish: spec.ServiceSpec, target: Target) -> ports.Site | None:
+        """What the proxy should answer with while `target` serves."""
+        upstream = self.upstream(target)
+        return ports.Site(wish.service_id, upstream, wish.routes) if upstream else None
 
 
 def is_cancelled(wish: spec.ServiceSpec, facts: Facts) -> bool:
@@ -89,10 +108,11 @@ def _keep_live(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
     live = facts.live
     if live is None:
         return ()
-    upstream = facts.upstream(live)
-    if upstream is None:
-        return (actions.Start(live, "the live release does not run"),) if facts.artifact(live.release) else ()
-    if facts.site != ports.Site(wish.service_id, upstream, wish.routes):
+    if facts.missing(live):
+        return (actions.Start(live, "the live release does not run"),)
+    if facts.release(live.release) is None and facts.upstream(live) is None:
+        return ()
+    if facts.site != facts.site_of(wish, live):
         return (actions.Switch(live, "the routes are not what is wished"),)
     return ()
 
@@ -100,24 +120,22 @@ def _keep_live(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
 def _advance(facts: Facts, goal: Target) -> tuple[Action, ...]:
     if goal == facts.live or goal in facts.failed:
         return ()
-    artifact = facts.artifact(goal.release)
-    if artifact is None:
+    sealed = facts.release(goal.release)
+    if sealed is None:
         return (actions.Build(goal.release, "not built yet"),)
-    if facts.upstream(goal) is None:
+    if facts.missing(goal):
         return (actions.Start(goal, "not started yet"),)
-    if artifact.static_root is None and goal not in facts.passed:
+    if sealed.members and goal not in facts.passed:
         return (actions.Check(goal, "not known to be healthy"),)
     return (actions.Switch(goal, "built, running and healthy"),)
 
 
 def _clean(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> tuple[Action, ...]:
     wanted = {facts.live} if goal in facts.failed else {facts.live, goal}
-    stops = tuple(
-        actions.Drain(process.target, "no longer serves") for process in facts.processes if process.target not in wanted
-    )
+    stops = tuple(actions.Drain(target, "no longer serves") for target in _running(facts) if target not in wanted)
     if stops or not (goal == facts.live or goal in facts.failed):
         return stops
-    numbers = sorted((artifact.release for artifact in facts.sealed), reverse=True)
+    numbers = sorted((sealed.release for sealed in facts.sealed), reverse=True)
     keep = frozenset(numbers[:KEPT_RELEASES]) | {target.release for target in wanted if target is not None}
     keep |= {wish.release.build_of} if wish.release is not None and wish.release.build_of in numbers else set()
     return (actions.Prune(keep, "old releases"),) if set(numbers) - keep else ()
@@ -136,4 +154,9 @@ def _silence(facts: Facts, reason: str) -> tuple[Action, ...]:
     """First no route, then no process."""
     if facts.site is not None:
         return (actions.Unroute(reason),)
-    return tuple(actions.Drain(process.target, reason) for process in facts.processes)
+    return tuple(actions.Drain(target, reason) for target in _running(facts))
+
+
+def _running(facts: Facts) -> tuple[Target, ...]:
+    """Each target that has a process, once."""
+    return tuple(dict.fromkeys(process.target for process in facts.processes))

@@ -18,12 +18,12 @@ def service_report(
     """The whole truth about one service under the generation of `wish`; `releases` newest first."""
     live = facts.live
     serving = [p for p in processes if live is None or (p.id.release, p.id.restart) == (live.release, live.restart)]
-    artifact = facts.artifact(live.release) if live else None
+    sealed = facts.release(live.release) if live else None
     newest_failed = wish.release is not None and any(t.release == wish.release.number for t in facts.failed)
     word = summary.service_status(
         wish.run,
         live=live is not None,
-        static=artifact is not None and artifact.static_root is not None,
+        static=sealed is not None and not sealed.members,
         states=tuple(p.state for p in serving),
         failed=newest_failed,
         cancelled=is_cancelled(wish, facts),

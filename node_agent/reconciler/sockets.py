@@ -30,9 +30,9 @@ def listening_ports() -> frozenset[int]:
     return frozenset(port for port, _, _ in _entries(LISTEN))
 
 
-def established(port: int) -> int:
-    """Connections that a server on `port` has accepted and not finished."""
-    return sum(1 for local, _, _ in _entries(ESTABLISHED) if local == port)
+def established(served: frozenset[int]) -> int:
+    """Connections that servers on these ports have accepted and not finished."""
+    return sum(1 for local, _, _ in _entries(ESTABLISHED) if local in served)
 
 
 def ports_of(pid: int) -> frozenset[int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from node_agent import errors, ports
+from node_agent import errors
 from node_agent.model import actions, spec, status
 from node_agent.model.actions import Action, Target
 from node_agent.model.status import ReleaseState
@@ -19,6 +19,7 @@ from node_agent.reconciler.host import Host, ServiceHost
 
 log = structlog.get_logger()
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+NOT_ROUTED = "the live release has no process that takes requests; give it a run_cmd"
 
 
 class Worker:
@@ -136,11 +137,8 @@ class Worker:
             await self._service.fail(target, error)
 
     async def _switch(self, target: Target, wish: spec.ServiceSpec, facts: plan.Facts) -> None:
-        upstream = facts.upstream(target)
-        if upstream is None:
-            raise errors.AgentError(f"cannot switch {self._id} to release {target.release}: it does not run")
         try:
-            await self._service.switch(target, ports.Site(self._id, upstream, wish.routes))
+            await self._service.switch(target, facts.site_of(wish, target))
             self._proxy_words = ""
         except errors.ProxyError as error:
             self._proxy_words = str(error)
@@ -215,6 +213,8 @@ class Worker:
             return status.RouteReport(route.id, "quarantined", words)
         if facts.site is not None and route in facts.site.routes:
             return status.RouteReport(route.id, "active")
+        if facts.live is not None and facts.site is None and not self._proxy_words:
+            return status.RouteReport(route.id, "failed", NOT_ROUTED)
         return status.RouteReport(route.id, "failed" if self._proxy_words else "pending", self._proxy_words)
 
 

@@ -61,7 +61,8 @@ def load_service(text: str) -> spec.ServiceSpec:
 
 def load_site(text: str) -> ports.Site:
     data = json.loads(text)
-    return ports.Site(data["service_id"], ports.Upstream(**data["upstream"]), _routes(data["routes"]))
+    upstream = {**data["upstream"], "ports": tuple(data["upstream"]["ports"])}
+    return ports.Site(data["service_id"], ports.Upstream(**upstream), _routes(data["routes"]))
 
 
 def load_report(text: str) -> status.ServiceReport:

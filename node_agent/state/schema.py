@@ -26,4 +26,12 @@ UPGRADES: tuple[tuple[str, ...], ...] = (
     # Specifications have fields that an older program does not know (secrets, archives, route options): it must not
     # open this journal. What an older program wrote lacks them, and they have their defaults.
     (),
+    # A site has a list of ports. An older program must not read it.
+    (
+        (
+            "UPDATE sites SET site = json_remove(json_set(site, '$.upstream.ports', CASE json_extract(site,"
+            " '$.upstream.port') WHEN 0 THEN json_array() ELSE json_array(json_extract(site, '$.upstream.port')) END),"
+            " '$.upstream.port')"
+        ),
+    ),
 )

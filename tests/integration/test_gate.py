@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from node_agent import clock, errors
+from node_agent import clock, errors, ports
 from node_agent.model import process, spec
 from node_agent.model.crash import Crash, Kind
 from node_agent.reconciler import gate, sockets
@@ -19,7 +19,7 @@ from tests.proxy_fixtures import free_port
 from tests.supervisor_host import a_job
 from tests.supervisor_host import a_process as a_program
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
-from tests.unit.test_plan import SERVICE, a_release, an_artifact
+from tests.unit.test_plan import SERVICE, a_release
 from tests.waiting import wait_until, wait_until_async
 
 LISTENER = "import socket, sys, time\ns = socket.create_server(('127.0.0.1', 0))\nprint(s.getsockname()[1], flush=True)\ntime.sleep(60)"
@@ -52,6 +52,10 @@ def listener():
         child.stdout.close()
 
 
+def watched(process_id: process.ProcessId, release: spec.ReleaseSpec) -> gate.Watched:
+    return gate.Watched(process_id, release, ports.Artifact(1, "c" * 40, "d", "node-20.1.0", None))
+
+
 HTTP = spec.HealthCheck(kind="http", path="/health", timeout_s=2)
 
 
@@ -68,7 +72,7 @@ async def test_a_check_that_this_host_does_not_know_fails_the_release_at_once() 
     release = dataclasses.replace(a_release(), health_check=spec.HealthCheck(kind="telepathy"))
     process_id = process.ProcessId(SERVICE, 1, 0, "web.1")
     with pytest.raises(errors.ReleaseFailedError, match="tcp and command; change health_check") as caught:
-        await gate.wait_healthy(None, process_id, release, an_artifact(), clock.SystemClock())
+        await gate.wait(None, watched(process_id, release), clock.SystemClock())
     assert caught.value.code == "unsupported_check"
 
 
@@ -101,7 +105,7 @@ async def wait_for(serving, release: spec.ReleaseSpec) -> None:
         return found.pid and wanted.port in sockets.ports_of(found.pid)
 
     await wait_until_async(listens)
-    await gate.wait_healthy(client, wanted.id, release, an_artifact(), clock.SystemClock())
+    await gate.wait(client, watched(wanted.id, release), clock.SystemClock())
 
 
 async def test_a_command_checks_the_process_on_its_port_with_its_environment(serving) -> None:
@@ -167,19 +171,20 @@ def test_a_port_belongs_to_the_process_whose_user_alone_listens_there(listener) 
 
 def test_established_connections_of_a_port_are_counted(listener) -> None:
     _, port = listener
-    assert sockets.established(port) == 0
+    assert sockets.established(frozenset({port})) == 0
     with socket.create_connection(("127.0.0.1", port)):
-        wait_until(lambda: sockets.established(port) == 1, 5)
+        wait_until(lambda: sockets.established(frozenset({port})) == 1, 5)
 
 
 @dataclasses.dataclass
 class OneProcess:
-    """The part of the supervisor that the gate asks."""
+    """The part of the supervisor that the gate asks: one process, and the others of its service."""
 
     status: process.ProcessStatus
+    others: tuple[process.ProcessStatus, ...] = ()
 
     async def processes(self) -> tuple[process.ProcessStatus, ...]:
-        return (self.status,)
+        return (self.status, *self.others)
 
 
 def a_process(pid: int, port: int, **more: object) -> process.ProcessStatus:
@@ -187,9 +192,11 @@ def a_process(pid: int, port: int, **more: object) -> process.ProcessStatus:
     return dataclasses.replace(known, **more)
 
 
-async def wait(status: process.ProcessStatus, check: spec.HealthCheck) -> None:
+async def wait(
+    status: process.ProcessStatus, check: spec.HealthCheck, others: tuple[process.ProcessStatus, ...] = ()
+) -> None:
     release = dataclasses.replace(a_release(), health_check=check)
-    await gate.wait_healthy(OneProcess(status), status.id, release, an_artifact(), clock.SystemClock())
+    await gate.wait(OneProcess(status, others), watched(status.id, release), clock.SystemClock())
 
 
 QUICK = spec.HealthCheck(start_period_s=0.2, interval_s=0.01)
@@ -209,6 +216,27 @@ async def test_an_app_that_ignores_port_is_told_so(listener) -> None:
     with pytest.raises(errors.ReleaseFailedError, match=f"listens on {listener[1]} instead of") as failed:
         await wait(a_process(listener[0], 1), QUICK)
     assert failed.value.code == "wrong_port"
+
+
+async def test_the_port_of_the_release_that_serves_is_not_taken_for_that_of_the_new_one(listener) -> None:
+    former = a_process(listener[0], listener[1])
+    new = dataclasses.replace(former, id=process.ProcessId(SERVICE, 2, 0, "web.1"), port=1)
+    with pytest.raises(errors.ReleaseFailedError, match="did not listen on") as failed:
+        await wait(new, QUICK, (former,))
+    assert failed.value.code == "never_listened"
+
+
+async def test_a_process_without_requests_passes_when_it_stays_up(listener) -> None:
+    worker = dataclasses.replace(a_process(listener[0], 1), id=process.ProcessId(SERVICE, 1, 0, "worker.1"))
+    await wait(worker, spec.HealthCheck(start_period_s=60.0))
+
+
+async def test_a_process_without_requests_that_ends_again_and_again_fails_the_gate() -> None:
+    status = a_process(0, 1, id=process.ProcessId(SERVICE, 1, 0, "worker.1"), restarts=3, last_exit="exited(1)")
+    with pytest.raises(errors.ReleaseFailedError, match="ended before it was healthy"):
+        await wait(status, spec.HealthCheck(start_period_s=60.0))
+    with pytest.raises(errors.ReleaseFailedError, match=r"worker\.1 did not stay up"):
+        await wait(dataclasses.replace(status, restarts=1), spec.HealthCheck(start_period_s=0.1))
 
 
 CRASH = Crash(Kind.EXITED, 7, "", at=1.0, ran_s=0.1, lines=("no DATABASE_URL",))

@@ -197,7 +197,7 @@ async def test_a_journal_of_the_first_version_opens_with_defaults(tmp_path) -> N
     try:
         assert await opened.wish(SERVICE) == (a_wish(), False)
         assert (await opened.releases(SERVICE))[0][0] == a_release()
-        assert (await opened.sites())[0].routes == ROUTES
+        assert await opened.sites() == (ports.Site(SERVICE, ports.Upstream(1, (20001,)), ROUTES),)
         assert (await opened.pending())[0][1] == a_report()
     finally:
         await opened.close()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from node_agent import ports
 from node_agent.model import actions, spec
 from node_agent.model.actions import Target
-from node_agent.reconciler.plan import KEPT_RELEASES, Facts, ProcessFact, plan
+from node_agent.reconciler.plan import KEPT_RELEASES, Facts, ProcessFact, Sealed, plan
 
 SERVICE = "svc_01HZZZZZZZZZZZZZZZZZZZZZZZ"
 ROUTES = (spec.RouteSpec("rte_01HZZZZZZZZZZZZZZZZZZZZZZZ", "app.test"),)
@@ -25,19 +25,19 @@ def a_wish(release: int = 1, run: spec.Run = spec.Run.RUNNING, restart: int = 0,
     return spec.ServiceSpec(SERVICE, 7, "app", run, restart, a_release(release), routes)
 
 
-def an_artifact(release: int = 1, static_root: str | None = None) -> ports.Artifact:
-    return ports.Artifact(release, "c" * 40, "d", "node-20.1.0", static_root)
+def a_sealed(release: int = 1, static_root: str | None = None, members=("web.1",)) -> Sealed:
+    return Sealed(release, () if static_root else members, static_root)
 
 
 def a_site(release: int, port: int, routes=ROUTES) -> ports.Site:
-    return ports.Site(SERVICE, ports.Upstream(release, port=port), routes)
+    return ports.Site(SERVICE, ports.Upstream(release, (port,)), routes)
 
 
 def serving(release: int = 1, port: int = 20001) -> Facts:
     target = Target(release, 0)
     return Facts(
-        sealed=(an_artifact(release),),
-        processes=(ProcessFact(target, "running", port),),
+        sealed=(a_sealed(release),),
+        processes=(ProcessFact(target, "web.1", "running", port),),
         passed=frozenset({target}),
         live=target,
         site=a_site(release, port),
@@ -50,16 +50,16 @@ def test_a_new_release_is_built_first() -> None:
 
 def test_a_built_release_is_started_then_checked_then_switched_to() -> None:
     target = Target(1, 0)
-    facts = Facts(sealed=(an_artifact(),))
+    facts = Facts(sealed=(a_sealed(),))
     assert plan(a_wish(), facts) == (actions.Start(target),)
-    facts = dataclasses.replace(facts, processes=(ProcessFact(target, "running", 20001),))
+    facts = dataclasses.replace(facts, processes=(ProcessFact(target, "web.1", "running", 20001),))
     assert plan(a_wish(), facts) == (actions.Check(target),)
     facts = dataclasses.replace(facts, passed=frozenset({target}))
     assert plan(a_wish(), facts) == (actions.Switch(target),)
 
 
 def test_a_static_release_needs_no_process() -> None:
-    assert plan(a_wish(), Facts(sealed=(an_artifact(static_root="public"),))) == (actions.Switch(Target(1, 0)),)
+    assert plan(a_wish(), Facts(sealed=(a_sealed(static_root="public"),))) == (actions.Switch(Target(1, 0)),)
 
 
 def test_nothing_is_planned_when_all_is_as_wished() -> None:
@@ -71,15 +71,17 @@ def test_the_old_release_serves_until_the_new_one_passed_its_gate() -> None:
     facts = serving()
     facts = dataclasses.replace(
         facts,
-        sealed=(*facts.sealed, an_artifact(2)),
-        processes=(*facts.processes, ProcessFact(new, "running", 20002)),
+        sealed=(*facts.sealed, a_sealed(2)),
+        processes=(*facts.processes, ProcessFact(new, "web.1", "running", 20002)),
     )
     assert plan(a_wish(2), facts) == (actions.Check(new),)
 
 
 def test_after_the_switch_the_old_release_drains() -> None:
     facts = serving(2, 20002)
-    facts = dataclasses.replace(facts, processes=(*facts.processes, ProcessFact(Target(1, 0), "running", 20001)))
+    facts = dataclasses.replace(
+        facts, processes=(*facts.processes, ProcessFact(Target(1, 0), "web.1", "running", 20001))
+    )
     assert plan(a_wish(2), facts) == (actions.Drain(Target(1, 0)),)
 
 
@@ -87,7 +89,7 @@ def test_a_failed_release_is_stopped_and_the_live_one_untouched() -> None:
     bad = Target(2, 0)
     facts = serving()
     facts = dataclasses.replace(
-        facts, processes=(*facts.processes, ProcessFact(bad, "running", 20002)), failed=frozenset({bad})
+        facts, processes=(*facts.processes, ProcessFact(bad, "web.1", "running", 20002)), failed=frozenset({bad})
     )
     assert plan(a_wish(2), facts) == (actions.Drain(bad),)
 
@@ -107,7 +109,7 @@ def test_a_live_release_that_does_not_run_is_started_again() -> None:
 
 
 def test_old_releases_are_pruned_but_never_the_live_one() -> None:
-    sealed = tuple(an_artifact(number) for number in range(1, 10))
+    sealed = tuple(a_sealed(number) for number in range(1, 10))
     facts = dataclasses.replace(serving(), sealed=sealed)
     (prune,) = plan(a_wish(), facts)
     assert isinstance(prune, actions.Prune)
@@ -115,7 +117,7 @@ def test_old_releases_are_pruned_but_never_the_live_one() -> None:
 
 
 def test_the_build_that_the_wished_release_uses_again_is_never_pruned() -> None:
-    sealed = tuple(an_artifact(number) for number in range(1, 10))
+    sealed = tuple(a_sealed(number) for number in range(1, 10))
     wish = a_wish(9)
     wish = dataclasses.replace(wish, release=dataclasses.replace(wish.release, build_of=2))
     (prune,) = plan(wish, dataclasses.replace(serving(9, 20009), sealed=sealed))
@@ -128,21 +130,21 @@ def cancelled(wish: spec.ServiceSpec) -> spec.ServiceSpec:
 
 def test_a_cancelled_release_is_stopped_and_the_live_one_untouched() -> None:
     new = Target(2, 0)
-    facts = dataclasses.replace(serving(), sealed=(an_artifact(1), an_artifact(2)))
+    facts = dataclasses.replace(serving(), sealed=(a_sealed(1), a_sealed(2)))
     assert plan(cancelled(a_wish(2)), facts) == ()
-    facts = dataclasses.replace(facts, processes=(*facts.processes, ProcessFact(new, "running", 20002)))
+    facts = dataclasses.replace(facts, processes=(*facts.processes, ProcessFact(new, "web.1", "running", 20002)))
     assert plan(cancelled(a_wish(2)), facts) == (actions.Drain(new),)
 
 
 def test_a_cancelled_release_with_nothing_live_leaves_nothing() -> None:
-    facts = Facts(sealed=(an_artifact(),), processes=(ProcessFact(Target(1, 0), "running", 20001),))
+    facts = Facts(sealed=(a_sealed(),), processes=(ProcessFact(Target(1, 0), "web.1", "running", 20001),))
     assert plan(cancelled(a_wish()), facts) == (actions.Drain(Target(1, 0)),)
     assert plan(cancelled(a_wish()), Facts()) == ()
 
 
 def test_cancelling_what_went_live_changes_nothing() -> None:
     assert plan(cancelled(a_wish()), serving()) == ()
-    stopped_meanwhile = Facts(sealed=(an_artifact(),), served=frozenset({1}))
+    stopped_meanwhile = Facts(sealed=(a_sealed(),), served=frozenset({1}))
     assert plan(cancelled(a_wish()), stopped_meanwhile) == (actions.Start(Target(1, 0)),)
 
 
@@ -165,17 +167,23 @@ def test_every_action_says_why() -> None:
         assert action.reason
 
 
+MEMBERS = ("web.1", "web.2", "worker.1")
 targets = st.builds(Target, st.integers(1, 3), st.integers(0, 1))
+formations = st.lists(st.sampled_from(MEMBERS), unique=True).map(lambda names: tuple(sorted(names)))
+sealed_releases = st.lists(
+    st.builds(Sealed, st.integers(1, 3), formations, st.sampled_from((None, None, "public"))),
+    unique_by=lambda one: one.release,
+)
 
 
 @st.composite
 def any_facts(draw: st.DrawFn) -> Facts:
-    running = draw(st.lists(targets, unique=True, max_size=4))
+    running = draw(st.lists(st.tuples(targets, st.sampled_from(MEMBERS)), unique=True, max_size=6))
     live = draw(st.none() | targets)
     routed = draw(st.none() | st.integers(1, 3))
     return Facts(
-        sealed=tuple(an_artifact(number) for number in draw(st.lists(st.integers(1, 3), unique=True))),
-        processes=tuple(ProcessFact(target, "running", 20000 + i) for i, target in enumerate(running)),
+        sealed=tuple(draw(sealed_releases)),
+        processes=tuple(ProcessFact(target, name, "running", 20000 + i) for i, (target, name) in enumerate(running)),
         passed=frozenset(draw(st.lists(targets))),
         failed=frozenset(draw(st.lists(targets, max_size=2))) - {live},
         live=live,
@@ -198,32 +206,33 @@ def test_the_live_release_is_never_drained_while_it_shall_run(facts: Facts, rele
 
 @given(any_facts(), st.integers(1, 3), st.integers(0, 1))
 def test_no_process_is_started_twice(facts: Facts, release: int, restart: int) -> None:
-    running = {process.target for process in facts.processes}
     for action in plan(a_wish(release, restart=restart), facts):
         if isinstance(action, actions.Start):
-            assert action.target not in running
+            assert facts.missing(action.target)
 
 
 @given(any_facts(), st.integers(1, 3), st.integers(0, 1))
 def test_traffic_never_moves_to_a_release_that_did_not_pass(facts: Facts, release: int, restart: int) -> None:
     for action in plan(a_wish(release, restart=restart), facts):
         if isinstance(action, actions.Switch):
-            assert action.target == facts.live or action.target in facts.passed
+            sealed = facts.release(action.target.release)
+            unguarded = sealed is not None and not sealed.members
+            assert action.target == facts.live or action.target in facts.passed or unguarded
 
 
 def apply(wish: spec.ServiceSpec, facts: Facts, action: actions.Action) -> Facts:
     """A host on which every step succeeds."""
     match action:
         case actions.Build(release):
-            return dataclasses.replace(facts, sealed=(*facts.sealed, an_artifact(release)))
+            return dataclasses.replace(facts, sealed=(*facts.sealed, a_sealed(release)))
         case actions.Start(target):
-            port = 20000 + 10 * target.release + target.restart
-            return dataclasses.replace(facts, processes=(*facts.processes, ProcessFact(target, "running", port)))
+            first = 20000 + 100 * target.release + 10 * target.restart
+            new = (ProcessFact(target, name, "running", first + i) for i, name in enumerate(facts.missing(target)))
+            return dataclasses.replace(facts, processes=(*facts.processes, *new))
         case actions.Check(target):
             return dataclasses.replace(facts, passed=facts.passed | {target})
         case actions.Switch(target):
-            site = ports.Site(SERVICE, facts.upstream(target), wish.routes)
-            return dataclasses.replace(facts, live=target, site=site)
+            return dataclasses.replace(facts, live=target, site=facts.site_of(wish, target))
         case actions.Drain(target):
             return dataclasses.replace(facts, processes=tuple(p for p in facts.processes if p.target != target))
         case actions.Unroute():
@@ -262,3 +271,28 @@ def test_applying_plans_reaches_a_state_with_nothing_left_to_do(
     if run is not spec.Run.RUNNING:
         assert facts.processes == ()
         assert facts.site is None
+
+
+def test_a_process_that_is_missing_beside_others_is_started_again() -> None:
+    facts = dataclasses.replace(serving(), sealed=(a_sealed(1, members=("web.1", "web.2")),))
+    assert plan(a_wish(), facts) == (actions.Start(Target(1, 0)),)
+    both = (*facts.processes, ProcessFact(Target(1, 0), "web.2", "running", 20005))
+    facts = dataclasses.replace(facts, processes=both)
+    assert plan(a_wish(), facts) == (actions.Switch(Target(1, 0)),)
+    assert facts.upstream(Target(1, 0)) == ports.Upstream(1, (20001, 20005))
+
+
+def test_a_release_without_web_is_live_and_routed_nowhere() -> None:
+    target = Target(1, 0)
+    worker = ProcessFact(target, "worker.1", "running", 20001)
+    facts = Facts(sealed=(a_sealed(members=("worker.1",)),), processes=(worker,), passed=frozenset({target}))
+    assert plan(a_wish(), facts) == (actions.Switch(target),)
+    assert facts.site_of(a_wish(), target) is None
+    assert plan(a_wish(), dataclasses.replace(facts, live=target)) == ()
+
+
+def test_all_processes_of_a_former_release_drain_together() -> None:
+    facts = serving(2, 20002)
+    former = (ProcessFact(Target(1, 0), name, "running", 20001) for name in ("web.1", "web.2", "worker.1"))
+    facts = dataclasses.replace(facts, processes=(*facts.processes, *former))
+    assert plan(a_wish(2), facts) == (actions.Drain(Target(1, 0)),)

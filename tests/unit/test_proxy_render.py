@@ -325,6 +325,19 @@ PATH_TEXTS = some.lists(
 ).map(lambda segments: "/" + "/".join(segments))
 
 
+def test_several_processes_share_the_requests_and_one_that_refuses_is_left_out_for_a_moment():
+    site = ports.Site(an_id("svc", 1), ports.Upstream(1, (20001, 20002)), (a_route(1, "a.example.com"),))
+    (block,) = _parse(render.render(1, (site,), SETTINGS, PATHS)[f"upstreams/{an_id('svc', 1)}.conf"])
+    words = ["max_fails=1", "fail_timeout=1s"]
+    assert block[2] == [["server", "127.0.0.1:20001", *words], ["server", "127.0.0.1:20002", *words]]
+
+
+def test_a_service_without_a_port_cannot_be_rendered():
+    site = ports.Site(an_id("svc", 1), ports.Upstream(1), (a_route(1, "a.example.com"),))
+    with pytest.raises(ValueError, match="no process of it listens"):
+        render.render(1, (site,), SETTINGS, PATHS)
+
+
 @given(DOMAINS, PATH_TEXTS, some.integers(1, 65535))
 def test_a_permitted_route_parses_to_exactly_the_expected_tree(domain, path, port):
     files = render.render(1, (a_site(1, port, a_route(1, domain, path)),), SETTINGS, PATHS)
@@ -376,7 +389,7 @@ def test_a_service_without_routes_is_not_mentioned():
 
 
 def test_a_static_release_is_a_number():
-    site = ports.Site(an_id("svc", 1), ports.Upstream("1/../../2", 0, ""), (a_route(1, "a.example.com"),))
+    site = ports.Site(an_id("svc", 1), ports.Upstream("1/../../2", (), ""), (a_route(1, "a.example.com"),))
     with pytest.raises(ValueError, match="number above 0"):
         render.render(1, (site,), SETTINGS, PATHS)
 

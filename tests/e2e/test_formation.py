@@ -1,0 +1,47 @@
+"""Releases of more than one process: replicas that share the requests, and processes that get none."""
+
+import pytest
+
+from tests.e2e.platform import Platform
+from tests.e2e.test_life import APP, PYTHON
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(100)
+
+WORKER = "import os, time\nprint('at work', os.environ['DPLOYR_PROCESS'], flush=True)\ntime.sleep(100000)\n"
+SAYS_PID = APP.replace("open('words').read().strip()", "os.getpid()")
+
+
+def processes(platform: Platform, name: str) -> dict[str, dict]:
+    return {process["name"]: process for process in platform.call("GET", f"/v1/services/{name}")["processes"]}
+
+
+def test_replicas_share_the_requests_and_a_worker_stands_beside_them(platform: Platform, repository) -> None:
+    repository.commit(app__py=SAYS_PID, worker__py=WORKER)
+    found, domain = platform.live("many", repository, replicas=3, processes={"mail-out": "python worker.py"}, **PYTHON)
+    known = processes(platform, "many")
+    assert sorted(known) == ["mail-out.1", "web.1", "web.2", "web.3"]
+    web = {str(process["pid"]) for name, process in known.items() if name.startswith("web.")}
+    answered: set[str] = set()
+    wait_until(lambda: answered.add(platform.get(domain)[1].split()[0]) or answered == web, 20, "every replica")
+
+    logged = platform.call("GET", f"/v1/services/{found['service_id']}/logs?process=mail-out.1")["data"]
+    assert ["at work " in line["line"] for line in logged] == [True]
+
+    platform.call("PATCH", "/v1/services/many", {"replicas": 1})
+    platform.settled("many", 2)
+    wait_until(lambda: sorted(processes(platform, "many")) == ["mail-out.1", "web.1"], 60, "the former ones to end")
+
+
+def test_a_worker_without_requests_needs_neither_a_port_nor_a_route(platform: Platform, repository) -> None:
+    repository.commit(worker__py=WORKER)
+    wanted = {"name": "silent", "source": "remote", "remote": repository.path.as_uri(), "runtime": "python"}
+    body = {**wanted, "build_cmd": "true", "processes": {"worker": "python worker.py"}}
+    made = platform.call("POST", "/v1/deployments", body)
+    found = platform.settled("silent", 1)
+    assert found["status"] == "running", found
+    assert sorted(processes(platform, "silent")) == ["worker.1"]
+    domain = platform.route("silent", made["service_id"], 80)
+    route = f"/v1/proxy/routes?domain={domain}"
+    wait_until(lambda: platform.call("GET", route)["data"][0]["status"] == "failed", 20, "the route to be refused")
+    assert "no process that takes requests" in platform.call("GET", route)["data"][0]["message"]

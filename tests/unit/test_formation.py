@@ -1,0 +1,24 @@
+"""Which processes a release runs as."""
+
+import dataclasses
+
+from node_agent.model import spec
+from node_agent.model.formation import Member, formation
+from tests.unit.test_plan import a_release
+
+
+def test_web_runs_as_often_as_asked_for_and_each_other_process_once() -> None:
+    release = dataclasses.replace(a_release(), replicas=2, processes=(("clock", "tick"), ("mail", "send")))
+    web = [Member("web.1", "npm start"), Member("web.2", "npm start")]
+    assert formation(release, "", static=False) == (*web, Member("clock.1", "tick"), Member("mail.1", "send"))
+
+
+def test_what_was_detected_starts_web_when_the_release_says_nothing() -> None:
+    release = dataclasses.replace(a_release(), run_cmd="")
+    assert formation(release, "node .", static=False) == (Member("web.1", "node ."),)
+    assert formation(release, "", static=False) == ()
+
+
+def test_files_need_no_web_but_may_have_other_processes() -> None:
+    release = dataclasses.replace(a_release(runtime=spec.Runtime.STATIC), processes=(("worker", "work"),))
+    assert formation(release, "node .", static=True) == (Member("worker.1", "work"),)

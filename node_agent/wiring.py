@@ -40,7 +40,8 @@ log = structlog.get_logger()
 # What this agent does with a wish; the control plane refuses, or warns of, what is not here.
 CAPABILITIES = (
     ("replicas", "100"),
-    ("strategies", "rolling"),
+    ("strategies", "rolling,recreate"),
+    ("port_modes", "env,fixed"),
     ("processes", "any"),
     ("sources", "remote,local"),
     ("health_checks", ",".join(gate.KINDS)),

@@ -61,6 +61,8 @@ class ConfigShape(shapes.Shape):
     replicas: int
     resources: ResourcesShape
     strategy: StrategyShape
+    port_mode: str
+    auto_rollback: bool
     placement: PlacementShape
     labels: dict[str, str]
     description: str
@@ -107,6 +109,8 @@ def fields_of(config: values.Config) -> dict[str, Any]:
             steps=list(config.strategy.steps),
             interval=config.strategy.interval_s,
         ),
+        "port_mode": config.port_mode,
+        "auto_rollback": config.auto_rollback,
         "placement": PlacementShape(labels=dict(config.placement)),
         "labels": dict(config.labels),
         "description": config.description,

@@ -11,7 +11,7 @@ import pydantic
 
 from control_plane import errors
 from control_plane.api import rules, wording
-from control_plane.domain import deployment, health, moment, paging, strategy
+from control_plane.domain import abilities, deployment, health, moment, paging, strategy
 
 RUNTIME_FORM = {"type": "runtime", "version": "version"}
 REMOTE_FORM = {"url": "remote", "branch": "branch", "commit_hash": "commit"}
@@ -95,6 +95,14 @@ STRATEGY = {
             "additionalProperties": False,
         },
     ]
+}
+PORT_MODE = {
+    "enum": list(abilities.PORT_MODES),
+    "description": "env: the app listens on PORT; fixed: always on the declared port, so that releases take turns",
+}
+AUTO_ROLLBACK = {
+    "type": "boolean",
+    "description": "Go back to the last good release when a new one crashes or fails its checks soon after it went live",
 }
 PLACEMENT = {
     "type": "object",
@@ -272,6 +280,8 @@ class _Declared(Input):
     replicas: int = optional()
     resources: Annotated[dict[str, Any], pydantic.WithJsonSchema(RESOURCES)] = optional()
     strategy: Annotated[str | dict[str, Any], pydantic.WithJsonSchema(STRATEGY)] = optional()
+    port_mode: Annotated[str, pydantic.WithJsonSchema(PORT_MODE)] = optional()
+    auto_rollback: Annotated[bool, pydantic.WithJsonSchema(AUTO_ROLLBACK)] = optional()
     placement: Annotated[dict[str, str], pydantic.WithJsonSchema(PLACEMENT)] = optional()
     instance: str = optional()
     poll: bool = optional()

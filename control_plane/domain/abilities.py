@@ -15,6 +15,7 @@ PYTHON_VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 RUNTIMES: dict[str, tuple[str, ...]] = {"nodejs": NODE_VERSIONS, "python": PYTHON_VERSIONS, "static": ()}
 OFFERED = ("nodejs", "python", "go", "php", "ruby", "java", "dotnet", "static", "custom")
 ANY = "any"
+PORT_MODES = ("env", "fixed")
 
 Problem = dict[str, Any]
 
@@ -29,6 +30,7 @@ class Abilities:
     strategies: tuple[str, ...] = ("rolling",)
     sources: tuple[str, ...] = ("remote",)
     health_checks: tuple[str, ...] = ("http", "tcp")
+    port_modes: tuple[str, ...] = ("env",)
     processes: bool = False
     runtimes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=lambda: RUNTIMES)
 
@@ -40,6 +42,7 @@ EVERYTHING = Abilities(
     strategies=tuple(strategy.KINDS),
     sources=("remote", "local"),
     health_checks=tuple(health.KINDS),
+    port_modes=PORT_MODES,
     processes=True,
     runtimes=dict.fromkeys(OFFERED, ()),
 )
@@ -57,6 +60,7 @@ def of(instance: values.Instance) -> Abilities:
         strategies=_words(said.get("strategies"), default.strategies),
         sources=_words(said.get("sources"), default.sources),
         health_checks=_words(said.get("health_checks"), default.health_checks),
+        port_modes=_words(said.get("port_modes"), default.port_modes),
         processes=said.get("processes") == ANY,
         runtimes=_runtimes(instance.facts.get("runtimes")),
     )
@@ -67,6 +71,7 @@ def problems(able: Abilities, fields: Any) -> list[Problem]:
     found = [
         _beyond("replicas", fields.replicas, able.replicas, able.name),
         _unknown("strategy", strategy.kind_of(fields.strategy), strategy.KINDS, able.strategies, able.name),
+        _unknown("port_mode", fields.port_mode, PORT_MODES, able.port_modes, able.name),
         _unknown(
             "health_check.kind",
             fields.health_check.get("kind", health.implied(fields.health_check)),

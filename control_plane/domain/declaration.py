@@ -17,6 +17,7 @@ STATIC_PORT = 80
 MAX_COMMAND = 4096
 MAX_DESCRIPTION = 1000
 MAX_REPLICAS = 100
+LOWEST_FIXED_PORT = 1024  # below, only root may listen
 # By the names of the contract; secrets are variables of the environment.
 OF_CONFIG = frozenset(field.name for field in dataclasses.fields(values.Config) if field.compare) | {"secrets"}
 
@@ -61,6 +62,8 @@ def config_of(fields: DeploymentFields) -> values.Config:
         replicas=fields.replicas,
         resources=resources.parsed(fields.resources),
         strategy=strategy.parsed(fields.strategy),
+        port_mode=fields.port_mode,
+        auto_rollback=fields.auto_rollback,
         processes=_pairs({name: command.strip() for name, command in fields.processes.items()}),
         labels=_pairs(fields.labels),
         placement=_pairs(fields.placement),
@@ -167,4 +170,23 @@ def _run_problems(fields: DeploymentFields) -> list[Problem]:
     found = [*resources.problems(fields.resources), *strategy.problems(fields.strategy)]
     if issue := replicas_issue(fields.replicas):
         found.append(_problem("replicas", issue))
+    found += _port_mode_problems(fields)
     return found + grammar.label_problems("placement.labels", fields.placement)
+
+
+def _port_mode_problems(fields: DeploymentFields) -> list[Problem]:
+    """Two processes cannot listen on one port: neither two replicas nor two releases."""
+    if fields.port_mode not in abilities.PORT_MODES:
+        return [_problem("port_mode", "Unsupported port mode", supported=list(abilities.PORT_MODES))]
+    if fields.port_mode != "fixed":
+        return []
+    found = []
+    if fields.replicas > 1:
+        found.append(_problem("replicas", "must be 1 with the port mode fixed"))
+    if strategy.kind_of(fields.strategy) == "canary":
+        found.append(
+            _problem("strategy", "cannot be canary with the port mode fixed: two releases cannot share a port")
+        )
+    if fields.port is not None and fields.port < LOWEST_FIXED_PORT:
+        found.append(_problem("port", f"must be {LOWEST_FIXED_PORT} or more with the port mode fixed"))
+    return found

@@ -42,6 +42,8 @@ class DeploymentFields:
     replicas: int = 1
     resources: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     strategy: strategies.Given = "rolling"
+    port_mode: str = "env"
+    auto_rollback: bool = False
     placement: Mapping[str, str] = dataclasses.field(default_factory=dict)
     instance: str = ""
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -80,6 +82,8 @@ class DeploymentChanges:
     replicas: int | None = None
     resources: Mapping[str, Any] | None = None
     strategy: strategies.Given | None = None
+    port_mode: str | None = None
+    auto_rollback: bool | None = None
     placement: Mapping[str, str] | None = None
     instance: str | None = None
     labels: Mapping[str, str | None] | None = None

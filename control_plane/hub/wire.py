@@ -218,6 +218,7 @@ def _release(release: values.Release) -> pb.Release:
             interval_s=config.strategy.interval_s,
         ),
         processes=dict(config.processes),
+        port_mode=config.port_mode,
     )
 
 

@@ -50,6 +50,14 @@ class Drain:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Vacate:
+    """Stop the target's processes, which still get requests, so that another release can take their place. Long."""
+
+    target: Target
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Unroute:
     reason: str = dataclasses.field(compare=False, default="")
 
@@ -74,5 +82,5 @@ class Forget:
     reason: str = dataclasses.field(compare=False, default="")
 
 
-Action = Build | Start | Check | Switch | Drain | Unroute | Settle | Prune | Forget
-LONG = (Build, Check, Drain)
+Action = Build | Start | Check | Switch | Drain | Vacate | Unroute | Settle | Prune | Forget
+LONG = (Build, Check, Drain, Vacate)

@@ -82,6 +82,12 @@ class ReleaseSpec:
     resources: Resources = Resources()
     strategy: Strategy = Strategy()
     processes: tuple[tuple[str, str], ...] = ()
+    port_mode: str = "env"
+
+    @property
+    def takes_turns(self) -> bool:
+        """Must the former release end before this one can begin?"""
+        return self.strategy.kind == "recreate" or self.port_mode == "fixed"
 
     @property
     def build_env(self) -> tuple[tuple[str, str], ...]:

@@ -168,6 +168,12 @@ def _explained(
         return errors.ReleaseFailedError("unhealthy", f"the health check did not pass {period}: {last}")
     if listens:
         others = ", ".join(map(str, sorted(listens)))
+        if release.port in listens:
+            words = (
+                f"the app listens on its declared port {release.port} instead of $PORT ({status.port}); make it use the "
+                "PORT variable, or set port_mode to fixed: then each deploy has a gap"
+            )
+            return errors.ReleaseFailedError("fixed_port", words)
         return errors.ReleaseFailedError(
             "wrong_port", f"the app listens on {others} instead of $PORT ({status.port}); make it use the PORT variable"
         )

@@ -169,7 +169,7 @@ class ServiceHost:
             env=release.env,
             toolchain=artifact.toolchain,
             working_dir=release.working_dir,
-            port=await self._port(process_id),
+            port=await self._port(process_id, release),
             commit=artifact.commit,
             limits=process.Limits(
                 release.resources.memory_bytes,
@@ -180,8 +180,10 @@ class ServiceHost:
         )
         await self.host.supervisor.start(wanted)
 
-    async def _port(self, process_id: process.ProcessId) -> int:
-        """The journalled port of this process, or a new one that nobody uses."""
+    async def _port(self, process_id: process.ProcessId, release: spec.ReleaseSpec) -> int:
+        """The journalled port of this process, or a new one that nobody uses; the declared one where that is fixed."""
+        if release.port_mode == "fixed" and formation.is_routed(process_id.name):
+            return _fixed_port(release)
         journal = self.host.journal
         known = await journal.port_of(str(process_id))
         if known is not None:
@@ -227,7 +229,7 @@ class ServiceHost:
 
         The processes of a release that never went live have served nobody: they are stopped at once.
         """
-        found = [p for p in await self.processes() if (p.id.release, p.id.restart) == (target.release, target.restart)]
+        found = await self._of(target)
         served = await self._served(target.release)
         routed = frozenset(p.port for p in found if formation.is_routed(p.id.name))
         if served and routed:
@@ -239,6 +241,13 @@ class ServiceHost:
         known = {report.number: report.state for _, report in await self.host.journal.releases(self.service_id)}
         if known.get(target.release) is ReleaseState.DRAINING and (live is None or live.release != target.release):
             await self.note(target.release, ReleaseState.RETIRED)
+
+    async def vacate(self, target: Target) -> None:
+        """Stop the processes of `target` without waiting for their clients: they may end what they have in their grace."""
+        await asyncio.gather(*(self._stop(p.id, GRACE_S) for p in await self._of(target)))
+
+    async def _of(self, target: Target) -> list[process.ProcessStatus]:
+        return [p for p in await self.processes() if (p.id.release, p.id.restart) == (target.release, target.restart)]
 
     async def _stop(self, process_id: process.ProcessId, grace_s: float) -> None:
         await self.host.supervisor.stop(process_id, grace_s)
@@ -271,6 +280,16 @@ class ServiceHost:
 
     def _process_id(self, target: Target, name: str) -> process.ProcessId:
         return process.ProcessId(self.service_id, target.release, target.restart, name)
+
+
+def _fixed_port(release: spec.ReleaseSpec) -> int:
+    """Raises ReleaseFailedError when something else listens there: the former release has ended by now."""
+    if release.port in sockets.listening_ports():
+        raise errors.ReleaseFailedError(
+            "port_in_use",
+            f"port {release.port} is in use on this host by something else; stop that, or declare another port",
+        )
+    return release.port
 
 
 def _members(release: spec.ReleaseSpec, artifact: ports.Artifact) -> tuple[formation.Member, ...]:

@@ -101,7 +101,22 @@ def plan(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
     goal = goal_of(wish, facts)
     if goal is None:
         return _silence(facts, "the release is cancelled, and nothing serves")
+    if _takes_turns(wish, facts, goal):
+        return (*_take_turns(facts, goal), *_clean(wish, facts, goal))
     return (*_keep_live(wish, facts), *_advance(facts, goal), *_clean(wish, facts, goal))
+
+
+def _takes_turns(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> bool:
+    """Is this the moment, with the goal built and not yet live, in which the live release does not run?"""
+    turns = wish.release is not None and wish.release.takes_turns
+    ready = facts.release(goal.release) is not None and goal not in facts.failed
+    return turns and ready and facts.live is not None and goal != facts.live
+
+
+def _take_turns(facts: Facts, goal: Target) -> tuple[Action, ...]:
+    if facts.live in _running(facts):
+        return (actions.Vacate(facts.live, "makes room for the new release"),)
+    return _advance(facts, goal)
 
 
 def _keep_live(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
@@ -109,6 +124,8 @@ def _keep_live(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
     if live is None:
         return ()
     if facts.missing(live):
+        if wish.release is not None and wish.release.takes_turns and set(_running(facts)) - {live}:
+            return ()  # what failed in its place must end first
         return (actions.Start(live, "the live release does not run"),)
     if facts.release(live.release) is None and facts.upstream(live) is None:
         return ()

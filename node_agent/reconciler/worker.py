@@ -169,6 +169,8 @@ class Worker:
                     await self._service.check(target)
                 case actions.Drain(target):
                     await self._service.drain(target)
+                case actions.Vacate(target):
+                    await self._service.vacate(target)
         except errors.ReleaseFailedError as error:
             if target is not None:
                 await self._service.fail(target, error)
@@ -222,6 +224,6 @@ def _words(action: Action) -> dict[str, object]:
     words: dict[str, object] = {"reason": action.reason}
     if isinstance(action, actions.Build):
         words["release"] = action.release
-    elif isinstance(action, actions.Start | actions.Check | actions.Switch | actions.Drain):
+    elif isinstance(action, actions.Start | actions.Check | actions.Switch | actions.Drain | actions.Vacate):
         words["release"] = action.target.release
     return words

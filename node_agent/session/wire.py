@@ -159,6 +159,7 @@ def _release(release: pb.Release) -> spec.ReleaseSpec | None:
         resources=_resources(release.resources),
         strategy=_strategy(release.strategy),
         processes=tuple(sorted(release.processes.items())),
+        port_mode=release.port_mode or "env",
     )
 
 

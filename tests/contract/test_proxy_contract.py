@@ -45,7 +45,7 @@ class Fake:
 
     async def answers(self, domain):
         found = self.proxy.upstream(domain)
-        return self.names[found.port] if found else "There is no application at this address.\n"
+        return self.names[found.ports[0]] if found else "There is no application at this address.\n"
 
     def close(self):
         pass

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.platform import Platform
+from tests.e2e.platform import Platform, free_port
 from tests.e2e.test_life import APP, PYTHON
 from tests.waiting import wait_until
 
@@ -45,3 +45,31 @@ def test_a_worker_without_requests_needs_neither_a_port_nor_a_route(platform: Pl
     route = f"/v1/proxy/routes?domain={domain}"
     wait_until(lambda: platform.call("GET", route)["data"][0]["status"] == "failed", 20, "the route to be refused")
     assert "no process that takes requests" in platform.call("GET", route)["data"][0]["message"]
+
+
+OWN_PORT = "PORT = @" + APP.replace('int(os.environ["PORT"])', "PORT")
+
+
+def test_an_app_with_a_port_of_its_own_is_released_by_turns_and_the_former_one_comes_back(
+    platform: Platform, repository
+) -> None:
+    port = free_port()
+    repository.commit(app__py=OWN_PORT.replace("@", str(port)), words="one")
+    fields = {**PYTHON, "port": port, "health_check": {"start_period": 5}}
+    made = platform.deploy("stubborn", repository, **fields)
+    failed = platform.settled("stubborn", 1)
+    assert "port_mode" in failed["status_reason"], failed
+
+    domain = platform.route("stubborn", made["service_id"], port)
+    assert platform.put("stubborn", port_mode="fixed")["status"] == "running"
+    platform.says(domain, "one 2 ".__eq__)
+    repository.commit(words="two")
+    platform.call("POST", "/v1/deployments/stubborn/redeploy")
+    assert platform.settled("stubborn", 3)["status"] == "running"
+    platform.says(domain, "two 3 ".__eq__)
+
+    repository.commit(app__py="raise SystemExit('no luck')")
+    platform.call("POST", "/v1/deployments/stubborn/redeploy")
+    platform.settled("stubborn", 4)
+    platform.says(domain, "two 3 ".__eq__)
+    assert platform.call("GET", "/v1/deployments/stubborn")["live_release"] == 3

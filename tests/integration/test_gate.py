@@ -239,6 +239,14 @@ async def test_a_process_without_requests_that_ends_again_and_again_fails_the_ga
         await wait(dataclasses.replace(status, restarts=1), spec.HealthCheck(start_period_s=0.1))
 
 
+async def test_an_app_that_listens_on_its_declared_port_is_told_of_the_mode_for_it(listener) -> None:
+    release = dataclasses.replace(a_release(), port=listener[1], health_check=QUICK)
+    status = a_process(listener[0], 1)
+    with pytest.raises(errors.ReleaseFailedError, match="set port_mode to fixed") as failed:
+        await gate.wait(OneProcess(status), watched(status.id, release), clock.SystemClock())
+    assert failed.value.code == "fixed_port"
+
+
 CRASH = Crash(Kind.EXITED, 7, "", at=1.0, ran_s=0.1, lines=("no DATABASE_URL",))
 
 

@@ -167,6 +167,11 @@ def test_every_action_says_why() -> None:
         assert action.reason
 
 
+WAYS = tuple(
+    dataclasses.replace(a_release(number), **changes)
+    for number in (1, 2, 3)
+    for changes in ({}, {"strategy": spec.Strategy("recreate")}, {"port_mode": "fixed"})
+)
 MEMBERS = ("web.1", "web.2", "worker.1")
 targets = st.builds(Target, st.integers(1, 3), st.integers(0, 1))
 formations = st.lists(st.sampled_from(MEMBERS), unique=True).map(lambda names: tuple(sorted(names)))
@@ -233,7 +238,7 @@ def apply(wish: spec.ServiceSpec, facts: Facts, action: actions.Action) -> Facts
             return dataclasses.replace(facts, passed=facts.passed | {target})
         case actions.Switch(target):
             return dataclasses.replace(facts, live=target, site=facts.site_of(wish, target))
-        case actions.Drain(target):
+        case actions.Drain(target) | actions.Vacate(target):
             return dataclasses.replace(facts, processes=tuple(p for p in facts.processes if p.target != target))
         case actions.Unroute():
             return dataclasses.replace(facts, site=None)
@@ -256,11 +261,11 @@ def test_a_cancelled_release_is_never_built_started_or_switched_to(facts: Facts,
             assert action.target.release != release
 
 
-@given(any_facts(), st.integers(1, 3), st.integers(0, 1), st.sampled_from(list(spec.Run)), st.booleans())
+@given(any_facts(), st.sampled_from(WAYS), st.integers(0, 1), st.sampled_from(list(spec.Run)), st.booleans())
 def test_applying_plans_reaches_a_state_with_nothing_left_to_do(
-    facts: Facts, release: int, restart: int, run: spec.Run, cancel: bool
+    facts: Facts, way: spec.ReleaseSpec, restart: int, run: spec.Run, cancel: bool
 ) -> None:
-    wish = dataclasses.replace(a_wish(release, run, restart), cancelled=cancel)
+    wish = dataclasses.replace(a_wish(way.number, run, restart), release=way, cancelled=cancel)
     for _ in range(40):
         steps = plan(wish, facts)
         if not steps:
@@ -271,6 +276,29 @@ def test_applying_plans_reaches_a_state_with_nothing_left_to_do(
     if run is not spec.Run.RUNNING:
         assert facts.processes == ()
         assert facts.site is None
+
+
+def taking_turns(release: int = 2) -> spec.ServiceSpec:
+    wish = a_wish(release)
+    return dataclasses.replace(wish, release=dataclasses.replace(wish.release, strategy=spec.Strategy("recreate")))
+
+
+def test_with_recreate_the_former_release_ends_when_the_new_one_is_built_and_before_it_starts() -> None:
+    assert plan(taking_turns(), serving()) == (actions.Build(2),)
+    facts = dataclasses.replace(serving(), sealed=(a_sealed(1), a_sealed(2)))
+    assert plan(taking_turns(), facts) == (actions.Vacate(Target(1, 0)),)
+    facts = dataclasses.replace(facts, processes=())
+    assert plan(taking_turns(), facts) == (actions.Start(Target(2, 0)),)
+
+
+def test_with_recreate_the_former_release_comes_back_when_the_new_one_fails() -> None:
+    bad = Target(2, 0)
+    process = ProcessFact(bad, "web.1", "running", 20002)
+    facts = dataclasses.replace(
+        serving(), sealed=(a_sealed(1), a_sealed(2)), processes=(process,), failed=frozenset({bad})
+    )
+    assert plan(taking_turns(), facts) == (actions.Drain(bad),)
+    assert plan(taking_turns(), dataclasses.replace(facts, processes=())) == (actions.Start(Target(1, 0)),)
 
 
 def test_a_process_that_is_missing_beside_others_is_started_again() -> None:

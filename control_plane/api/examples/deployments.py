@@ -44,6 +44,8 @@ CONFIG = {
     "replicas": 1,
     "resources": {"memory": 536870912, "cpu": None, "pids": None, "disk": None, "strict": False},
     "strategy": {"kind": "rolling", "weight": 0, "steps": [], "interval": 0.0},
+    "port_mode": "env",
+    "auto_rollback": False,
     "placement": {"labels": {}},
     "labels": {"team": "web"},
     "description": "",

@@ -77,6 +77,8 @@ class Config:
     replicas: int = 1
     resources: Resources = Resources()
     strategy: Strategy = Strategy()
+    port_mode: str = "env"  # env: the app listens on PORT; fixed: always on `port`, so that releases take turns
+    auto_rollback: bool = False  # go back by itself when a release turns out bad soon after it went live
     processes: tuple[tuple[str, str], ...] = ()  # name → command, sorted; `web` is run_cmd
     labels: tuple[tuple[str, str], ...] = ()
     placement: tuple[tuple[str, str], ...] = ()  # labels that an instance must have

@@ -2,10 +2,10 @@
 
 import dataclasses
 import pathlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Protocol
 
-from node_agent.model import log, process, run, spec, status
+from node_agent.model import canary, log, process, run, spec, status
 from node_agent.model.actions import Target
 
 
@@ -123,12 +123,22 @@ class Archives(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Canary:
+    """The release that gets `percent` of a service's requests for a trial."""
+
+    release: int
+    ports: tuple[int, ...]
+    percent: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Upstream:
     """Where the proxy sends a service's requests: ports on loopback, or a directory (service, release, root)."""
 
     release: int
     ports: tuple[int, ...] = ()
     static_root: str | None = None
+    canary: Canary | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,6 +169,18 @@ class Proxy(Protocol):
         """Make exactly `sites` live and return when the new generation answers. Concurrent calls are coalesced, the
         newest table wins. Raises ProxyError with nginx's words; then the former configuration serves.
         """
+        ...
+
+
+class Requests(Protocol):
+    """How requests ended that the proxy sent to processes on trial."""
+
+    def of(self, ports: Collection[int]) -> canary.Counts:
+        """Those to all these ports together, since the agent began."""
+        ...
+
+    def drop(self, port: int) -> None:
+        """Forget what was counted of the port: another process may get it."""
         ...
 
 

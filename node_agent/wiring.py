@@ -6,6 +6,7 @@ Stopping never touches the applications: the session ends, the workers end, the 
 import asyncio
 import contextlib
 import os
+import pathlib
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -20,8 +21,8 @@ from node_agent.builder.toolchains import Toolchains
 from node_agent.log_reader import LogReader
 from node_agent.metrics.sample import HostSampler
 from node_agent.paths import Paths
-from node_agent.proxy import options
-from node_agent.proxy.render import ProxySettings
+from node_agent.proxy import options, render
+from node_agent.proxy.requests import RequestCounts, listening
 from node_agent.proxy.transaction import NginxProxy
 from node_agent.reconciler import gate
 from node_agent.reconciler.branches import Branches
@@ -40,7 +41,7 @@ log = structlog.get_logger()
 # What this agent does with a wish; the control plane refuses, or warns of, what is not here.
 CAPABILITIES = (
     ("replicas", "100"),
-    ("strategies", "rolling,recreate"),
+    ("strategies", "rolling,recreate,canary"),
     ("port_modes", "env,fixed"),
     ("processes", "any"),
     ("sources", "remote,local"),
@@ -64,10 +65,15 @@ async def run(settings: config.Settings) -> None:
     paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     clock, manager = clocks.SystemClock(), ServiceManager()
     try:
-        async with _supervisor(paths) as supervisor, _journal(paths) as journal, asyncio.TaskGroup() as tasks:
+        async with (
+            _supervisor(paths) as supervisor,
+            _journal(paths) as journal,
+            _hits(paths) as hits,
+            asyncio.TaskGroup() as tasks,
+        ):
             tasks.create_task(_until_signal(manager), name="signals")
             tasks.create_task(_report(manager), name="service manager")
-            await _begin(settings, paths, clock, supervisor, journal, tasks)
+            await _begin(settings, paths, clock, supervisor, journal, hits, tasks)
     except* Stopped:
         log.info("agent.stopped")
 
@@ -78,6 +84,7 @@ async def _begin(
     clock: clocks.Clock,
     supervisor: SupervisorClient,
     journal: Journal,
+    hits: RequestCounts,
     tasks: asyncio.TaskGroup,
 ) -> None:
     toolchains, git = Toolchains(paths), Git(paths, allow_file=settings.allow_file_remotes)
@@ -85,7 +92,7 @@ async def _begin(
     builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives)
     tasks.create_task(builder.trash.run(), name="trash")
     proxy = NginxProxy(paths, supervisor, _proxy_settings(settings), clock)
-    host = Host(journal, supervisor, builder, Sites(proxy, journal), clock)
+    host = Host(journal, supervisor, builder, Sites(proxy, journal), clock, hits)
     reconciler = Reconciler(host, tasks)
     tasks.create_task(reconciler.run(), name="reconciler")
     branches = Branches(journal, git, host.heads, clock, clocks.SystemChance(), reconciler.changed)
@@ -117,9 +124,9 @@ async def _begin(
     tasks.create_task(_session(session, reconciler), name="session")
 
 
-def _proxy_settings(settings: config.Settings) -> ProxySettings:
+def _proxy_settings(settings: config.Settings) -> render.ProxySettings:
     """As root nginx's workers stay root as well: they read releases that are private to this installation's one uid."""
-    return ProxySettings(settings.proxy_host, settings.proxy_port, run_as="root" if os.geteuid() == 0 else "")
+    return render.ProxySettings(settings.proxy_host, settings.proxy_port, run_as="root" if os.geteuid() == 0 else "")
 
 
 async def _session(session: Session, reconciler: Reconciler) -> None:
@@ -191,6 +198,15 @@ async def _journal(paths: Paths) -> AsyncIterator[Journal]:
         yield journal
     finally:
         await journal.close()
+
+
+@contextlib.asynccontextmanager
+async def _hits(paths: Paths) -> AsyncIterator[RequestCounts]:
+    """How requests to canaries end. Where nginx could not be told the path nothing is counted, and time alone decides."""
+    counts = RequestCounts()
+    path = render.hits_socket(paths)
+    async with listening(pathlib.Path(path), counts) if path else contextlib.nullcontext():
+        yield counts
 
 
 async def _report(manager: ServiceManager) -> None:

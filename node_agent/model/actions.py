@@ -42,6 +42,14 @@ class Switch:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Try:
+    """Send the target a rising share of the requests, and watch how they end. Long."""
+
+    target: Target
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Drain:
     """Let running requests end, then stop the target's process. Long."""
 
@@ -82,5 +90,6 @@ class Forget:
     reason: str = dataclasses.field(compare=False, default="")
 
 
-Action = Build | Start | Check | Switch | Drain | Vacate | Unroute | Settle | Prune | Forget
-LONG = (Build, Check, Drain, Vacate)
+LongAction = Build | Check | Try | Drain | Vacate
+Action = LongAction | Start | Switch | Unroute | Settle | Prune | Forget
+LONG = (Build, Check, Try, Drain, Vacate)

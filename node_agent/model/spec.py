@@ -44,7 +44,7 @@ class Resources:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Strategy:
-    """How a release takes over: rolling, recreate or canary."""
+    """How a release takes over: rolling, recreate or canary (`weight` percent first, then `steps`, each for `interval_s`)."""
 
     kind: str = "rolling"
     weight: int = 0

@@ -9,9 +9,9 @@ import ipaddress
 import re
 
 from node_agent import ports
-from node_agent.model import domain_name, spec
+from node_agent.model import canary, domain_name, spec
 from node_agent.paths import Paths, checked_id
-from node_agent.proxy import options, text
+from node_agent.proxy import options, requests, text
 from node_agent.proxy.quoting import quoted
 
 USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -51,6 +51,9 @@ def render(generation: int, sites: tuple[ports.Site, ...], settings: ProxySettin
         for site in served
         if site.upstream.static_root is None
     }
+    for site in served:
+        if site.upstream.canary is not None and hits_socket(paths):  # read before the routes that name it
+            files[f"formats/{site.service_id}.conf"] = f'log_format {site.service_id} "{requests.FORMAT}";\n'
     for domain, locations in _by_domain(served).items():
         files[f"routes/{min(each.route_id for each in locations)}.conf"] = _server(domain, locations, settings, paths)
         files |= {
@@ -100,8 +103,24 @@ def _upstream(site: ports.Site) -> str:
     if not found:
         raise ValueError(f"cannot route {site.service_id}: no process of it listens")
     words = "max_fails=1 fail_timeout=1s" if len(found) > 1 else "max_fails=0"
+    if site.upstream.canary is not None:
+        return _trial(site, site.upstream.canary)
     servers = "".join(f"    server 127.0.0.1:{port} {words};\n" for port in found)
     return f"upstream {site.service_id} {{\n{servers}}}\n"
+
+
+def _trial(site: ports.Site, trial: ports.Canary) -> str:
+    """Both releases by weight. A server is never left out here: a canary that refuses must be seen to."""
+    former, new = canary.weights(_percent(trial.percent), len(site.upstream.ports), len(trial.ports))
+    weighed = [(port, former) for port in site.upstream.ports] + [(port, new) for port in trial.ports]
+    servers = "".join(f"    server 127.0.0.1:{_port(port)} weight={weight} max_fails=0;\n" for port, weight in weighed)
+    return f"upstream {site.service_id} {{\n{servers}}}\n"
+
+
+def hits_socket(paths: Paths) -> str:
+    """Where nginx tells of requests to a canary and to its former release; empty where the path cannot be said to it."""
+    path = str(paths.root / "hits.sock")  # the supervisor removes sockets that it finds in the directory of the proxy
+    return "" if "," in path or len(path.encode()) > MAX_SOCKET_PATH else path
 
 
 def _server(domain: str, locations: list[Location], settings: ProxySettings, paths: Paths) -> str:
@@ -119,7 +138,18 @@ def _location(place: Location, paths: Paths) -> str:
     if place.site.upstream.static_root is not None:
         return _static(place, common, paths)
     target = f"proxy_pass http://{place.site.service_id};"
-    return _places(place, [*common, *options.proxied(place.options), target])
+    return _places(place, [*common, *options.proxied(place.options), *_shared(place.site, paths), target])
+
+
+def _shared(site: ports.Site, paths: Paths) -> list[str]:
+    """What holds where several processes answer: one that cannot be reached hands the request on, if nothing was sent
+    to it or the request may be repeated.
+    """
+    lines = ["proxy_next_upstream error;"] if len(site.upstream.ports) > 1 else []
+    if site.upstream.canary is not None and (path := hits_socket(paths)):
+        where = quoted(f"syslog:server=unix:{path},nohostname,tag=hits")
+        lines = [f"access_log {where} {site.service_id};"]
+    return lines
 
 
 def _places(place: Location, lines: list[str]) -> str:
@@ -191,6 +221,12 @@ def _port(port: int) -> int:
     if not isinstance(port, int) or isinstance(port, bool) or not 0 < port < 65536:
         raise ValueError(f"cannot use {port!r} as a port")
     return port
+
+
+def _percent(number: int) -> int:
+    if not 0 < _positive(number) < 100:
+        raise ValueError(f"cannot send {number!r} percent of the requests to a canary")
+    return number
 
 
 def _positive(number: int) -> int:

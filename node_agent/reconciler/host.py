@@ -11,7 +11,7 @@ from node_agent.clock import Clock
 from node_agent.model import actions, formation, process, spec, status
 from node_agent.model.actions import Target
 from node_agent.model.status import ReleaseState
-from node_agent.reconciler import gate, sockets
+from node_agent.reconciler import gate, sockets, trial
 from node_agent.reconciler.branches import Heads
 from node_agent.reconciler.plan import Facts, ProcessFact, Sealed
 from node_agent.reconciler.sites import Sites
@@ -43,6 +43,7 @@ class Host:
     builder: ports.Builder
     sites: Sites
     clock: Clock
+    requests: ports.Requests
     heads: Heads = dataclasses.field(default_factory=Heads)
 
 
@@ -54,6 +55,9 @@ class ServiceHost:
     host: Host
     changed: Callable[[], None]
     passed: set[Target] = dataclasses.field(default_factory=set)
+    proven: set[Target] = dataclasses.field(default_factory=set)
+    tried: set[Target] = dataclasses.field(default_factory=set)
+    trial: tuple[Target, int] | None = None
     _sealed: dict[int, ports.Artifact] = dataclasses.field(default_factory=dict)
 
     async def processes(self) -> tuple[process.ProcessStatus, ...]:
@@ -74,6 +78,8 @@ class ServiceHost:
             site=self.host.sites.site(self.service_id),
             forgotten=forgotten,
             served=frozenset(known.number for _, known in releases if known.state in status.SERVED),
+            proven=frozenset(self.proven),
+            trial=self.trial,
         )
 
     async def _sealed_releases(self) -> tuple[Sealed, ...]:
@@ -208,6 +214,26 @@ class ServiceHost:
             raise group.exceptions[0] from None
         self.passed.add(target)
 
+    async def try_out(self, target: Target) -> None:
+        """Lead `target` through the steps of its trial; the plan spreads the requests as `trial` says.
+
+        Raises ReleaseFailedError when it does worse than the release that is live. Cut off by a restart of the agent, a
+        trial begins anew.
+        """
+        release, live = await self.release(target.release), await self.host.journal.live(self.service_id)
+        if live is None:
+            return
+        await self.note(target.release, ReleaseState.SWITCHING)
+        try:
+            for percent in trial.percents(release.strategy):
+                self.trial = (target, percent)
+                self.tried.add(target)
+                self.changed()
+                await trial.watch(self, target, live, release.strategy.interval_s)
+            self.proven.add(target)
+        finally:
+            self.trial = None
+
     async def switch(self, target: Target, site: ports.Site | None) -> None:
         """Make `target` serve; without a site nothing is served. The former release drains from here on; a static one is
         retired at once.
@@ -227,16 +253,17 @@ class ServiceHost:
     async def drain(self, target: Target) -> None:
         """Wait until nobody is served any more, 30 s at most, then stop the processes and free their ports.
 
-        The processes of a release that never went live have served nobody: they are stopped at once.
+        The processes of a release that was never live nor on trial have served nobody: they are stopped at once.
         """
-        found = await self._of(target)
-        served = await self._served(target.release)
+        found = await self.of(target)
+        served = await self._served(target.release) or target in self.tried
         routed = frozenset(p.port for p in found if formation.is_routed(p.id.name))
         if served and routed:
             await self._quiet(routed)
         grace_s = GRACE_S if served else UNSERVED_GRACE_S
         await asyncio.gather(*(self._stop(p.id, grace_s) for p in found))
-        self.passed.discard(target)
+        for known_targets in (self.passed, self.proven, self.tried):
+            known_targets.discard(target)
         live = await self.host.journal.live(self.service_id)
         known = {report.number: report.state for _, report in await self.host.journal.releases(self.service_id)}
         if known.get(target.release) is ReleaseState.DRAINING and (live is None or live.release != target.release):
@@ -244,13 +271,15 @@ class ServiceHost:
 
     async def vacate(self, target: Target) -> None:
         """Stop the processes of `target` without waiting for their clients: they may end what they have in their grace."""
-        await asyncio.gather(*(self._stop(p.id, GRACE_S) for p in await self._of(target)))
+        await asyncio.gather(*(self._stop(p.id, GRACE_S) for p in await self.of(target)))
 
-    async def _of(self, target: Target) -> list[process.ProcessStatus]:
+    async def of(self, target: Target) -> list[process.ProcessStatus]:
         return [p for p in await self.processes() if (p.id.release, p.id.restart) == (target.release, target.restart)]
 
     async def _stop(self, process_id: process.ProcessId, grace_s: float) -> None:
         await self.host.supervisor.stop(process_id, grace_s)
+        if (port := await self.host.journal.port_of(str(process_id))) is not None:
+            self.host.requests.drop(port)
         await self.host.journal.free_port(str(process_id), self.host.clock.now())
 
     async def _quiet(self, served: frozenset[int]) -> None:

@@ -37,7 +37,8 @@ class Facts:
     """What is true on this host of one service.
 
     `sealed` are the releases complete on disk. `passed` are the targets whose gate was passed, `failed` those that can never go live, `served` the releases that went live once.
-    `site` is what the proxy answers with.
+    `site` is what the proxy answers with. `trial` is the canary and its percent of the requests now, `proven` those that
+    had their whole trial.
     """
 
     sealed: tuple[Sealed, ...] = ()
@@ -48,6 +49,8 @@ class Facts:
     site: ports.Site | None = None
     forgotten: bool = False
     served: frozenset[int] = frozenset()
+    proven: frozenset[Target] = frozenset()
+    trial: tuple[Target, int] | None = None
 
     def release(self, number: int) -> Sealed | None:
         return next((sealed for sealed in self.sealed if sealed.release == number), None)
@@ -71,7 +74,13 @@ class Facts:
     def site_of(self, wish: spec.ServiceSpec, target: Target) -> ports.Site | None:
         """What the proxy should answer with while `target` serves."""
         upstream = self.upstream(target)
+        if upstream and target == self.live:
+            upstream = dataclasses.replace(upstream, canary=self._canary())
         return ports.Site(wish.service_id, upstream, wish.routes) if upstream else None
+
+    def _canary(self) -> ports.Canary | None:
+        found = self.upstream(self.trial[0]) if self.trial and self.trial[0] not in self.failed else None
+        return ports.Canary(found.release, found.ports, self.trial[1]) if found and self.trial else None
 
 
 def is_cancelled(wish: spec.ServiceSpec, facts: Facts) -> bool:
@@ -103,7 +112,19 @@ def plan(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
         return _silence(facts, "the release is cancelled, and nothing serves")
     if _takes_turns(wish, facts, goal):
         return (*_take_turns(facts, goal), *_clean(wish, facts, goal))
-    return (*_keep_live(wish, facts), *_advance(facts, goal), *_clean(wish, facts, goal))
+    return (
+        *_keep_live(wish, facts),
+        *_advance(facts, goal, trial=_wants_trial(wish, facts, goal)),
+        *_clean(wish, facts, goal),
+    )
+
+
+def _wants_trial(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> bool:
+    """Is the goal to be a canary first? There must be a former release to compare it with, and processes on both sides."""
+    if wish.release is None or wish.release.strategy.kind != "canary" or facts.live is None or goal in facts.proven:
+        return False
+    both = (facts.upstream(facts.live), facts.upstream(goal))
+    return goal.release != facts.live.release and all(found is not None and found.ports for found in both)
 
 
 def _takes_turns(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> bool:
@@ -134,7 +155,7 @@ def _keep_live(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
     return ()
 
 
-def _advance(facts: Facts, goal: Target) -> tuple[Action, ...]:
+def _advance(facts: Facts, goal: Target, *, trial: bool = False) -> tuple[Action, ...]:
     if goal == facts.live or goal in facts.failed:
         return ()
     sealed = facts.release(goal.release)
@@ -144,6 +165,8 @@ def _advance(facts: Facts, goal: Target) -> tuple[Action, ...]:
         return (actions.Start(goal, "not started yet"),)
     if sealed.members and goal not in facts.passed:
         return (actions.Check(goal, "not known to be healthy"),)
+    if trial:
+        return (actions.Try(goal, "healthy, and to be tried on some requests first"),)
     return (actions.Switch(goal, "built, running and healthy"),)
 
 

@@ -5,14 +5,14 @@ longer names one cancels it. An unforeseen error is logged and tried again with 
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
 
 from node_agent import errors
 from node_agent.model import actions, spec, status
-from node_agent.model.actions import Action, Target
+from node_agent.model.actions import Action, LongAction, Target
 from node_agent.model.status import ReleaseState
 from node_agent.reconciler import plan, report
 from node_agent.reconciler.host import Host, ServiceHost
@@ -29,6 +29,12 @@ class Worker:
         self._id = service_id
         self._host = host
         self._service = ServiceHost(service_id, host, self.wake)
+        self._works: Mapping[type, Callable[[Target], Awaitable[None]]] = {
+            actions.Check: self._service.check,
+            actions.Try: self._service.try_out,
+            actions.Drain: self._service.drain,
+            actions.Vacate: self._service.vacate,
+        }
         self._woken = asyncio.Event()
         self._long: dict[Action, asyncio.Task[None]] = {}
         self._ended_count = 0
@@ -148,7 +154,7 @@ class Worker:
 
     # long actions
 
-    def _begin(self, action: Action, wish: spec.ServiceSpec) -> None:
+    def _begin(self, action: LongAction, wish: spec.ServiceSpec) -> None:
         task = asyncio.create_task(self._carry_out(action, wish), name=f"{self._id} {action}")
         self._long[action] = task
         task.add_done_callback(lambda _: self._ended(action, task))
@@ -159,21 +165,15 @@ class Worker:
             del self._long[action]
         self.wake()
 
-    async def _carry_out(self, action: Action, wish: spec.ServiceSpec) -> None:
-        target = Target(action.release, wish.restart) if isinstance(action, actions.Build) else None
+    async def _carry_out(self, action: LongAction, wish: spec.ServiceSpec) -> None:
+        target = Target(action.release, wish.restart) if isinstance(action, actions.Build) else action.target
         try:
-            match action:
-                case actions.Build():
-                    await self._service.build(action)
-                case actions.Check(target):
-                    await self._service.check(target)
-                case actions.Drain(target):
-                    await self._service.drain(target)
-                case actions.Vacate(target):
-                    await self._service.vacate(target)
+            if isinstance(action, actions.Build):
+                await self._service.build(action)
+            else:
+                await self._works[type(action)](target)
         except errors.ReleaseFailedError as error:
-            if target is not None:
-                await self._service.fail(target, error)
+            await self._service.fail(target, error)
         except asyncio.CancelledError:
             if isinstance(action, actions.Build):
                 await self._host.journal.reset_attempts(self._id, action.release)
@@ -224,6 +224,8 @@ def _words(action: Action) -> dict[str, object]:
     words: dict[str, object] = {"reason": action.reason}
     if isinstance(action, actions.Build):
         words["release"] = action.release
-    elif isinstance(action, actions.Start | actions.Check | actions.Switch | actions.Drain | actions.Vacate):
+    elif isinstance(
+        action, actions.Start | actions.Check | actions.Try | actions.Switch | actions.Drain | actions.Vacate
+    ):
         words["release"] = action.target.release
     return words

@@ -62,6 +62,8 @@ def load_service(text: str) -> spec.ServiceSpec:
 def load_site(text: str) -> ports.Site:
     data = json.loads(text)
     upstream = {**data["upstream"], "ports": tuple(data["upstream"]["ports"])}
+    if canary := upstream.get("canary"):
+        upstream["canary"] = ports.Canary(**{**canary, "ports": tuple(canary["ports"])})
     return ports.Site(data["service_id"], ports.Upstream(**upstream), _routes(data["routes"]))
 
 

@@ -73,3 +73,39 @@ def test_an_app_with_a_port_of_its_own_is_released_by_turns_and_the_former_one_c
     platform.settled("stubborn", 4)
     platform.says(domain, "two 3 ".__eq__)
     assert platform.call("GET", "/v1/deployments/stubborn")["live_release"] == 3
+
+
+MOODY = APP.replace("self.send_response(200)", "self.send_response(int(open('status').read()))")
+CANARY = {"kind": "canary", "weight": 50, "interval": "600s"}
+
+
+def test_a_canary_that_fails_its_requests_gives_them_back(platform: Platform, repository) -> None:
+    repository.commit(app__py=MOODY, words="good", status="200")
+    _, domain = platform.live("bird", repository, strategy=CANARY, **PYTHON)
+    repository.commit(words="bad", status="500")
+    platform.call("POST", "/v1/deployments/bird/redeploy")
+
+    def stopped() -> bool:
+        platform.get(domain)
+        return platform.call("GET", "/v1/deployments/bird/releases/2")["state"] == "failed"
+
+    wait_until(stopped, 60, "the canary to be stopped")
+    assert "requests to the new release failed" in platform.call("GET", "/v1/deployments/bird/releases/2")["message"]
+    wait_until(lambda: list(processes(platform, "bird")) == ["web.1"], 60, "the canary to be gone")
+    assert {platform.get(domain) for _ in range(20)} == {(200, "good 1 ")}
+
+
+def test_a_canary_that_does_well_gets_all_requests(platform: Platform, repository) -> None:
+    repository.commit(app__py=MOODY, words="one", status="200")
+    _, domain = platform.live("song", repository, strategy={**CANARY, "steps": [90], "interval": 1}, **PYTHON)
+    repository.commit(words="two")
+    platform.call("POST", "/v1/deployments/song/redeploy")
+    seen: set[str] = set()
+
+    def both() -> bool:
+        seen.add(platform.get(domain)[1])
+        return seen == {"one 1 ", "two 2 "}
+
+    wait_until(both, 60, "answers of both releases")
+    assert platform.settled("song", 2)["status"] == "running"
+    platform.says(domain, "two 2 ".__eq__)

@@ -3,12 +3,17 @@
 import asyncio
 import base64
 import hashlib
+import pathlib
 import stat
 import subprocess
 
 import pytest
 
+from node_agent import ports
+from node_agent.model.canary import Counts
+from node_agent.proxy import render, requests
 from tests.proxy_fixtures import Rig, Upstream, a_route, a_site, a_static_site, an_id, needs_nginx, stream_server
+from tests.waiting import wait_until_async
 
 pytestmark = needs_nginx
 
@@ -331,3 +336,19 @@ async def test_switching_under_load_loses_no_request(rig, upstream, switches):
     assert failures == []
     assert len(answers) > switches
     assert set(answers) == {"app", "other"}
+
+
+async def test_requests_to_a_canary_are_shared_by_weight_and_told_of(rig, upstream):
+    other = Upstream("new")
+    try:
+        counts = requests.RequestCounts()
+        shared = ports.Upstream(1, (upstream.port,), canary=ports.Canary(2, (other.port,), 25))
+        site = ports.Site(an_id("svc", 1), shared, (a_route(1, "a.example.com"),))
+        async with requests.listening(pathlib.Path(render.hits_socket(rig.paths)), counts):
+            await rig.proxy().apply((site,))
+            answers = [(await rig.get("a.example.com"))[1] for _ in range(40)]
+            assert answers.count("new") == 10
+            await wait_until_async(lambda: counts.of({upstream.port, other.port}).total == 40)
+        assert counts.of({other.port}) == Counts(10, 0)
+    finally:
+        other.close()

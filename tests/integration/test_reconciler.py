@@ -15,6 +15,7 @@ from node_agent.model import process, spec, status
 from node_agent.model.status import ReleaseState
 from node_agent.paths import Paths
 from node_agent.proxy.render import ProxySettings
+from node_agent.proxy.requests import RequestCounts
 from node_agent.reconciler import host
 from node_agent.reconciler.branches import Branches
 from node_agent.reconciler.host import Host
@@ -61,13 +62,21 @@ class Rig:
         self.builder = FakeBuilder({(REMOTE, "main"): "c" * 40})
         self.supervisor = FakeSupervisor()
         self.remote = Branchy()
+        self.requests = RequestCounts()
         self.proxy = FakeProxy(paths, ProxySettings("127.0.0.1", 8081))
         self._stack = contextlib.AsyncExitStack()
 
     async def begin(self) -> None:
         self.journal = await Journal.open(self.path)
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        host = Host(self.journal, self.supervisor, self.builder, Sites(self.proxy, self.journal), clock.SystemClock())
+        host = Host(
+            self.journal,
+            self.supervisor,
+            self.builder,
+            Sites(self.proxy, self.journal),
+            clock.SystemClock(),
+            self.requests,
+        )
         self.reconciler = Reconciler(host, self._tasks)
         self._run = self._tasks.create_task(self.reconciler.run())
         system = clock.SystemClock()

@@ -13,6 +13,7 @@ from node_agent.fakes.proxy import FakeProxy
 from node_agent.model.actions import Target
 from node_agent.model.run import Ending, RunSpec
 from node_agent.proxy.render import ProxySettings
+from node_agent.proxy.requests import RequestCounts
 from node_agent.reconciler.host import Host
 from node_agent.reconciler.runs import Runs
 from node_agent.reconciler.sites import Sites
@@ -34,7 +35,7 @@ class World:
         proxy = FakeProxy(host.paths, ProxySettings("127.0.0.1", 8081))
         builder = FakeBuilder()
         self.builder = builder
-        parts = Host(journal, client, builder, Sites(proxy, journal), clock.SystemClock())
+        parts = Host(journal, client, builder, Sites(proxy, journal), clock.SystemClock(), RequestCounts())
         self.runs = Runs(parts, host.paths)
         self.written: list[tuple[str, bytes]] = []
 

@@ -167,10 +167,11 @@ def test_every_action_says_why() -> None:
         assert action.reason
 
 
+CANARY = spec.Strategy("canary", 10, (50,), 1.0)
 WAYS = tuple(
     dataclasses.replace(a_release(number), **changes)
     for number in (1, 2, 3)
-    for changes in ({}, {"strategy": spec.Strategy("recreate")}, {"port_mode": "fixed"})
+    for changes in ({}, {"strategy": spec.Strategy("recreate")}, {"port_mode": "fixed"}, {"strategy": CANARY})
 )
 MEMBERS = ("web.1", "web.2", "worker.1")
 targets = st.builds(Target, st.integers(1, 3), st.integers(0, 1))
@@ -238,6 +239,8 @@ def apply(wish: spec.ServiceSpec, facts: Facts, action: actions.Action) -> Facts
             return dataclasses.replace(facts, passed=facts.passed | {target})
         case actions.Switch(target):
             return dataclasses.replace(facts, live=target, site=facts.site_of(wish, target))
+        case actions.Try(target):
+            return dataclasses.replace(facts, proven=facts.proven | {target})
         case actions.Drain(target) | actions.Vacate(target):
             return dataclasses.replace(facts, processes=tuple(p for p in facts.processes if p.target != target))
         case actions.Unroute():
@@ -299,6 +302,48 @@ def test_with_recreate_the_former_release_comes_back_when_the_new_one_fails() ->
     )
     assert plan(taking_turns(), facts) == (actions.Drain(bad),)
     assert plan(taking_turns(), dataclasses.replace(facts, processes=())) == (actions.Start(Target(1, 0)),)
+
+
+def tried(release: int = 2) -> spec.ServiceSpec:
+    wish = a_wish(release)
+    return dataclasses.replace(wish, release=dataclasses.replace(wish.release, strategy=CANARY))
+
+
+def test_a_canary_gets_its_share_of_the_requests_then_all_of_them() -> None:
+    new = Target(2, 0)
+    facts = dataclasses.replace(serving(), sealed=(a_sealed(1), a_sealed(2)), passed=frozenset({Target(1, 0), new}))
+    facts = dataclasses.replace(facts, processes=(*facts.processes, ProcessFact(new, "web.1", "running", 20002)))
+    assert plan(tried(), facts) == (actions.Try(new),)
+    facts = dataclasses.replace(facts, trial=(new, 10))
+    assert plan(tried(), facts) == (actions.Switch(Target(1, 0)), actions.Try(new))
+    site = facts.site_of(tried(), Target(1, 0))
+    assert site.upstream == ports.Upstream(1, (20001,), canary=ports.Canary(2, (20002,), 10))
+    facts = dataclasses.replace(facts, site=site)
+    assert plan(tried(), facts) == (actions.Try(new),)
+    facts = dataclasses.replace(facts, trial=None, proven=frozenset({new}), site=a_site(1, 20001))
+    assert plan(tried(), facts) == (actions.Switch(new),)
+
+
+def test_a_canary_that_failed_gets_no_request_more_and_then_ends() -> None:
+    bad = Target(2, 0)
+    processes = (*serving().processes, ProcessFact(bad, "web.1", "running", 20002))
+    upstream = ports.Upstream(1, (20001,), canary=ports.Canary(2, (20002,), 10))
+    facts = dataclasses.replace(
+        serving(),
+        sealed=(a_sealed(1), a_sealed(2)),
+        processes=processes,
+        failed=frozenset({bad}),
+        site=ports.Site(SERVICE, upstream, ROUTES),
+    )
+    assert plan(tried(), facts) == (actions.Switch(Target(1, 0)), actions.Drain(bad))
+
+
+def test_a_first_release_and_one_of_files_are_no_canaries() -> None:
+    new = Target(1, 0)
+    first = Facts(sealed=(a_sealed(1),), processes=(ProcessFact(new, "web.1", "running", 1),), passed=frozenset({new}))
+    assert plan(tried(1), first) == (actions.Switch(new),)
+    files = dataclasses.replace(serving(), sealed=(a_sealed(1), a_sealed(2, "public")))
+    assert plan(tried(), files) == (actions.Switch(Target(2, 0)),)
 
 
 def test_a_process_that_is_missing_beside_others_is_started_again() -> None:

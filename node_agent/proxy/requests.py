@@ -1,0 +1,74 @@
+"""How requests ended, as nginx tells line by line over a datagram socket: counted per port, nothing kept.
+
+Only while a canary is under way does nginx tell: nobody else pays for the lines.
+"""
+
+import asyncio
+import contextlib
+import pathlib
+import re
+import socket
+from collections.abc import AsyncIterator, Collection, Iterator
+
+from node_agent.model.canary import Counts
+
+FORMAT = "$upstream_addr|$upstream_status"  # of a request that was tried twice both are lists
+LINE = re.compile(rb"127\.0\.0\.1:[0-9., :]{1,400}\|[0-9, -]{1,100}$")
+
+
+class RequestCounts:
+    """Implements ports.Requests. A line that is not ours to read counts for nothing."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, Counts] = {}
+
+    def feed(self, datagram: bytes) -> None:
+        if match := LINE.search(datagram):
+            addresses, _, statuses = match[0].decode("ascii").partition("|")
+            for address, status in zip(addresses.split(", "), statuses.split(", "), strict=False):
+                self._count(address.rpartition(":")[2], status)
+
+    def _count(self, port: str, status: str) -> None:
+        if port.isdigit():
+            known = self._counts.get(int(port), Counts())
+            self._counts[int(port)] = Counts(known.total + 1, known.failed + (status[:1] not in "1234"))
+
+    def of(self, ports: Collection[int]) -> Counts:
+        found = [self._counts.get(port, Counts()) for port in ports]
+        return Counts(sum(one.total for one in found), sum(one.failed for one in found))
+
+    def drop(self, port: int) -> None:
+        self._counts.pop(port, None)
+
+
+class _Receiver(asyncio.DatagramProtocol):
+    def __init__(self, counts: RequestCounts) -> None:
+        self._counts = counts
+
+    def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002 - a datagram of nginx has none
+        self._counts.feed(data)
+
+
+@contextlib.asynccontextmanager
+async def listening(path: pathlib.Path, counts: RequestCounts) -> AsyncIterator[None]:
+    """Count what comes to the socket at `path`. Nginx drops what it cannot send, so nobody waits for us."""
+    with _bound(path) as door:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Receiver(counts), sock=door)
+        try:
+            yield
+        finally:
+            transport.close()
+
+
+@contextlib.contextmanager
+def _bound(path: pathlib.Path) -> Iterator[socket.socket]:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+        door.bind(str(path))
+        path.chmod(0o622)  # nginx's workers may have a user of their own; they may write, no more
+        try:
+            yield door
+        finally:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,187 @@
+"""The fields of a manifest: how each is written, and the one text that it is kept as. Pure.
+
+A rule takes what stands in the file and gives that text, or raises ValueError with what is wrong and what is right.
+"""
+
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from detection import versions
+
+Rule = Callable[[Any], str]
+ALIASES = {"node": "nodejs", "golang": "go"}
+RUNTIMES = ("nodejs", "python", "go", "php", "ruby", "java", "dotnet", "static", "custom")
+ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+RESERVED = frozenset({"PORT", "HOME", "PATH"})
+RESERVED_PREFIX = "DPLOYR_"
+PROCESS = re.compile(r"[a-z][a-z0-9-]{0,31}")
+SEGMENT = re.compile(r"[A-Za-z0-9 ._@+~-]{1,128}")
+DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|m)?")
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)([KMGT])?(?:iB|B|i)?")
+BYTES = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+MAX_COMMAND, MAX_ENV_VALUE = 4096, 32 << 10
+
+
+def text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ValueError("must be text")
+
+
+def runtime(value: Any) -> str:
+    found = ALIASES.get(text(value).strip(), text(value).strip())
+    if found not in RUNTIMES:
+        raise ValueError(f"must be one of {', '.join(RUNTIMES)}")
+    return found
+
+
+def version(value: Any) -> str:
+    if isinstance(value, float):
+        raise ValueError('must be text: write it in quotes, such as "3.10"')  # noqa: TRY004 - rules raise this one
+    found = text(value).strip()
+    if not found or not versions.is_request(found):
+        raise ValueError('must be a version such as 22 or 3.12.1, or a range such as ">=20 <23"')
+    return found
+
+
+def command(value: Any) -> str:
+    found = value.strip() if isinstance(value, str) else ""
+    if not found or len(found) > MAX_COMMAND or not _is_printable(found):
+        raise ValueError(f"must be a command of at most {MAX_COMMAND} printable characters")
+    return found
+
+
+def directory(value: Any) -> str:
+    found = text(value)
+    segments = [segment for segment in found.split("/") if segment]
+    if not found or found.startswith("/") or ".." in segments or not all(map(SEGMENT.fullmatch, segments)):
+        raise ValueError("must be a relative path inside the source")
+    return posixpath.normpath(found)
+
+
+def seconds(low: float, high: float) -> Rule:
+    def rule(value: Any) -> str:
+        match = DURATION.fullmatch(text(value))
+        found = float(match[1]) * SECONDS[match[2]] if match else -1.0
+        if not low <= found <= high:
+            raise ValueError(f'must be {low:g} to {high:g} seconds, such as "30s"')
+        return repr(found)
+
+    return rule
+
+
+def whole(low: int, high: int) -> Rule:
+    def rule(value: Any) -> str:
+        found = text(value)
+        if not (found.isascii() and found.isdigit() and len(found) < 10 and low <= int(found) <= high):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return str(int(found))
+
+    return rule
+
+
+def size(least: int) -> Rule:
+    def rule(value: Any) -> str:
+        match = SIZE.fullmatch(text(value))
+        found = int(float(match[1]) * BYTES[match[2]]) if match else -1
+        if not least <= found <= 1 << 50:
+            raise ValueError(f"must be a size such as 512M, at least {least >> 20}M")
+        return str(found)
+
+    return rule
+
+
+def processors(value: Any) -> str:
+    found = text(value)
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,4})?", found) or not 0.01 <= float(found) <= 1024:
+        raise ValueError("must be 0.01 to 1024 processors")
+    return repr(float(found))
+
+
+def word(*words: str) -> Rule:
+    def rule(value: Any) -> str:
+        if text(value) not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text(value)
+
+    return rule
+
+
+def path(value: Any) -> str:
+    found = text(value)
+    if not re.fullmatch(r"/[A-Za-z0-9._~%/?&=+@:,;!$'()*-]{0,1023}", found):
+        raise ValueError("must be a path such as /ready")
+    return found
+
+
+def variable(key: str, value: Any) -> str:
+    if not ENV_KEY.fullmatch(key):
+        raise ValueError("the key must be letters, digits and _, not beginning with a digit")
+    if key in RESERVED or key.startswith(RESERVED_PREFIX):
+        raise ValueError("the key is reserved: the platform sets it")
+    found = text(value)
+    if "\0" in found or len(found.encode(errors="replace")) > MAX_ENV_VALUE:
+        raise ValueError(f"the value must be text without NUL, of at most {MAX_ENV_VALUE} bytes")
+    return found
+
+
+def process(key: str, value: Any) -> str:
+    if key == "web":
+        raise ValueError("is run_cmd; give it there")
+    if not PROCESS.fullmatch(key):
+        raise ValueError("the name must be a letter, then up to 31 of a-z, 0-9 and -")
+    return command(value)
+
+
+def _is_printable(found: str) -> bool:
+    return all(char.isprintable() or char in "\n\t" for char in found)
+
+
+PLAIN: Mapping[str, Rule] = {
+    "runtime": runtime,
+    "version": version,
+    "build_cmd": command,
+    "run_cmd": command,
+    "working_dir": directory,
+    "static_dir": directory,
+    "port": whole(1, 65535),
+}
+NESTED: Mapping[str, Mapping[str, Rule]] = {
+    "health_check": {
+        "kind": word("http", "tcp", "command"),
+        "path": path,
+        "command": command,
+        "interval": seconds(0.05, 300),
+        "timeout": seconds(0.05, 300),
+        "retries": whole(1, 20),
+        "start_period": seconds(1, 3600),
+    },
+    "resources": {
+        "memory": size(4 << 20),
+        "cpu": processors,
+        "pids": whole(1, 4_194_304),
+        "disk": size(1 << 20),
+        "strict": word("true", "false"),
+    },
+}
+BY_KEY: Mapping[str, Callable[[str, Any], str]] = {"env": variable, "processes": process}
+# Forms that the fields may be written in besides: the nested field, and what each of its keys is.
+FORMS: Mapping[str, Mapping[str, str]] = {
+    "runtime": {"type": "runtime", "version": "version"},
+    "build": {"command": "build_cmd", "working_dir": "working_dir"},
+    "run": {"command": "run_cmd", "port": "port"},
+    "remote": {"url": "remote", "branch": "branch", "commit_hash": "commit"},
+}
+RENAMED = {"env_vars": "env"}
+# Of a deployment, but nothing that its own source can decide: the request has done so before the source was there.
+OUTSIDE = frozenset(
+    {"name", "project", "description", "labels", "source", "image", "remote", "branch", "commit", "poll"}
+    | {"instance", "placement", "replicas", "strategy"}
+)
+PRIVATE = frozenset({"secrets", "git_token"})
+KNOWN = frozenset({*PLAIN, *NESTED, *BY_KEY, *FORMS, *RENAMED, *OUTSIDE, *PRIVATE})

@@ -1,0 +1,127 @@
+"""The manifest in a source: `dployr.yaml`, `.json` or `.toml`. Pure.
+
+The same fields as a deployment has in the API, in its flat and in its nested forms. Whatever is wrong names the file, the
+field and the next step.
+"""
+
+import dataclasses
+import difflib
+import functools
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from detection import fields, loading
+
+NAMES = ("dployr.yaml", "dployr.yml", "dployr.json", "dployr.toml")
+MAX_ENTRIES = 500
+
+
+class ManifestError(Exception):
+    """Its text is for the person who wrote the file."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Manifest:
+    """`values` are texts by field; of a field that holds keys, `env.KEY`. `ignored` fields are known and not for a file."""
+
+    file: str = ""
+    values: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+    def keys_of(self, field: str) -> dict[str, str]:
+        """The part of `values` below `field`, by its own keys."""
+        lead = f"{field}."
+        return {name.removeprefix(lead): value for name, value in self.values.items() if name.startswith(lead)}
+
+
+def parse(files: Mapping[str, str]) -> Manifest:
+    """The manifest among `files`, an empty one when there is none. Raises ManifestError."""
+    present = [name for name in NAMES if name in files]
+    if not present:
+        return Manifest()
+    if len(present) > 1:
+        raise ManifestError(f"cannot use {' and '.join(present)}: they are manifests both; delete all but one")
+    (name,) = present
+    try:
+        document = loading.load(name, files[name])
+    except loading.UnreadableError as error:
+        raise ManifestError(f"cannot read {name}: {error}") from error
+    return _Reader(name).read(document)
+
+
+class _Reader:
+    """One file as it is read; problems are collected, so that a person repairs them at once."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._values: dict[str, str] = {}
+        self._ignored: list[str] = []
+        self._problems: list[str] = []
+
+    def read(self, document: Mapping[str, Any]) -> Manifest:
+        for field, value in document.items():
+            self._take(str(field), value)
+        if len(self._values) > MAX_ENTRIES:
+            self._problems.append(f"it has more than {MAX_ENTRIES} values")
+        if self._problems:
+            raise ManifestError(f"cannot use {self._name}: {'; '.join(self._problems)[:2000]}")
+        return Manifest(self._name, self._values, tuple(self._ignored))
+
+    def _take(self, field: str, value: Any) -> None:
+        if field not in fields.KNOWN:
+            self._problems.append(f"{_short(field)}: unknown field{_suggestion(field, fields.KNOWN)}")
+        elif field in fields.PRIVATE:
+            self._problems.append(
+                f"{field}: does not belong in a source; delete it, and give it to the deployment itself"
+            )
+        elif field in fields.FORMS and isinstance(value, Mapping):
+            self._spread(field, value)
+        elif field in fields.PLAIN:
+            self._put(field, field, fields.PLAIN[field], value)
+        elif field in fields.OUTSIDE:
+            self._ignored.append(field)
+        else:
+            self._below(fields.RENAMED.get(field, field), field, value)
+
+    def _spread(self, field: str, nested: Mapping[str, Any]) -> None:
+        form = fields.FORMS[field]
+        for key, value in nested.items():
+            written = f"{field}.{_short(str(key))}"
+            if key not in form:
+                self._problems.append(f"{written}: unknown field{_suggestion(str(key), form)}")
+            elif form[key] in fields.OUTSIDE:
+                self._ignored.append(written)
+            else:
+                self._put(form[key], written, fields.PLAIN[form[key]], value)
+
+    def _below(self, field: str, written: str, value: Any) -> None:
+        if not isinstance(value, Mapping):
+            self._problems.append(f"{written}: must be a mapping")
+            return
+        for key, one in value.items():
+            name = _short(str(key))
+            if field in fields.BY_KEY:
+                self._put(f"{field}.{key}", f"{written}.{name}", functools.partial(fields.BY_KEY[field], str(key)), one)
+            elif key in fields.NESTED.get(field, {}):
+                self._put(f"{field}.{key}", f"{written}.{name}", fields.NESTED[field][key], one)
+            else:
+                hint = _suggestion(str(key), fields.NESTED.get(field, {}))
+                self._problems.append(f"{written}.{name}: unknown field{hint}")
+
+    def _put(self, field: str, written: str, rule: fields.Rule, value: Any) -> None:
+        if field in self._values:
+            self._problems.append(f"{written}: is given twice; keep one of them")
+            return
+        try:
+            self._values[field] = rule(value)
+        except ValueError as error:
+            self._problems.append(f"{written}: {error}")
+
+
+def _short(name: str) -> str:
+    return "".join(char for char in name[:64] if char.isprintable())
+
+
+def _suggestion(field: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(field[:64], known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(sorted(known))}"

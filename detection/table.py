@@ -62,7 +62,9 @@ def _site(files: Files) -> str:
 
 
 def _plain_site(files: Files) -> Decision:
-    return node.decide_site(files) if _site(files) else Decision(static_dir=_index(files))
+    if _site(files):
+        return node.decide_site(files)
+    return Decision(package_manager=node.manager_of(files), static_dir=_index(files))
 
 
 def _index(files: Files) -> Choice:

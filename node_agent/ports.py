@@ -7,6 +7,7 @@ from typing import Protocol
 
 from node_agent.model import canary, log, process, run, spec, status
 from node_agent.model.actions import Target
+from node_agent.model.decided import Rows
 
 
 class Supervisor(Protocol):
@@ -65,7 +66,7 @@ class Supervisor(Protocol):
 class Artifact:
     """A sealed release on disk. `static_root` is relative to its tree and set for the static runtime only.
 
-    `run_cmd` is what was detected for a release that names none.
+    `run_cmd` is what was detected for a release that names none, `decided` all that its source decided.
     """
 
     release: int
@@ -74,6 +75,7 @@ class Artifact:
     toolchain: str
     static_root: str | None
     run_cmd: str = ""
+    decided: Rows = ()
 
 
 class Builder(Protocol):

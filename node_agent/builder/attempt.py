@@ -4,22 +4,21 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import pathlib
 from collections.abc import AsyncIterator, Callable
 
+from detection import choices
 from node_agent import clock, errors, ports
-from node_agent.builder import archive, build_log, manifest, reuse, seal, trees
+from node_agent.builder import archive, build_log, looking, manifest, reuse, seal, trees
 from node_agent.builder.git import Git
 from node_agent.builder.manifest import Manifest
 from node_agent.builder.threads import in_thread
 from node_agent.builder.toolchains import Toolchains
 from node_agent.errors import ReleaseFailedError
-from node_agent.model import detect, process
+from node_agent.model import decided, detect, process
 from node_agent.model.spec import ReleaseSpec, Runtime
 from node_agent.model.status import ReleaseState
 from node_agent.paths import Paths
 
-MAX_READ = 16 << 20
 LAST_LINES = 5
 HAND_OVER_S = 300.0
 Progress = Callable[[ReleaseState, str], None]
@@ -70,18 +69,22 @@ class Attempt:
             return former
         async with self._step("fetch"):
             commit = await self._resolve()
-        toolchain = await self._toolchain()
-        key = manifest.build_key(self._release, commit, toolchain)
-        former = await in_thread(self._take_over, lambda found: found.key == key)
+        key = manifest.build_key(self._release, commit)
+        former = await in_thread(self._take_over, lambda found: found.key == key and self._is_fresh(found))
         if former is not None:
             self._progress(ReleaseState.BUILDING, commit)
             self._log.write(f"unchanged since release {former.release}: its build is used again")
-            return await self._seal(commit, key, former.dependencies_key, former.toolchain)
+            return await self._seal_again(former, commit, key)
         await self._fetch(commit)
+        found = await in_thread(looking.look, self._tree, self._release)
+        for line in found.words():
+            self._log.write(line)
+        looking.start_command(found)
+        toolchain = await self._toolchain(found)
         async with self._tools.builds:
             self._progress(ReleaseState.BUILDING, commit)
-            dependencies_key, toolchain = await self._build(toolchain)
-            return await self._seal(commit, key, dependencies_key, toolchain)
+            dependencies_key = await self._build(found, toolchain)
+            return await self._seal(self._draft(found, commit, key, dependencies_key, toolchain))
 
     def _discard(self) -> None:
         paths, number = self._tools.paths, self._release.number
@@ -100,7 +103,7 @@ class Attempt:
             return None
         self._progress(ReleaseState.BUILDING, former.commit)
         self._log.write(f"the build of release {number} is used again")
-        return await self._seal(former.commit, former.key, former.dependencies_key, former.toolchain)
+        return await self._seal_again(former, former.commit, former.key)
 
     # the source
 
@@ -161,29 +164,35 @@ class Attempt:
 
     # the toolchain
 
-    async def _toolchain(self, runtime: Runtime | None = None) -> str:
-        """Its name; "" for a static site, which may get one when its source is known."""
-        runtime = runtime or self._release.runtime
-        if runtime is Runtime.STATIC:
+    async def _toolchain(self, found: looking.Look) -> str:
+        """Its name; "" for what needs none."""
+        runtime = found.toolchain_of
+        if runtime is None:
             return ""
         async with self._step("toolchain"):
-            name = await self._tools.toolchains.provide(runtime, self._release.version)
+            name = await self._tools.toolchains.provide(runtime, found.release.version, found.manager)
         self._log.write(f"runtime {name.replace('-', ' ', 1)}")
+        if warning := looking.warning(name, self._tools.clock.now()):
+            self._log.write(f"warning: {warning}")
         return name
+
+    def _is_fresh(self, former: Manifest) -> bool:
+        """Would its toolchain be chosen again? One that came later may be better."""
+        if not former.toolchain:
+            return True
+        base = former.toolchain.partition("+")[0]
+        runtime = decided.effective(self._release, former.decided)
+        kind = Runtime.NODEJS if base.startswith("node-") else runtime.runtime
+        return self._tools.toolchains.best(kind, runtime.version) == base
 
     # the build
 
-    async def _build(self, toolchain: str) -> tuple[str, str]:
-        """Run the commands; the key of the dependencies, and the toolchain that was used."""
-        release = self._release
-        files = await in_thread(self._files)
-        self._start_command(files)
-        if release.runtime is Runtime.STATIC and release.build_cmd and "package.json" in files:
-            toolchain = await self._toolchain(Runtime.NODEJS)
+    async def _build(self, found: looking.Look, toolchain: str) -> str:
+        """Run the commands; the key of the dependencies."""
         pip = self._tools.toolchains.bootstrap_pip(toolchain) if toolchain else ""
-        plan = detect.plan_build(release.runtime, release.build_cmd, files, pip)
-        key = self._dependencies_key(plan, files, toolchain)
-        copied = await in_thread(self._copy_dependencies, plan, key)
+        plan = looking.plan(found, pip)
+        key = self._dependencies_key(found, plan, toolchain)
+        copied = await in_thread(self._copy_dependencies, found, plan, key)
         commands = plan.commands(copied=copied)
         if not commands:
             self._log.write("build: nothing to do" if copied else f"build: {plan.reason}")
@@ -193,51 +202,39 @@ class Attempt:
             deadline = self._tools.clock.monotonic() + self._tools.build_s
             for command in commands:
                 self._log.write(f"build: {command}  ({plan.reason})")
-                await self._job(command, toolchain, deadline)
-        return key, toolchain
+                await self._job(found, command, toolchain, deadline)
+        return key
 
-    def _directory(self) -> pathlib.Path:
-        """The working directory, which must be one, inside the tree."""
-        found = seal.inside(self._tree, self._release.working_dir)
-        if found is None or not found.is_dir():
-            raise ReleaseFailedError(
-                "bad_working_dir",
-                f"cannot use working_dir {self._release.working_dir!r}: it is not a directory inside the repository",
-            )
-        return found
-
-    def _files(self) -> dict[str, str]:
-        """Names in the working directory, with the text of those that decisions are made from."""
-        files = {}
-        for place in self._directory().iterdir():
-            text = _text(self._tree, f"{self._release.working_dir}/{place.name}") if place.name in detect.READ else ""
-            if text is not None:
-                files[place.name] = text
-        return files
-
-    def _dependencies_key(self, plan: detect.BuildPlan, files: dict[str, str], toolchain: str) -> str:
+    def _dependencies_key(self, found: looking.Look, plan: detect.BuildPlan, toolchain: str) -> str:
         if plan.dependencies is None:
             return ""
-        locks = [f"{name}\n{files[name]}" for name in plan.dependencies.locks]
-        return manifest.dependencies_key(self._release, toolchain, f"{plan.setup}\n{plan.command}", locks)
+        locks = [f"{name}\n{found.files[name]}" for name in plan.dependencies.locks]
+        return manifest.dependencies_key(found.release, toolchain, f"{plan.setup}\n{plan.command}", locks)
 
-    def _copy_dependencies(self, plan: detect.BuildPlan, key: str) -> bool:
+    def _copy_dependencies(self, found: looking.Look, plan: detect.BuildPlan, key: str) -> bool:
         if plan.dependencies is None:
             return False
-        directory = os.path.normpath(os.path.join(self._release.working_dir, plan.dependencies.directory))  # noqa: PTH118
+        directory = os.path.normpath(os.path.join(found.release.working_dir, plan.dependencies.directory))  # noqa: PTH118
         paths, number = self._tools.paths, self._release.number
         former = reuse.dependencies(
-            paths, self._service_id, number, directory, lambda found: found.dependencies_key == key
+            paths, self._service_id, number, directory, lambda sealed: sealed.dependencies_key == key
         )
         if former is not None:
             locks = ", ".join(plan.dependencies.locks)
             self._log.write(f"{directory} copied from release {former.release}: {locks} unchanged")
         return former is not None
 
-    async def _job(self, command: str, toolchain: str, deadline: float) -> None:
-        release, left = self._release, deadline - self._tools.clock.monotonic()
+    async def _job(self, found: looking.Look, command: str, toolchain: str, deadline: float) -> None:
+        release, left = found.release, deadline - self._tools.clock.monotonic()
+        env = {**dict(detect.tool_env(found.decision)), **dict(release.build_env)}
         job = process.JobSpec(
-            self._service_id, release.number, command, release.build_env, toolchain, release.working_dir, max(left, 1.0)
+            self._service_id,
+            release.number,
+            command,
+            tuple(env.items()),
+            toolchain,
+            release.working_dir,
+            max(left, 1.0),
         )
         if failure := _failure(command, await self._run_job(job), self._tools.build_s):
             raise failure
@@ -270,40 +267,77 @@ class Attempt:
 
     # the end
 
-    def _start_command(self, files: dict[str, str]) -> str:
-        release = self._release
-        command = detect.start_command(release.runtime, release.run_cmd, files)
-        if not command and release.runtime is not Runtime.STATIC and not release.processes:
-            raise ReleaseFailedError(
-                "no_run_cmd", "cannot tell how to start the application: set run_cmd, or add a Procfile with `web: …`"
-            )
-        return command
-
-    def _static_root(self) -> str | None:
+    def _static_root(self, found: looking.Look) -> str | None:
         """The directory to serve, relative to the tree."""
-        release = self._release
+        release = found.release
         if release.runtime is not Runtime.STATIC:
             return None
-        directory = self._directory()
+        directory = self._tree / release.working_dir
         places = (".", *detect.STATIC_DIRS)
         with_index = [name for name in places if (directory / name / "index.html").is_file()]
-        name = detect.static_dir(release.static_dir, built=bool(release.build_cmd), with_index=with_index)
+        built = bool(found.decision.install or found.decision.build)
+        asked = release.static_dir if self._says_where(found, with_index) else ""
+        name = detect.static_dir(asked, built=built, with_index=with_index)
         if name is None:
             raise ReleaseFailedError("bad_static_dir", "cannot find an index.html to serve: set static_dir")
         root = os.path.normpath(os.path.join(release.working_dir, name))  # noqa: PTH118 - relative, compared as text
-        found = seal.inside(self._tree, root)
-        if found is None or not found.is_dir() or ".." in name.split("/"):
+        place = seal.inside(self._tree, root)
+        if place is None or not place.is_dir() or ".." in name.split("/"):
             raise ReleaseFailedError(
                 "bad_static_dir",
                 f"cannot serve static_dir {release.static_dir!r}: it is not a directory inside the build",
             )
         return root
 
-    async def _seal(self, commit: str, key: str, dependencies_key: str, toolchain: str) -> Manifest:
+    def _says_where(self, found: looking.Look, with_index: list[str]) -> bool:
+        """What was seen before a build counts only where its tool is known to write there."""
+        decision = found.decision
+        if decision.static_dir.origin != choices.DETECTED:
+            return True
+        return found.release.static_dir in with_index and bool(decision.install or not decision.build)
+
+    def _draft(
+        self, found: looking.Look, commit: str, key: str, dependencies_key: str, toolchain: str
+    ) -> Callable[[], Manifest]:
+        """What is known of the release before it is sealed; to be asked when all of the build is gone."""
+        return lambda: Manifest(
+            release=self._release.number,
+            commit=commit,
+            key=key,
+            dependencies_key=dependencies_key,
+            toolchain=toolchain,
+            static_root=self._static_root(found),
+            run_cmd=looking.start_command(found),
+            inventory="",
+            files=0,
+            bytes=0,
+            sealed_at=self._tools.clock.now(),
+            durations=tuple(self._durations),
+            decided=found.rows,
+        )
+
+    async def _seal_again(self, former: Manifest, commit: str, key: str) -> Manifest:
+        """The build of `former`, with the start that this release asks for."""
+        release = decided.effective(self._release, former.decided)
+        return await self._seal(
+            lambda: dataclasses.replace(
+                former,
+                release=self._release.number,
+                commit=commit,
+                key=key,
+                run_cmd=release.run_cmd or former.run_cmd,
+                sealed_at=self._tools.clock.now(),
+                durations=tuple(self._durations),
+                origin=self._origin,
+                decided=decided.still(former.decided, self._release),
+            )
+        )
+
+    async def _seal(self, draft: Callable[[], Manifest]) -> Manifest:
         began = self._tools.clock.monotonic()
         paths, service_id, number = self._tools.paths, self._service_id, self._release.number
         await self._hand_over(process.JobKind.SEAL)
-        done, listing = await in_thread(self._stage, commit, key, dependencies_key, toolchain)
+        done, listing = await in_thread(lambda: seal.stage(paths, service_id, draft()))
         # A plain thread: a slow disk holds up no cancellation, and to flush what nobody wants any more does no harm.
         await asyncio.to_thread(trees.flush, seal.staging(paths, service_id, number))
         await in_thread(seal.publish, paths, service_id, done, listing)
@@ -311,37 +345,11 @@ class Attempt:
         self._log.write(f"sealed: {done.files} entries, {done.bytes / 1e6:.1f} MB, {took:.1f} s")
         return done
 
-    def _stage(self, commit: str, key: str, dependencies_key: str, toolchain: str) -> tuple[Manifest, bytes]:
-        draft = Manifest(
-            release=self._release.number,
-            commit=commit,
-            key=key,
-            dependencies_key=dependencies_key,
-            toolchain=toolchain,
-            static_root=self._static_root(),
-            run_cmd=self._start_command(self._files()),
-            inventory="",
-            files=0,
-            bytes=0,
-            sealed_at=self._tools.clock.now(),
-            durations=tuple(self._durations),
-            origin=self._origin,
-        )
-        return seal.stage(self._tools.paths, self._service_id, draft)
-
     @contextlib.asynccontextmanager
     async def _step(self, name: str) -> AsyncIterator[None]:
         began = self._tools.clock.monotonic()
         yield
         self._durations.append((name, round(self._tools.clock.monotonic() - began, 3)))
-
-
-def _text(tree: pathlib.Path, name: str) -> str | None:
-    """The text of a regular file that really lies in the tree; None for everything else."""
-    real = seal.inside(tree, name.lstrip("/"))
-    if real is None or not real.is_file() or real.stat().st_size > MAX_READ:
-        return None
-    return real.read_text(encoding="utf-8", errors="replace")
 
 
 def _failure(command: str, result: process.JobResult, build_s: float) -> ReleaseFailedError | None:

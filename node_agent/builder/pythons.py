@@ -1,20 +1,25 @@
 """Python interpreters of the host. The interpreter itself is called, never a shim: shims start shells and can lie."""
 
+import asyncio
 import glob
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 
-from node_agent.builder import children
+from node_agent.builder import children, programs, registries
+from node_agent.model import toolchain
+from node_agent.paths import Paths
 
 EXACT = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")  # no pre-releases
 NAME = re.compile(r"python3(\.[0-9]+)?")
 ASK = "import platform; print(platform.python_version())"
 ASK_S = 10.0
 PIP_S = 120.0
+USUAL_LINE = "3.12"
 
 
 class Pythons:
@@ -30,7 +35,7 @@ class Pythons:
         """
         found: dict[str, pathlib.Path] = {}
         for interpreter in dict.fromkeys(_candidates()):
-            if by_all and not _is_for_all(interpreter):
+            if by_all and not programs.is_for_all(interpreter):
                 continue
             if version := self._version(interpreter):
                 found.setdefault(version, interpreter)
@@ -61,10 +66,6 @@ async def fill(place: pathlib.Path, exact: str, interpreter: pathlib.Path) -> st
     return exact
 
 
-def _is_for_all(interpreter: pathlib.Path) -> bool:
-    return all(place.stat().st_mode & 0o001 for place in (interpreter, *interpreter.parents))
-
-
 def _candidates() -> Iterator[pathlib.Path]:
     """Real paths: a virtual environment's link leads to its base interpreter."""
     for pattern in _patterns():
@@ -79,6 +80,7 @@ def _patterns() -> Iterator[str]:
             yield f"{glob.escape(directory)}/python3*"
     pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")  # noqa: PTH111 - a pattern, not a path
     yield f"{glob.escape(pyenv)}/versions/*/bin/python3"
+    yield from (f"{place}/python3" for place in programs.installed(("python",)))
     yield "/usr/local/bin/python3*"
     yield "/usr/bin/python3*"
 
@@ -97,3 +99,20 @@ def _ask(interpreter: pathlib.Path) -> str:
     )
     version = ended.stdout.strip()
     return version if ended.returncode == 0 and EXACT.fullmatch(version) else ""
+
+
+async def fill_by_uv(place: pathlib.Path, uv: pathlib.Path, version: str, paths: Paths) -> str:
+    """A whole interpreter in `place`/pythons, fetched by uv; its exact version. Raises ProviderError."""
+    home = place / "pythons"
+    command = (str(uv), "python", "install", "--no-bin", "--install-dir", str(home), version or USUAL_LINE)
+    bounds = {"UV_HTTP_TIMEOUT": "20", "UV_HTTP_RETRIES": "1", "UV_CACHE_DIR": str(place / "cache")}
+    await registries.install(command, paths, **bounds)
+    shutil.rmtree(place / "cache", ignore_errors=True)
+    for interpreter in sorted(home.glob("*/bin/python3")):
+        exact = await asyncio.to_thread(_ask, interpreter.resolve())
+        if exact and toolchain.satisfies(exact, version):
+            (place / "bin").mkdir()
+            for name in ("python3", "python"):
+                (place / "bin" / name).symlink_to(pathlib.Path("..") / interpreter.relative_to(place))
+            return exact
+    raise registries.ProviderError(f"gave no working python for {version}")

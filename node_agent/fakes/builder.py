@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from node_agent import ports
 from node_agent.errors import ReleaseFailedError
-from node_agent.model import detect, source, spec, status
+from node_agent.model import source, spec, status
 
 
 class FakeBuilder:
@@ -63,7 +63,7 @@ class FakeBuilder:
         return commit
 
     def _seal(self, service_id: str, release: spec.ReleaseSpec, commit: str) -> ports.Artifact:
-        run_cmd = detect.start_command(release.runtime, release.run_cmd, {})
+        run_cmd = release.run_cmd
         static = release.runtime is spec.Runtime.STATIC
         if not run_cmd and not static and not release.processes:
             raise ReleaseFailedError("no_run_cmd", "cannot tell how to start the application: set run_cmd")

@@ -1,34 +1,46 @@
-"""What a request leaves open, decided from the files of the source: how to build, what to keep, how to start.
+"""What a decision means for a build: the commands in order, what an unchanged lock spares, which directory is served.
 
-One table, no I/O: `files` maps the names in the working directory to their text ("" for files that are not `READ`).
+Pure: `files` maps the names in the working directory to their text, as `detection` reads them.
 """
 
 import dataclasses
 import json
 import re
 import shlex
-import tomllib
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from node_agent.model.spec import Runtime
+from detection import choices
+from detection.choices import Decision
 
-READ = (
-    "package.json",
-    "package-lock.json",
-    "npm-shrinkwrap.json",
-    ".npmrc",
-    "requirements.txt",
-    "pyproject.toml",
-    "Procfile",
-)
-NODE_LOCKS = ("package-lock.json", "npm-shrinkwrap.json")
+GIVEN = frozenset({choices.REQUEST, choices.FILE})
+LOCKS = {
+    "npm": ("package-lock.json", "npm-shrinkwrap.json"),
+    "pnpm": ("pnpm-lock.yaml",),
+    "yarn": ("yarn.lock",),
+    "bun": ("bun.lock",),
+}
+# What stands in a lock for a package that is a directory of the source.
+LINKS = ('"link": true', "link:", "workspace:", "file:")
+PLAIN_INSTALLS = {
+    "npm": ("npm ci", "npm install", "npm i"),
+    "pnpm": ("pnpm install", "pnpm i", "pnpm install --frozen-lockfile"),
+    "yarn": ("yarn", "yarn install", "yarn install --frozen-lockfile"),
+    "bun": ("bun install", "bun install --frozen-lockfile"),
+}
+ENVIRONMENTS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "pnpm": (("npm_config_package_import_method", "copy"),),
+    "uv": (("UV_LINK_MODE", "copy"), ("UV_PYTHON_DOWNLOADS", "never"), ("UV_PYTHON", "python3")),
+    "poetry": (("POETRY_VIRTUALENVS_IN_PROJECT", "true"), ("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")),
+    "pipenv": (("PIPENV_VENV_IN_PROJECT", "1"), ("PIPENV_NOSPIN", "1"), ("PIPENV_YES", "1")),
+    "composer": (("COMPOSER_ALLOW_SUPERUSER", "1"),),
+    "go": (("GOTOOLCHAIN", "local"),),
+}
 INSTALL_SCRIPTS = frozenset(
     {"preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"}
 )
 PIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]*\])?\s*([<>=!~;][^@]*)?(\s--hash=\S+)*\s*\\?")
 HASH = re.compile(r"\s*--hash=\S+\s*\\?")
-NODE_INSTALLS = frozenset({"", "npm ci", "npm install", "npm i"})
 PYTHON_INSTALLS = frozenset(
     {""} | {f"{pip} install -r requirements.txt" for pip in ("pip", "pip3", "python -m pip", "python3 -m pip")}
 )
@@ -46,46 +58,64 @@ class Dependencies:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BuildPlan:
-    """`setup` makes the virtual environment unless it was copied; `command` builds; each may be empty."""
+    """`setup` makes the virtual environment unless it was copied; `command` installs, or is the whole build as given;
+    `after` builds what is installed. Each may be empty.
+    """
 
     setup: str
     command: str
     reason: str
     dependencies: Dependencies | None = None
+    after: str = ""
 
     def commands(self, *, copied: bool) -> tuple[str, ...]:
         """What is left to run, in order, when the dependencies were copied or not."""
         if not copied or self.dependencies is None:
-            return tuple(filter(None, (self.setup, self.command)))
-        return () if self.dependencies.enough else tuple(filter(None, (self.command,)))
+            return tuple(filter(None, (self.setup, self.command, self.after)))
+        left = (self.after,) if self.dependencies.enough else (self.command, self.after)
+        return tuple(filter(None, left))
 
 
-def plan_build(runtime: Runtime, build_cmd: str, files: Mapping[str, str], pip: str = "") -> BuildPlan:
+def plan_build(decision: Decision, files: Mapping[str, str], pip: str = "") -> BuildPlan:
     """`pip` is the path of a pip to put into virtual environments when the interpreter has none of its own."""
-    if runtime is Runtime.PYTHON:
-        return _plan_python(build_cmd, files, pip)
-    if build_cmd:
-        return BuildPlan("", build_cmd, "build_cmd of the deployment", _node_modules(build_cmd, files))
-    if runtime is Runtime.STATIC or "package.json" not in files:
-        return BuildPlan("", "", "nothing to build")
-    if lock := next((name for name in NODE_LOCKS if name in files), None):
-        return BuildPlan("", "npm ci", f"package.json and {lock}", _node_modules(build_cmd, files))
-    return BuildPlan("", "npm install", "package.json without a lock file")
-
-
-def _plan_python(build_cmd: str, files: Mapping[str, str], pip: str) -> BuildPlan:
-    kept = _venv(build_cmd, files)
-    if build_cmd:
-        wants = "requirements.txt" in files or "pyproject.toml" in files or "pip" in build_cmd
-        return BuildPlan(
-            _make_venv(pip) if wants else "", build_cmd, "build_cmd of the deployment", kept if wants else None
-        )
-    if "requirements.txt" in files:
-        command = ".venv/bin/python -m pip install -r requirements.txt"
-        return BuildPlan(_make_venv(pip), command, "requirements.txt", kept)
-    if _is_project(files.get("pyproject.toml", "")):
-        return BuildPlan(_make_venv(pip), ".venv/bin/python -m pip install .", "pyproject.toml")
+    given = decision.build.value if decision.build.origin in GIVEN else ""
+    if decision.runtime.value == "python":
+        return _plan_python(decision, given, files, pip)
+    if given:
+        return BuildPlan("", given, _named(decision), _node_modules(given, decision, files))
+    if decision.install:
+        kept = _node_modules("", decision, files)
+        return BuildPlan("", decision.install.value, decision.install.reason, kept, decision.build.value)
+    if decision.build:
+        return BuildPlan("", decision.build.value, decision.build.reason)
     return BuildPlan("", "", "nothing to build")
+
+
+def _plan_python(decision: Decision, given: str, files: Mapping[str, str], pip: str) -> BuildPlan:
+    by_pip = decision.package_manager.value in {"", "pip"}
+    if given:
+        wants = by_pip and ("requirements.txt" in files or "pyproject.toml" in files or "pip" in given)
+        kept = _venv(given, files) if wants else None
+        return BuildPlan(_make_venv(pip) if wants else "", given, _named(decision), kept)
+    if not decision.install:
+        return BuildPlan("", "", "nothing to build")
+    setup = _make_venv(pip) if by_pip else ""
+    kept = _venv("", files) if by_pip else None
+    return BuildPlan(setup, decision.install.value, decision.install.reason, kept)
+
+
+def _named(decision: Decision) -> str:
+    of_request = decision.build.origin == choices.REQUEST
+    return "build_cmd of the deployment" if of_request else f"build_cmd in {decision.build.reason}"
+
+
+def tool_env(decision: Decision) -> tuple[tuple[str, str], ...]:
+    """What the programs of a build are told, beneath what the deployment tells them: to take what is here, and to copy.
+
+    A hard link into a cache would make a sealed file and the cache's one and the same.
+    """
+    name = decision.package_manager.value.partition("@")[0]
+    return (*ENVIRONMENTS.get(name, ()), *ENVIRONMENTS.get(decision.runtime.value, ()))
 
 
 def _make_venv(pip: str) -> str:
@@ -94,14 +124,16 @@ def _make_venv(pip: str) -> str:
     return f"python3 -m venv --without-pip .venv && .venv/bin/python {shlex.quote(pip)} install --ignore-installed pip"
 
 
-def _node_modules(build_cmd: str, files: Mapping[str, str]) -> Dependencies | None:
-    lock = next((name for name in NODE_LOCKS if name in files), None)
+def _node_modules(given: str, decision: Decision, files: Mapping[str, str]) -> Dependencies | None:
+    manager = decision.package_manager.value.partition("@")[0]
+    lock = next((name for name in LOCKS.get(manager, ()) if files.get(name)), None)
     if lock is None:
         return None
     package = _json(files.get("package.json", ""))
-    links = '"link": true' in files[lock] or "workspaces" in package
-    enough = _words(build_cmd) in NODE_INSTALLS and not links and not INSTALL_SCRIPTS & set(_scripts(package))
-    locks = tuple(name for name in ("package.json", lock, ".npmrc") if name in files)
+    links = any(word in files[lock] for word in LINKS) or "workspaces" in package or "pnpm-workspace.yaml" in files
+    plain = _words(given) in ("", *PLAIN_INSTALLS[manager])
+    enough = plain and not links and not INSTALL_SCRIPTS & set(_scripts(package))
+    locks = tuple(name for name in ("package.json", lock, ".npmrc", ".yarnrc.yml") if name in files)
     return Dependencies("node_modules", locks, enough)
 
 
@@ -112,21 +144,6 @@ def _venv(build_cmd: str, files: Mapping[str, str]) -> Dependencies | None:
     if "requirements.txt" not in files or not all(PIN.fullmatch(line) or HASH.fullmatch(line) for line in lines):
         return None
     return Dependencies(".venv", ("requirements.txt",), _words(build_cmd) in PYTHON_INSTALLS)
-
-
-def start_command(runtime: Runtime, run_cmd: str, files: Mapping[str, str]) -> str:
-    """The command to start with; "" when nothing says so (or nothing is to be started)."""
-    if runtime is Runtime.STATIC:
-        return ""
-    for line in () if run_cmd else files.get("Procfile", "").splitlines():
-        name, colon, command = line.partition(":")
-        if colon and name.strip() == "web" and command.strip():
-            return command.strip()
-    if not run_cmd and runtime is Runtime.NODEJS:
-        if "start" in _scripts(_json(files.get("package.json", ""))):
-            return "npm start"
-        return "node server.js" if "server.js" in files else ""
-    return run_cmd
 
 
 def static_dir(asked: str, *, built: bool, with_index: Collection[str]) -> str | None:
@@ -155,10 +172,3 @@ def _json(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _is_project(text: str) -> bool:
-    try:
-        return "project" in tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return False

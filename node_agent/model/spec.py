@@ -13,9 +13,18 @@ class Run(enum.Enum):
 
 
 class Runtime(enum.Enum):
+    """DETECT: nobody asked for one, the source says what it is. CUSTOM brings its own programs."""
+
+    DETECT = ""
     NODEJS = "nodejs"
     PYTHON = "python"
+    GO = "go"
+    PHP = "php"
+    RUBY = "ruby"
+    JAVA = "java"
+    DOTNET = "dotnet"
     STATIC = "static"
+    CUSTOM = "custom"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,6 +67,7 @@ class ReleaseSpec:
 
     `secret_keys` name the variables of `env` that only the running application gets. `build_of` is the release whose
     build this one uses again, 0 when it has its own. A local source is the archive of that digest, a remote one is git.
+    `given` names the fields that somebody asked for; those come before what the source says.
     """
 
     number: int
@@ -83,6 +93,7 @@ class ReleaseSpec:
     strategy: Strategy = Strategy()
     processes: tuple[tuple[str, str], ...] = ()
     port_mode: str = "env"
+    given: tuple[str, ...] = ()
 
     @property
     def takes_turns(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from node_agent import errors, ports
 from node_agent.clock import Clock
-from node_agent.model import actions, formation, process, spec, status
+from node_agent.model import actions, decided, formation, process, spec, status
 from node_agent.model.actions import Target
 from node_agent.model.status import ReleaseState
 from node_agent.reconciler import gate, sockets, trial
@@ -90,15 +90,18 @@ class ServiceHost:
                 if artifact is not None:
                     self._sealed[release.number] = artifact
             if artifact := self._sealed.get(release.number):
-                members = tuple(member.name for member in _members(release, artifact))
+                wanted = decided.effective(release, artifact.decided)
+                members = tuple(member.name for member in _members(wanted, artifact))
                 found.append(Sealed(release.number, members, artifact.static_root))
         return tuple(found)
 
     async def release(self, number: int) -> spec.ReleaseSpec:
-        """The journalled release, with its commit once that is known."""
+        """The journalled release, with its commit once that is known, and with what its source decided once it is built."""
         for release, report in await self.host.journal.releases(self.service_id):
             if release.number == number:
-                return dataclasses.replace(release, commit=report.commit or release.commit)
+                known = dataclasses.replace(release, commit=report.commit or release.commit)
+                artifact = self._sealed.get(number)
+                return decided.effective(known, artifact.decided) if artifact else known
         raise errors.ReleaseFailedError("unknown_release", f"release {number} is not in the journal; deploy again")
 
     async def note(self, number: int, state: ReleaseState, commit: str = "", message: str = "") -> None:

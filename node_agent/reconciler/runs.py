@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Iterator
 
 from node_agent import errors
-from node_agent.model import process
+from node_agent.model import decided, process
 from node_agent.model.run import Ending, RunSpec
 from node_agent.paths import Paths
 from node_agent.reconciler.host import Host
@@ -59,7 +59,7 @@ class Runs:
             raise errors.NotRunnableError(
                 f"cannot run a command: service {service_id} has no live release; deploy or start it first"
             )
-        release = releases[live.release]
+        release = decided.effective(releases[live.release], artifact.decided)
         return process.JobSpec(
             service_id=service_id,
             release=live.release,

@@ -31,6 +31,7 @@ def _release(data: dict[str, Any]) -> spec.ReleaseSpec:
             "resources": spec.Resources(**data.get("resources", {})),
             "strategy": spec.Strategy(**{**strategy, "steps": tuple(strategy.get("steps", ()))}),
             "processes": _pairs(data.get("processes", ())),
+            "given": tuple(data.get("given", ())),
         }
     )
 

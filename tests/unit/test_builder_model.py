@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detection import manifest, merge
 from node_agent.model import detect, source, toolchain
 from node_agent.model.spec import Runtime
 
@@ -69,6 +70,11 @@ def package(**values):
     return json.dumps({"name": "a", **values})
 
 
+def planned(runtime, build_cmd, files, pip=""):
+    request = {"runtime": runtime.value, **({"build_cmd": build_cmd} if build_cmd else {})}
+    return detect.plan_build(merge.decide(files, manifest.Manifest(), request), files, pip)
+
+
 @pytest.mark.parametrize(
     ("runtime", "files", "commands"),
     [
@@ -89,16 +95,27 @@ def package(**values):
             ("python3 -m venv .venv", ".venv/bin/python -m pip install ."),
         ),
         (Runtime.STATIC, {"package.json": "{}"}, ()),
+        (
+            Runtime.NODEJS,
+            {"package.json": "{}", "yarn.lock": ""},
+            ("yarn install --frozen-lockfile --non-interactive",),
+        ),
+        (
+            Runtime.PYTHON,
+            {"pyproject.toml": "[project]\nname='a'\n", "uv.lock": ""},
+            ("uv sync --frozen --no-dev",),
+        ),
+        (Runtime.GO, {"go.mod": "", "main.go": "package main\n"}, ("go build -o bin/app .",)),
     ],
 )
 def test_what_the_files_say_is_done(runtime, files, commands):
-    assert detect.plan_build(runtime, "", files).commands(copied=False) == commands
+    assert planned(runtime, "", files).commands(copied=False) == commands
 
 
 def test_a_given_command_is_what_runs():
-    assert detect.plan_build(Runtime.NODEJS, "make", {"package.json": "{}"}).commands(copied=False) == ("make",)
-    assert detect.plan_build(Runtime.PYTHON, "make", {}).commands(copied=False) == ("make",)
-    assert len(detect.plan_build(Runtime.PYTHON, "pip install x", {}).commands(copied=False)) == 2
+    assert planned(Runtime.NODEJS, "make", {"package.json": "{}"}).commands(copied=False) == ("make",)
+    assert planned(Runtime.PYTHON, "make", {}).commands(copied=False) == ("make",)
+    assert len(planned(Runtime.PYTHON, "pip install x", {}).commands(copied=False)) == 2
 
 
 NODE_FILES = {"package.json": package(), "package-lock.json": "{}"}
@@ -116,7 +133,7 @@ NODE_FILES = {"package.json": package(), "package-lock.json": "{}"}
     ],
 )
 def test_a_copied_directory_spares_the_installation_and_nothing_else(runtime, build_cmd, left):
-    plan = detect.plan_build(runtime, build_cmd, {**NODE_FILES, "requirements.txt": "a==1"})
+    plan = planned(runtime, build_cmd, {**NODE_FILES, "requirements.txt": "a==1"})
     assert plan.dependencies is not None
     assert plan.commands(copied=True) == left
 
@@ -130,7 +147,7 @@ def test_a_copied_directory_spares_the_installation_and_nothing_else(runtime, bu
     ],
 )
 def test_an_installation_that_does_more_is_never_spared(changes):
-    assert detect.plan_build(Runtime.NODEJS, "", {**NODE_FILES, **changes}).commands(copied=True) == ("npm ci",)
+    assert planned(Runtime.NODEJS, "", {**NODE_FILES, **changes}).commands(copied=True) == ("npm ci",)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +166,7 @@ def test_an_installation_that_does_more_is_never_spared(changes):
     ],
 )
 def test_only_requirements_that_name_packages_stand_for_what_they_install(text, kept):
-    plan = detect.plan_build(Runtime.PYTHON, "", {"requirements.txt": text})
+    plan = planned(Runtime.PYTHON, "", {"requirements.txt": text})
     assert (plan.dependencies is not None) == kept
 
 
@@ -162,11 +179,27 @@ def test_only_requirements_that_name_packages_stand_for_what_they_install(text, 
         (Runtime.NODEJS, "", {"package.json": "[1]", "server.js": ""}, "node server.js"),
         (Runtime.NODEJS, "", {"package.json": "{"}, ""),
         (Runtime.PYTHON, "", {"package.json": package(scripts={"start": "x"})}, ""),
-        (Runtime.STATIC, "given", {}, ""),
+        (Runtime.STATIC, "", {}, ""),
     ],
 )
 def test_how_an_application_is_started(runtime, run_cmd, files, command):
-    assert detect.start_command(runtime, run_cmd, files) == command
+    request = {"runtime": runtime.value, **({"run_cmd": run_cmd} if run_cmd else {})}
+    assert merge.decide(files, manifest.Manifest(), request).run.value == command
+
+
+def test_what_is_installed_is_built_after_it_also_when_it_was_copied():
+    files = {"package.json": package(scripts={"build": "x"}), "package-lock.json": "{}"}
+    found = planned(Runtime.NODEJS, "", files)
+    assert found.commands(copied=False) == ("npm ci", "npm run build")
+    assert found.commands(copied=True) == ("npm run build",)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "line"),
+    [("", "22"), (">=18", "22"), ("<20", "18"), ("20.1", "20.1"), ("^16.1 || ^18", "18"), (">=99", "")],
+)
+def test_a_registry_is_asked_for_the_best_line_that_a_range_allows(wanted, line):
+    assert toolchain.line_for(wanted, toolchain.NODE_LINES, "22") == line
 
 
 def test_which_directory_is_served():
@@ -177,5 +210,5 @@ def test_which_directory_is_served():
 
 
 def test_a_path_with_blanks_in_the_bootstrap_is_quoted():
-    plan = detect.plan_build(Runtime.PYTHON, "", {"requirements.txt": ""}, pip="/a b/pip")
+    plan = planned(Runtime.PYTHON, "", {"requirements.txt": ""}, pip="/a b/pip")
     assert "'/a b/pip'" in plan.setup

@@ -1,0 +1,91 @@
+"""The look at a source that was fetched: its manifest, what it is, and the release as it will be. Blocks; run in a thread."""
+
+import dataclasses
+import pathlib
+
+from detection import choices, manifest, merge, tree
+from node_agent.errors import ReleaseFailedError
+from node_agent.model import decided, detect, end_of_life
+from node_agent.model.spec import ReleaseSpec, Runtime
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Look:
+    """`release` is the one asked for, filled up with what its source decided (`rows`). `files` are its working directory."""
+
+    release: ReleaseSpec
+    rows: decided.Rows
+    decision: choices.Decision
+    files: dict[str, str]
+
+    @property
+    def toolchain_of(self) -> Runtime | None:
+        """The runtime whose programs build and run it; a site that is built is built by Node."""
+        runtime = self.release.runtime
+        if runtime is Runtime.CUSTOM:
+            return None
+        if runtime is Runtime.STATIC:
+            builds = self.decision.install or self.decision.build
+            return Runtime.NODEJS if builds and "package.json" in self.files else None
+        return runtime
+
+    @property
+    def manager(self) -> str:
+        """The package manager that is provided beside the runtime."""
+        return self.decision.package_manager.value
+
+    def words(self) -> list[str]:
+        """What was decided and why, for the first lines of the build log."""
+        lines = [f"{name}: {one.value or 'open'}  ({one.reason})" for name, one in self.decision.rows()]
+        return [*lines, *(f"note: {note}" for note in self.decision.notes)]
+
+
+def look(place: pathlib.Path, asked: ReleaseSpec) -> Look:
+    """Raises ReleaseFailedError: a working directory that is none, a bad manifest, a source that says nothing."""
+    files = _files(place, asked.working_dir)
+    try:
+        said = manifest.parse(files)
+    except manifest.ManifestError as error:
+        raise ReleaseFailedError("bad_manifest", str(error)) from error
+    request = decided.asked(asked)
+    inner = said.values.get("working_dir", "") if not asked.working_dir else ""
+    files = _files(place, inner) if inner else files
+    decision = merge.decide(files, said, request)
+    if not decision.runtime:
+        raise ReleaseFailedError(
+            "unknown_runtime", "cannot tell what the source is: set runtime, or add a dployr.yaml with it"
+        )
+    rows = decided.rows_of(decision, said)
+    return Look(decided.effective(asked, rows), decided.still(rows, asked), decision, files)
+
+
+def start_command(found: Look) -> str:
+    """Raises ReleaseFailedError when nothing says it."""
+    command, why = found.release.run_cmd, found.decision.run.reason
+    if not command and found.release.runtime is not Runtime.STATIC and not found.release.processes:
+        hint = f" ({why})" if why else ""
+        raise ReleaseFailedError(
+            "no_run_cmd",
+            f"cannot tell how to start the application{hint}: set run_cmd, or add a Procfile with `web: …`",
+        )
+    return "" if found.release.runtime is Runtime.STATIC else command
+
+
+def plan(found: Look, pip: str) -> detect.BuildPlan:
+    return detect.plan_build(found.decision, found.files, pip)
+
+
+def warning(toolchain: str, now: float) -> str:
+    """Of the runtime in the name of a toolchain, when it is no longer mended."""
+    kind, _, exact = toolchain.partition("+")[0].partition("-")
+    return end_of_life.warning({"node": "nodejs"}.get(kind, kind), exact, now)
+
+
+def _files(place: pathlib.Path, working_dir: str) -> dict[str, str]:
+    try:
+        return tree.files_of(place, working_dir)
+    except (NotADirectoryError, ValueError) as error:
+        raise ReleaseFailedError(
+            "bad_working_dir",
+            f"cannot use working_dir {working_dir!r}: it is not a directory inside the repository",
+        ) from error

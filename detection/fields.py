@@ -181,7 +181,7 @@ RENAMED = {"env_vars": "env"}
 # Of a deployment, but nothing that its own source can decide: the request has done so before the source was there.
 OUTSIDE = frozenset(
     {"name", "project", "description", "labels", "source", "image", "remote", "branch", "commit", "poll"}
-    | {"instance", "placement", "replicas", "strategy"}
+    | {"instance", "placement", "replicas", "strategy", "port_mode"}
 )
 PRIVATE = frozenset({"secrets", "git_token"})
 KNOWN = frozenset({*PLAIN, *NESTED, *BY_KEY, *FORMS, *RENAMED, *OUTSIDE, *PRIVATE})

@@ -45,6 +45,7 @@ CAPABILITIES = (
     ("port_modes", "env,fixed"),
     ("processes", "any"),
     ("sources", "remote,local"),
+    ("detects", "runtime,run_cmd,port"),
     ("health_checks", ",".join(gate.KINDS)),
     ("route_options", ",".join(options.RENDERED)),
     ("runs", "4"),

@@ -1,5 +1,6 @@
 """What is declared, as deployments and releases show it."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from control_plane.api import shapes
@@ -37,10 +38,20 @@ class PlacementShape(shapes.Shape):
     labels: dict[str, str]
 
 
+class DecidedShape(shapes.Shape):
+    """`field` as the API names it, or what only a source decides, such as `package_manager`; `reason` is where it stands."""
+
+    field: str
+    value: str
+    source: str
+    reason: str
+
+
 class ConfigShape(shapes.Shape):
     """What is declared. Of secrets only the keys, of the token for git whether there is one.
 
-    `sources` says of each field where its value came from: somebody gave it, or it is the default.
+    `sources` says of each field where its value came from: somebody gave it, a file of the source says so, it was
+    detected in the source, or it is the default. `decided` are the values that the source decided, once it is built.
     """
 
     source: str
@@ -66,10 +77,11 @@ class ConfigShape(shapes.Shape):
     placement: PlacementShape
     labels: dict[str, str]
     description: str
-    sources: dict[str, Literal["given", "default"]]
+    sources: dict[str, Literal["given", "file", "detected", "default"]]
+    decided: list[DecidedShape]
 
 
-def fields_of(config: values.Config) -> dict[str, Any]:
+def fields_of(config: values.Config, decided: Sequence[values.Decided]) -> dict[str, Any]:
     check, limits = config.health_check, config.resources
     return {
         "source": config.source,
@@ -114,5 +126,8 @@ def fields_of(config: values.Config) -> dict[str, Any]:
         "placement": PlacementShape(labels=dict(config.placement)),
         "labels": dict(config.labels),
         "description": config.description,
-        "sources": origin.of_config(config),
+        "sources": origin.of_config(config, decided),
+        "decided": [
+            DecidedShape(field=row.field, value=row.value, source=row.origin, reason=row.reason) for row in decided
+        ],
     }

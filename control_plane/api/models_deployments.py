@@ -74,7 +74,7 @@ class DeploymentShape(models_config.ConfigShape):
             generation=declared.generation,
             created_at=clock.rfc3339(declared.created_at),
             updated_at=clock.rfc3339(declared.updated_at),
-            **models_config.fields_of(config),
+            **models_config.fields_of(config, view.decided),
         )
 
 
@@ -117,7 +117,7 @@ class ReleaseShape(shapes.Shape):
             archive=release.archive or None,
             runtime=release.config.runtime,
             version=release.config.version,
-            config=models_config.ConfigShape(**models_config.fields_of(release.config)),
+            config=models_config.ConfigShape(**models_config.fields_of(release.config, release.decided)),
             created_at=clock.rfc3339(release.created_at),
             changed_at=clock.rfc3339(release.changed_at),
         )

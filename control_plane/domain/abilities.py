@@ -16,13 +16,16 @@ RUNTIMES: dict[str, tuple[str, ...]] = {"nodejs": NODE_VERSIONS, "python": PYTHO
 OFFERED = ("nodejs", "python", "go", "php", "ruby", "java", "dotnet", "static", "custom")
 ANY = "any"
 PORT_MODES = ("env", "fixed")
+DETECTED = frozenset({"runtime", "run_cmd", "port"})
 
 Problem = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Abilities:
-    """`limits` are the resources that are enforced. `processes`: may there be others than `web`?"""
+    """`limits` are the resources that are enforced. `processes`: may there be others than `web`? `detects` are fields that
+    may be left open: the source decides them there.
+    """
 
     name: str = ""
     replicas: int = 1
@@ -32,6 +35,7 @@ class Abilities:
     health_checks: tuple[str, ...] = ("http", "tcp")
     port_modes: tuple[str, ...] = ("env",)
     processes: bool = False
+    detects: frozenset[str] = frozenset()
     runtimes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=lambda: RUNTIMES)
 
 
@@ -44,6 +48,7 @@ EVERYTHING = Abilities(
     health_checks=tuple(health.KINDS),
     port_modes=PORT_MODES,
     processes=True,
+    detects=DETECTED,
     runtimes=dict.fromkeys(OFFERED, ()),
 )
 
@@ -62,6 +67,7 @@ def of(instance: values.Instance) -> Abilities:
         health_checks=_words(said.get("health_checks"), default.health_checks),
         port_modes=_words(said.get("port_modes"), default.port_modes),
         processes=said.get("processes") == ANY,
+        detects=frozenset(_words(said.get("detects"), ())) & DETECTED,
         runtimes=_runtimes(instance.facts.get("runtimes")),
     )
 
@@ -148,5 +154,11 @@ def _runtimes(said: Any) -> Mapping[str, tuple[str, ...]]:
         if runtime in OFFERED:
             known = found.get(runtime, ())
             more = [one for one in _words(versions, ()) if not any(is_of(one, line) for line in known)]
-            found[runtime] = (*known, *(one for one in more if one != ANY))
+            found[runtime] = tuple(sorted((*known, *(one for one in more if one != ANY)), key=_order))
     return found
+
+
+def _order(line: str) -> tuple[int, ...]:
+    """20 after 3.12 as numbers; what is no number comes last."""
+    parts = line.split(".")
+    return tuple(int(part) for part in parts) if all(map(_is_number, parts)) else (2**31,)

@@ -13,7 +13,7 @@ from control_plane.domain.fields import DeploymentFields
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 ALIASES = {"node": "nodejs", "golang": "go"}
 IMAGES = frozenset({"image", "docker"})
-STATIC_PORT = 80
+STATIC_PORT, USUAL_PORT = 80, 3000
 MAX_COMMAND = 4096
 MAX_DESCRIPTION = 1000
 MAX_REPLICAS = 100
@@ -28,7 +28,7 @@ def problems(fields: DeploymentFields, able: abilities.Abilities, *, allow_file:
     """What is wrong with `fields`, for an instance that is `able`. The first problem of a field stands for it."""
     found = [*_name_problems(fields), *_source_problems(fields, able, allow_file=allow_file)]
     if fields.source not in IMAGES:  # an image brings its own
-        found += [*_runtime_problems(fields, able), *_command_problems(fields), *_port_problems(fields)]
+        found += [*_runtime_problems(fields, able), *_command_problems(fields, able), *_port_problems(fields, able)]
     found += [*_env_problems(fields), *health.problems(fields.health_check), *_run_problems(fields)]
     found += abilities.problems(able, fields)
     if fields.health_check.get("kind") == "command" and not fields.health_check.get("command"):
@@ -54,7 +54,7 @@ def config_of(fields: DeploymentFields) -> values.Config:
         run_cmd=fields.run_cmd.strip(),
         working_dir=grammar.normal_dir(fields.working_dir),
         static_dir=grammar.normal_dir(fields.static_dir),
-        port=fields.port if fields.port is not None else STATIC_PORT,
+        port=fields.port if fields.port is not None else _usual_port(fields.runtime),
         env=tuple(sorted(variables, key=lambda one: one.key)),
         health_check=health.parsed(fields.health_check),
         description=fields.description,
@@ -73,6 +73,10 @@ def config_of(fields: DeploymentFields) -> values.Config:
 
 def runtime_of(word: str) -> str:
     return ALIASES.get(word, word)
+
+
+def _usual_port(runtime: str) -> int:
+    return STATIC_PORT if runtime == "static" else USUAL_PORT
 
 
 def replicas_issue(replicas: int) -> str:
@@ -126,6 +130,8 @@ def _local_issues(fields: DeploymentFields) -> dict[str, str]:
 
 def _runtime_problems(fields: DeploymentFields, able: abilities.Abilities) -> list[Problem]:
     runtime, known = runtime_of(fields.runtime), able.runtimes
+    if not runtime and "runtime" in able.detects:
+        return [_problem("version", "needs a runtime; give that too")] if fields.version else []
     if not runtime:
         return [_problem("runtime", "is required", supported=list(known))]
     if runtime not in known:
@@ -136,7 +142,7 @@ def _runtime_problems(fields: DeploymentFields, able: abilities.Abilities) -> li
     return []
 
 
-def _command_problems(fields: DeploymentFields) -> list[Problem]:
+def _command_problems(fields: DeploymentFields, able: abilities.Abilities) -> list[Problem]:
     commands = {"build_cmd": fields.build_cmd, "run_cmd": fields.run_cmd}
     commands |= {f"processes.{name[:64]}": command for name, command in fields.processes.items()}
     issue = f"must be at most {MAX_COMMAND} printable characters"
@@ -145,15 +151,17 @@ def _command_problems(fields: DeploymentFields) -> list[Problem]:
         for field, text in commands.items()
         if len(text) > MAX_COMMAND or not grammar.is_text(text)
     ]
-    if not fields.run_cmd.strip() and runtime_of(fields.runtime) != "static" and not fields.processes:
+    needs_run_cmd = fields.runtime != "static" and not fields.processes and "run_cmd" not in able.detects
+    if not fields.run_cmd.strip() and needs_run_cmd:
         found.append(_problem("run_cmd", "is required unless the runtime is static or processes are given"))
     return found + grammar.process_problems(fields.processes)
 
 
-def _port_problems(fields: DeploymentFields) -> list[Problem]:
+def _port_problems(fields: DeploymentFields, able: abilities.Abilities) -> list[Problem]:
     if fields.port is None:
-        takes_none = runtime_of(fields.runtime) == "static" or (fields.processes and not fields.run_cmd.strip())
-        return [] if takes_none else [_problem("port", "is required")]
+        takes_none = fields.runtime == "static" or (fields.processes and not fields.run_cmd.strip())
+        found_there = "port" in able.detects and fields.port_mode != "fixed"
+        return [] if takes_none or found_there else [_problem("port", "is required")]
     return [] if 1 <= fields.port <= 65535 else [_problem("port", "must be between 1 and 65535")]
 
 

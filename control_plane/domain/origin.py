@@ -5,18 +5,30 @@ that was kept, a value that differs from the default was given.
 """
 
 import functools
+from collections.abc import Iterable
 from typing import Literal
 
 from control_plane.domain import declaration, values
 from control_plane.domain.fields import DeploymentFields
 
-Origin = Literal["given", "default"]
+Origin = Literal["given", "file", "detected", "default"]
+DECIDED: frozenset[Origin] = frozenset({"file", "detected"})
 FIELDS = sorted(declaration.OF_CONFIG)
 
 
-def of_config(config: values.Config) -> dict[str, Origin]:
+def of_config(config: values.Config, decided: Iterable[values.Decided] = ()) -> dict[str, Origin]:
+    """`decided` is what the source said of the fields that nobody gave; a file's word is shown before what was seen."""
     plain = _plain(config.runtime)
-    return {name: "given" if _is_given(name, config, plain) else "default" for name in FIELDS}
+    found: dict[str, Origin] = {name: "given" if _is_given(name, config, plain) else "default" for name in FIELDS}
+    for row in sorted(decided, key=lambda row: row.origin, reverse=True):
+        name, origin = row.field.partition(".")[0], _known(row.origin)
+        if found.get(name) in {"default", "detected"} and origin is not None:
+            found[name] = "file" if "file" in {origin, found[name]} else origin
+    return found
+
+
+def _known(word: str) -> Origin | None:
+    return next((origin for origin in DECIDED if origin == word), None)
 
 
 @functools.lru_cache(maxsize=64)

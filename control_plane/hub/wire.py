@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 
 from control_plane import errors
-from control_plane.domain import values
+from control_plane.domain import origin, values
 from protos import agent_pb2 as pb
 
 ID = re.compile(r"[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}")
@@ -22,6 +22,7 @@ MAX_WORD = 200
 MAX_CRASH_LINES = 50
 MAX_TEXT = 16 * 1024
 MAX_ITEMS = 500
+MAX_VALUE = 1000
 
 STATUS: Mapping[errors.Kind, grpc.StatusCode] = {
     errors.Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
@@ -219,6 +220,7 @@ def _release(release: values.Release) -> pb.Release:
         ),
         processes=dict(config.processes),
         port_mode=config.port_mode,
+        given=[name for name, of in origin.of_config(config).items() if of == "given"],
     )
 
 
@@ -284,7 +286,12 @@ def _release_report(release: pb.ReleaseReport) -> values.ReleaseReport:
         message=text(release.message),
         commit=_word(release.commit),
         changed_at=_seconds(release.changed_at, "changed_at"),
+        decided=tuple(_decided(row) for row in release.decided[:MAX_ITEMS] if row.origin in origin.DECIDED),
     )
+
+
+def _decided(row: pb.Decided) -> values.Decided:
+    return values.Decided(_word(row.field), text(row.value)[:MAX_VALUE], row.origin, _word(row.reason))
 
 
 def _count(*lists: Any) -> None:

@@ -155,6 +155,7 @@ def advanced(stored: values.Release, said: values.ReleaseReport, now: values.Tim
         reason=said.reason[:MAX_MESSAGE],
         message=said.message[:MAX_MESSAGE],
         commit=said.commit or stored.commit,
+        decided=said.decided or stored.decided,
     )
     return dataclasses.replace(changed, changed_at=now) if changed != stored else None
 

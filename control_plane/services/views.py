@@ -70,6 +70,7 @@ def view(
         instance_id=service.instance_id,
         pending_changes=rules.needs_release(newest.config, deployment.config),
         warnings=_warnings(deployment.config, host),
+        decided=newest.decided,
     )
 
 

@@ -81,6 +81,7 @@ class ReleaseQueries(Queries):
         return values.Release(
             config=configs.config_of(row.config, self._keys, f"releases|{row.id}|config"),
             commit=row.commit_id,
+            decided=tuple(values.Decided(*one) for one in row.decided),
             **{name: getattr(row, name) for name in PLAIN},
         )
 
@@ -89,4 +90,5 @@ class ReleaseQueries(Queries):
             **{name: getattr(one, name) for name in PLAIN},
             "config": configs.document_of(one.config, self._keys, f"releases|{one.id}|config"),
             "commit_id": one.commit,
+            "decided": [[row.field, row.value, row.origin, row.reason] for row in one.decided],
         }

@@ -168,6 +168,7 @@ releases = _table(
     _whole("build_of"),
     _text("archive"),
     _text("cause"),
+    _json("decided"),
     sa.UniqueConstraint("deployment_id", "number"),
     sa.Index(None, "archive"),
     sa.Index(None, "state"),

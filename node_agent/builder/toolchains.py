@@ -139,7 +139,11 @@ class Toolchains:
         return link.is_symlink() and link.resolve() == program.resolve()
 
     def _lines(self, runtime: Runtime) -> tuple[str, ...]:
-        return toolchain.lines(self._others(runtime), 1 if runtime is Runtime.JAVA else 2)
+        """Java counts its lines by one number, the others by two."""
+        if runtime is Runtime.JAVA:
+            return toolchain.lines(self._others(runtime), 1)
+        known = toolchain.GO_LINES if runtime is Runtime.GO else ()
+        return toolchain.lines((*known, *self._others(runtime)), 2)
 
     async def _node(self, version: str) -> str:
         if found := toolchain.newest(self._provisioned("node"), version, toolchain.OLDEST_NODE):

@@ -4,6 +4,7 @@ import dataclasses
 import enum
 
 from node_agent.model.crash import Crash
+from node_agent.model.decided import Rows
 
 
 class ReleaseState(enum.Enum):
@@ -38,12 +39,15 @@ UNFINISHED = frozenset(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReleaseReport:
+    """`decided` is what its source decided, told of the wished release alone."""
+
     number: int
     state: ReleaseState
     reason: str = ""
     message: str = ""
     commit: str = ""
     changed_at: float = 0.0
+    decided: Rows = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 from detection import versions
 
+# What the registries have; versions of lines beside these may be had too.
 NODE_LINES = ("16", "18", "20", "22", "24")
+GO_LINES = ("1.24", "1.25", "1.26", "1.27")
 OLDEST_NODE = (18,)
 OLDEST_PYTHON = (3, 8)
 VERSION = versions.NUMBERS

@@ -9,6 +9,7 @@ from node_agent.model.crash import Crash
 from protos import agent_pb2 as pb
 
 MAX_TEXT = 16 * 1024
+MAX_VALUE, MAX_DECIDED = 1000, 200
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 RUN = {pb.RUN_RUNNING: spec.Run.RUNNING, pb.RUN_STOPPED: spec.Run.STOPPED, pb.RUN_REMOVED: spec.Run.REMOVED}
 
@@ -160,6 +161,7 @@ def _release(release: pb.Release) -> spec.ReleaseSpec | None:
         strategy=_strategy(release.strategy),
         processes=tuple(sorted(release.processes.items())),
         port_mode=release.port_mode or "env",
+        given=tuple(sorted(release.given)),
     )
 
 
@@ -217,6 +219,10 @@ def _release_report(release: status.ReleaseReport) -> pb.ReleaseReport:
         message=text(release.message),
         commit=release.commit,
         changed_at=release.changed_at,
+        decided=[
+            pb.Decided(field=row.field, value=text(row.value)[:MAX_VALUE], origin=row.origin, reason=text(row.reason))
+            for row in release.decided[:MAX_DECIDED]
+        ],
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from node_agent import ports
 from node_agent.model import spec, status
 from node_agent.model.crash import Crash, Kind
+from node_agent.model.decided import Decided
 
 
 def _plain(value: Any) -> Any:
@@ -71,7 +72,13 @@ def load_site(text: str) -> ports.Site:
 def load_report(text: str) -> status.ServiceReport:
     data = json.loads(text)
     releases = (
-        status.ReleaseReport(**{**release, "state": status.ReleaseState(release["state"])})
+        status.ReleaseReport(
+            **{
+                **release,
+                "state": status.ReleaseState(release["state"]),
+                "decided": tuple(Decided(**row) for row in release.get("decided", ())),
+            }
+        )
         for release in data["releases"]
     )
     changed = {

@@ -49,7 +49,11 @@ CONFIG = {
     "placement": {"labels": {}},
     "labels": {"team": "web"},
     "description": "",
-    "sources": {"source": "given", "remote": "given", "branch": "default", "runtime": "given", "replicas": "default"},
+    "sources": {"source": "given", "remote": "given", "branch": "default", "runtime": "given", "health_check": "file"},
+    "decided": [
+        {"field": "package_manager", "value": "npm", "source": "detected", "reason": "package-lock.json"},
+        {"field": "health_check.path", "value": "/health", "source": "file", "reason": "dployr.yaml"},
+    ],
 }
 
 REQUESTS: dict[str, dict[str, dict[str, Any]]] = {

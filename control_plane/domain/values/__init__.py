@@ -4,7 +4,7 @@ Callers import `values` and say `values.Release`; the parts are its own business
 """
 
 from control_plane.domain.values.declared import Config, HealthCheck, Resources, Run, Strategy, Variable
-from control_plane.domain.values.deployments import Deployment, DeploymentView, Release
+from control_plane.domain.values.deployments import Decided, Deployment, DeploymentView, Release
 from control_plane.domain.values.history import (
     AuditEntry,
     AuditQuery,
@@ -28,6 +28,7 @@ __all__ = [
     "Condition",
     "Config",
     "Crash",
+    "Decided",
     "Deployment",
     "DeploymentView",
     "Desired",

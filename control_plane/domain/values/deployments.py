@@ -29,6 +29,16 @@ class Deployment:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Decided:
+    """What the source of a release decided of one field: `origin` is file or detected, `reason` where it stands."""
+
+    field: str
+    value: str
+    origin: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Release:
     """Immutable but for its state, which only moves along the transition table."""
 
@@ -45,6 +55,7 @@ class Release:
     build_of: int = 0  # the release whose build this one uses again; 0: it has its own
     archive: str = ""  # of an uploaded source: the SHA-256 of the archive, in hex
     cause: str = ""  # what made it: create, update, redeploy, rollback, env, start, upload, hook, poll, patch
+    decided: tuple[Decided, ...] = ()  # what its source decided; empty until it is built
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,3 +72,4 @@ class DeploymentView:
     instance_id: str = ""
     pending_changes: bool = False
     warnings: tuple[str, ...] = ()
+    decided: tuple[Decided, ...] = ()

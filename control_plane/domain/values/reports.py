@@ -3,7 +3,7 @@
 import dataclasses
 
 from control_plane.domain.values.declared import Run
-from control_plane.domain.values.deployments import Release
+from control_plane.domain.values.deployments import Decided, Release
 from control_plane.domain.values.routes import Route
 from control_plane.domain.values.services import Observed
 
@@ -16,6 +16,7 @@ class ReleaseReport:
     message: str
     commit: str
     changed_at: float
+    decided: tuple[Decided, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dployr.cli import (
     auth,
     delete,
     deploy,
+    detect,
     down,
     env,
     failures,
@@ -33,7 +34,18 @@ def dployr(context: click.Context, server: str | None, config_file: str | None, 
 
 
 for command in (
-    *(up.up, down.down, auth.login, auth.auth, deploy.deploy, list_.list_, get.get, delete.delete, logs.logs),
+    *(
+        up.up,
+        down.down,
+        auth.login,
+        auth.auth,
+        deploy.deploy,
+        detect.detect,
+        list_.list_,
+        get.get,
+        delete.delete,
+        logs.logs,
+    ),
     *(service.service, env.env, proxy.proxy, instances.instances, instances.instance),
 ):
     dployr.add_command(command)

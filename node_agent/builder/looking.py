@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from detection import choices, manifest, merge, tree
+from detection import choices, manifest, source
 from node_agent.errors import ReleaseFailedError
 from node_agent.model import decided, detect, end_of_life
 from node_agent.model.spec import ReleaseSpec, Runtime
@@ -42,21 +42,21 @@ class Look:
 
 def look(place: pathlib.Path, asked: ReleaseSpec) -> Look:
     """Raises ReleaseFailedError: a working directory that is none, a bad manifest, a source that says nothing."""
-    files = _files(place, asked.working_dir)
     try:
-        said = manifest.parse(files)
+        seen = source.decide(place, decided.asked(asked))
     except manifest.ManifestError as error:
         raise ReleaseFailedError("bad_manifest", str(error)) from error
-    request = decided.asked(asked)
-    inner = said.values.get("working_dir", "") if not asked.working_dir else ""
-    files = _files(place, inner) if inner else files
-    decision = merge.decide(files, said, request)
+    except (NotADirectoryError, ValueError) as error:
+        raise ReleaseFailedError(
+            "bad_working_dir", f"cannot use working_dir {str(error)!r}: it is not a directory inside the repository"
+        ) from error
+    decision = seen.decision
     if not decision.runtime:
         raise ReleaseFailedError(
             "unknown_runtime", "cannot tell what the source is: set runtime, or add a dployr.yaml with it"
         )
-    rows = decided.rows_of(decision, said)
-    return Look(decided.effective(asked, rows), decided.still(rows, asked), decision, files)
+    rows = decided.rows_of(decision, seen.said)
+    return Look(decided.effective(asked, rows), decided.still(rows, asked), decision, seen.files)
 
 
 def start_command(found: Look) -> str:
@@ -79,13 +79,3 @@ def warning(toolchain: str, now: float) -> str:
     """Of the runtime in the name of a toolchain, when it is no longer mended."""
     kind, _, exact = toolchain.partition("+")[0].partition("-")
     return end_of_life.warning({"node": "nodejs"}.get(kind, kind), exact, now)
-
-
-def _files(place: pathlib.Path, working_dir: str) -> dict[str, str]:
-    try:
-        return tree.files_of(place, working_dir)
-    except (NotADirectoryError, ValueError) as error:
-        raise ReleaseFailedError(
-            "bad_working_dir",
-            f"cannot use working_dir {working_dir!r}: it is not a directory inside the repository",
-        ) from error

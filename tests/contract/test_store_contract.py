@@ -95,7 +95,8 @@ async def test_every_update_replaces_the_row_of_its_id_alone(opened):
     async with opened.write() as tx:
         old = await tx.find_deployment("app-1")
         await tx.update_deployment(builders.a_deployment(name="app-1", release=7, created_at=old.created_at))
-        await tx.update_release(builders.a_release(state="failed", message="why"))
+        decided = (values.Decided("runtime", "nodejs", "file", "dployr.yaml"),)
+        await tx.update_release(builders.a_release(state="failed", message="why", decided=decided))
         await tx.update_route(builders.a_route(status="active", domain="app-1.example.com"))
         await tx.update_instance(builders.an_instance(epoch=9, facts={"cpus": 2}, last_seen=None))
         await tx.insert_user(builders.a_user())
@@ -103,7 +104,8 @@ async def test_every_update_replaces_the_row_of_its_id_alone(opened):
     async with opened.read() as tx:
         assert (await tx.find_deployment("app-1")).release == 7
         assert (await tx.find_deployment("app-2")).release == 1
-        assert (await tx.get_release(builders.an_id("dep", 1), 1)).message == "why"
+        changed = await tx.get_release(builders.an_id("dep", 1), 1)
+        assert (changed.message, changed.decided) == ("why", decided)
         assert (await tx.get_release(builders.an_id("dep", 2), 1)).state == "pending"
         assert (await tx.get_route(builders.an_id("rte", 1))).status == "active"
         assert (await tx.get_route(builders.an_id("rte", 2))).status == "pending"

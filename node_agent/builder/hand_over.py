@@ -33,11 +33,22 @@ def directories(top: str = ".") -> Iterator[str]:
 
 
 def seal(uid: int, gid: int) -> None:
-    """All of it ours, for the group to read; what could be run can be run."""
+    """All of it ours, for the group to read; what could be run can be run.
+
+    A file with two names in the tree (installers link programs so) is the build's at the first, and taken at the second.
+    """
+    taken: set[tuple[int, int]] = set()
+
+    def take(fd: int, known: os.stat_result, name: str) -> None:
+        if (known.st_dev, known.st_ino) not in taken:
+            _take(fd, _checked(known, uid, name), gid, stat.S_IRUSR)
+        if known.st_nlink > 1:
+            taken.add((known.st_dev, known.st_ino))
+
     for place in directories():
         _change(place, os.O_DIRECTORY, lambda fd, known: _take(fd, known, gid, stat.S_IRWXU))
         for name in _others(place):
-            _change(name, 0, lambda fd, known: _take(fd, _checked(known, uid, name), gid, stat.S_IRUSR))  # noqa: B023
+            _change(name, 0, lambda fd, known: take(fd, known, name))  # noqa: B023
 
 
 def open_up(uid: int, gid: int) -> None:

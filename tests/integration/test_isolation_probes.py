@@ -302,6 +302,17 @@ async def test_a_second_name_of_somebody_elses_file_is_not_handed_over(
     assert (theirs.stat().st_gid, stat.S_IMODE(theirs.stat().st_mode)) == (0, 0o600)
 
 
+async def test_a_file_that_a_build_gave_two_names_is_sealed_under_both(
+    host: SupervisorHost, client: SupervisorClient
+) -> None:
+    """As the installers of some packages do with their programs."""
+    await client.run_job(a_job("", kind=JobKind.OPEN))
+    await client.run_job(a_job("mkdir a; touch a/program; chmod 700 a/program; ln a/program program"))
+    tree = await seal(host, client)
+    states = [(tree / name).stat() for name in ("a/program", "program")]
+    assert {(state.st_uid, stat.S_IMODE(state.st_mode), state.st_nlink) for state in states} == {(0, 0o750, 2)}
+
+
 async def test_a_port_that_one_service_listens_on_is_not_taken_by_another(
     host: SupervisorHost, client: SupervisorClient
 ) -> None:

@@ -52,4 +52,4 @@ def _processes(seen: Decision, said: manifest.Manifest, request: Mapping[str, st
 def _ignored(said: manifest.Manifest) -> tuple[str, ...]:
     if not said.ignored:
         return ()
-    return (f"{said.file}: {', '.join(said.ignored)} have no effect in a source: they are of the request",)
+    return (f"not used of {said.file}, because the request says it: {', '.join(said.ignored)}",)

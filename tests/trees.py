@@ -51,6 +51,50 @@ version = "1.0.0"
 requires-python = ">=3.9"
 dependencies = ["fastapi", "uvicorn"]
 """
+POETRY = """
+[tool.poetry]
+name = "tree"
+version = "1.0.0"
+description = ""
+authors = []
+package-mode = false
+
+[tool.poetry.dependencies]
+python = ">=3.9,<4"
+"""
+STDLIB = """
+import http.server
+import os
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"poetry serves")
+
+
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
+"""
+DJANGO_SETTINGS = """
+SECRET_KEY = "not one"
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "shop.urls"
+"""
+DJANGO_URLS = """
+from django.http import HttpResponse
+from django.urls import path
+
+urlpatterns = [path("", lambda request: HttpResponse("django serves"))]
+"""
+DJANGO_WSGI = """
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"
+application = get_wsgi_application()
+"""
 GO = """
 package main
 
@@ -104,6 +148,15 @@ def uv_lock(tree: pathlib.Path) -> None:
         _run([f"{place}/bin/uv", "lock", "--python", sys.executable], tree)
 
 
+def poetry_lock(tree: pathlib.Path) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        _run([sys.executable, "-m", "pip", "install", "--quiet", "--target", place, "poetry"], tree)
+        code = (
+            f"import sys; sys.path.insert(0, {place!r}); from poetry.console.application import main; sys.exit(main())"
+        )
+        _run([sys.executable, "-c", code, "lock"], tree)
+
+
 def no_lock(tree: pathlib.Path) -> None:
     """It has what it needs."""
 
@@ -140,6 +193,18 @@ TREES = (
     Tree("go", {"go.mod": "module tree\n\ngo 1.24\n", "main.go": GO}, "go serves",
          {"runtime": "go", "version": ">=1.24", "run_cmd": "./bin/app"}, registry="pip"),
     Tree("ruby", {"Procfile": "web: ruby app.rb\n", "app.rb": RUBY}, "ruby serves", {"runtime": "custom"}, needs=("ruby",)),
+    Tree("next", {"package.json": package(scripts={"build": "next build", "start": "next start -H 127.0.0.1"},
+                                          dependencies={"next": "^14", "react": "^18", "react-dom": "^18"}),
+                  "pages/index.js": "export default function Page() { return <p>next serves</p>; }", ".nvmrc": "20\n"},
+         "next serves", {"runtime": "nodejs", "version": "20", "build_cmd": "npm run build"}, npm_lock, "npm"),
+    Tree("django", {"requirements.txt": "django\ngunicorn\n", "manage.py": "", "shop/__init__.py": "",
+                    "shop/settings.py": DJANGO_SETTINGS, "shop/urls.py": DJANGO_URLS, "shop/wsgi.py": DJANGO_WSGI},
+         "django serves", {"run_cmd": "gunicorn shop.wsgi --bind 127.0.0.1:$PORT"}, registry="pip"),
+    # Without packages: Poetry asks only for those of a registry that is not to be had everywhere.
+    Tree("poetry", {"pyproject.toml": POETRY, "app.py": STDLIB, "Procfile": "web: python app.py\n"}, "poetry serves",
+         {"package_manager": "poetry", "install": "poetry install --only main --no-interaction"}, poetry_lock, "pip"),
+    Tree("flask-pipenv", {"Pipfile": '[packages]\nflask = "*"\n', "app.py": FLASK}, "flask serves" , {"package_manager": "pipenv",
+         "run_cmd": "flask --app app:app run --host 127.0.0.1 --port $PORT"}, registry="pip"),
     Tree("vite", {"package.json": package(scripts={"build": "vite build", "dev": "vite"}, devDependencies={"vite": "^5"}),
                   "index.html": VITE_PAGE, "main.js": 'document.title = "vite serves";', ".nvmrc": "22\n"},
          "/assets/", {"runtime": "static", "static_dir": "dist", "build_cmd": "npm run build"}, npm_lock, "npm"),

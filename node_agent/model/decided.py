@@ -12,6 +12,7 @@ from node_agent.model import spec
 
 SETTINGS = ("env", "health_check", "resources")
 FIELDS = {"build": "build_cmd", "run": "run_cmd"}
+USUAL = {"health_check": spec.HealthCheck(), "resources": spec.Resources()}
 SECONDS = ("interval", "timeout", "start_period")
 
 
@@ -57,8 +58,12 @@ def rows_of(decision: choices.Decision, said: manifest.Manifest) -> Rows:
 def still(rows: Rows, release: spec.ReleaseSpec) -> Rows:
     """The rows that hold for a release that uses their build: what it asks for itself comes first."""
     names = {*asked(release), *(f"env.{key}" for key, _ in release.env)}
-    whole = {name for name in ("health_check", "resources") if name in release.given}
+    whole = {name for name, usual in USUAL.items() if _is_given(release, name, usual)}
     return tuple(row for row in rows if row.field not in names and row.field.partition(".")[0] not in whole)
+
+
+def _is_given(release: spec.ReleaseSpec, name: str, usual: object) -> bool:
+    return name in release.given or (not release.given and getattr(release, name) != usual)
 
 
 def effective(release: spec.ReleaseSpec, rows: Rows) -> spec.ReleaseSpec:

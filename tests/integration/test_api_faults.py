@@ -9,7 +9,7 @@ WRONG = {
     "auth_password": ({"current": 1, "new": "short"}, {"current", "new"}),
     "auth_setup": ({"token": 1, "email": "nobody", "password": "x"}, {"token", "email", "password"}),
     "deployments_create": (
-        {"name": "_", "port": "x", "branch": "..", "run_cmd": "true"},
+        {"name": "_", "port": "x", "branch": "..", "run_cmd": "true", "runtime": "cobol"},
         {"name", "port", "branch", "remote", "runtime"},
     ),
     "deployments_update": ({"port": "x", "branch": "..", "replicas": 0}, {"port", "branch", "replicas"}),

@@ -378,3 +378,79 @@ async def test_node_modules_are_copied_while_the_lock_is_the_same(bench):
     bench.repository.write({"package-lock.json": '{"lockfileVersion": 3}'})
     await bench.build(bench.release(3, build_cmd=command))
     assert "copied from" not in bench.log(3)
+
+
+# what the source says of itself
+
+
+def node_stand_in(bench, version: str) -> None:
+    """A provisioned Node that only says which one it is."""
+    place = bench.paths.toolchain(f"node-{version}") / "bin"
+    place.mkdir(parents=True)
+    (place / "node").write_text(f"#!/bin/sh\necho v{version}\n")
+    (place / "node").chmod(0o755)
+
+
+async def test_a_source_that_says_what_it_is_needs_no_request(bench):
+    node_stand_in(bench, "20.1.0")
+    node_stand_in(bench, "22.1.0")
+    files = {"dployr.yaml": "working_dir: app\nenv: {WORD: said}\nbuild_cmd: node > made; echo $WORD >> made\n"}
+    bench.repository.write({**files, "app/.nvmrc": "20\n", "app/server.js": ""})
+    artifact = await bench.build(bench.release(runtime=Runtime.DETECT))
+    assert artifact.toolchain == "node-20.1.0"
+    assert artifact.run_cmd == "node server.js"
+    assert (bench.tree() / "app/made").read_text() == "v20.1.0\nsaid\n"
+    decided = {row.field: (row.value, row.origin) for row in artifact.decided}
+    assert decided["working_dir"] == ("app", "file")
+    assert decided["runtime"] == ("nodejs", "detected")
+    assert decided["env.WORD"] == ("said", "file")
+    assert "==> version: 20  (.nvmrc says 20)" in bench.log()
+    assert (await bench.builder.sealed(SERVICE, 1)) == artifact
+
+
+async def test_the_first_lines_of_the_log_say_what_was_decided_and_what_was_not_used(bench):
+    bench.repository.write({"index.html": "x", "dployr.yaml": "name: mine\nruntime: static\n"})
+    await bench.build(bench.release(runtime=Runtime.DETECT))
+    assert "==> runtime: static  (dployr.yaml)" in bench.log()
+    assert "==> note: not used of dployr.yaml, because the request says it: name" in bench.log()
+
+
+@pytest.mark.parametrize(
+    ("files", "code", "words"),
+    [
+        ({"dployr.yaml": "prot: 1\n"}, "bad_manifest", "prot: unknown field; did you mean port?"),
+        ({"dployr.yaml": "port: 1\n", "dployr.toml": "port = 1\n"}, "bad_manifest", "delete all but one"),
+        ({"dployr.yaml": "working_dir: nowhere\n"}, "bad_working_dir", "'nowhere'"),
+        ({"readme": "x"}, "unknown_runtime", "set runtime"),
+        ({"requirements.txt": ""}, "no_run_cmd", "nothing says how it is started"),
+    ],
+)
+async def test_a_source_that_says_too_little_or_nonsense_fails_with_the_next_step(bench, files, code, words):
+    bench.repository.write(files)
+    error = await failure(bench, bench.release(runtime=Runtime.DETECT))
+    assert (error.code, words in str(error)) == (code, True), str(error)
+
+
+async def test_an_unchanged_source_is_started_otherwise_without_a_build(bench):
+    node_stand_in(bench, "22.1.0")
+    bench.repository.write({"server.js": "", "dployr.yaml": "run_cmd: node of-file.js\nbuild_cmd: echo built\n"})
+    first = await bench.build(bench.release(1, runtime=Runtime.DETECT))
+    second = await bench.build(bench.release(2, runtime=Runtime.DETECT, run_cmd="node asked.js", given=("run_cmd",)))
+    assert (first.run_cmd, second.run_cmd) == ("node of-file.js", "node asked.js")
+    assert "run_cmd" not in {row.field for row in second.decided}
+    assert bench.jobs.ran == ["echo built"]
+
+
+async def test_a_newer_toolchain_of_the_line_means_another_build(bench):
+    node_stand_in(bench, "22.1.0")
+    bench.repository.write({"server.js": "", "dployr.yaml": "build_cmd: node\n"})
+    await bench.build(bench.release(1, runtime=Runtime.NODEJS, version="22"))
+    node_stand_in(bench, "22.2.0")
+    assert (await bench.build(bench.release(2, runtime=Runtime.NODEJS, version="22"))).toolchain == "node-22.2.0"
+    assert bench.jobs.ran == ["node", "node"]
+
+
+async def test_a_file_of_the_source_that_leads_elsewhere_decides_nothing(bench, tmp_path):
+    (tmp_path / "outside.yaml").write_text("runtime: static\n")
+    bench.repository.write({"readme": "x", "dployr.yaml": pathlib.Path("../../../../../../outside.yaml")})
+    assert (await failure(bench, bench.release(runtime=Runtime.DETECT))).code == "unknown_runtime"

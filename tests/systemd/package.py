@@ -8,7 +8,17 @@ import sys
 import sysconfig
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = ("control_plane", "node_agent", "dployr", "protos", "pyproject.toml", "setup.cfg", "README.md", "LICENSE")
+SOURCES = (
+    "control_plane",
+    "node_agent",
+    "dployr",
+    "protos",
+    "detection",
+    "pyproject.toml",
+    "setup.cfg",
+    "README.md",
+    "LICENSE",
+)
 DEPENDENCIES = pathlib.Path(sysconfig.get_path("purelib"))
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 

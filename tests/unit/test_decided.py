@@ -67,6 +67,13 @@ def test_a_later_request_wins_over_a_build_that_is_used_again():
     assert "run_cmd" not in {row.field for row in decided.still(rows, later)}
 
 
+def test_of_a_control_plane_that_does_not_tell_what_was_given_its_settings_stand():
+    asked = a_release(runtime=Runtime.NODEJS, port=3000, health_check=HealthCheck("http", "/asked"))
+    found = decided.effective(asked, seen(asked))
+    assert (found.health_check.path, found.port) == ("/asked", 3000)
+    assert found.resources.strict, "nobody asked for limits"
+
+
 def test_without_rows_a_release_is_as_it_was_asked_for():
     asked = a_release()
     assert decided.effective(asked, ()) is asked

@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import AsyncIterator, Callable
 
-from detection import choices
 from node_agent import clock, errors, ports
 from node_agent.builder import archive, build_log, looking, manifest, reuse, seal, trees
 from node_agent.builder.git import Git
@@ -267,35 +266,6 @@ class Attempt:
 
     # the end
 
-    def _static_root(self, found: looking.Look) -> str | None:
-        """The directory to serve, relative to the tree."""
-        release = found.release
-        if release.runtime is not Runtime.STATIC:
-            return None
-        directory = self._tree / release.working_dir
-        places = (".", *detect.STATIC_DIRS)
-        with_index = [name for name in places if (directory / name / "index.html").is_file()]
-        built = bool(found.decision.install or found.decision.build)
-        asked = release.static_dir if self._says_where(found, with_index) else ""
-        name = detect.static_dir(asked, built=built, with_index=with_index)
-        if name is None:
-            raise ReleaseFailedError("bad_static_dir", "cannot find an index.html to serve: set static_dir")
-        root = os.path.normpath(os.path.join(release.working_dir, name))  # noqa: PTH118 - relative, compared as text
-        place = seal.inside(self._tree, root)
-        if place is None or not place.is_dir() or ".." in name.split("/"):
-            raise ReleaseFailedError(
-                "bad_static_dir",
-                f"cannot serve static_dir {release.static_dir!r}: it is not a directory inside the build",
-            )
-        return root
-
-    def _says_where(self, found: looking.Look, with_index: list[str]) -> bool:
-        """What was seen before a build counts only where its tool is known to write there."""
-        decision = found.decision
-        if decision.static_dir.origin != choices.DETECTED:
-            return True
-        return found.release.static_dir in with_index and bool(decision.install or not decision.build)
-
     def _draft(
         self, found: looking.Look, commit: str, key: str, dependencies_key: str, toolchain: str
     ) -> Callable[[], Manifest]:
@@ -306,7 +276,7 @@ class Attempt:
             key=key,
             dependencies_key=dependencies_key,
             toolchain=toolchain,
-            static_root=self._static_root(found),
+            static_root=looking.static_root(self._tree, found),
             run_cmd=looking.start_command(found),
             inventory="",
             files=0,

@@ -1,9 +1,11 @@
 """The look at a source that was fetched: its manifest, what it is, and the release as it will be. Blocks; run in a thread."""
 
 import dataclasses
+import os
 import pathlib
 
 from detection import choices, manifest, source
+from node_agent.builder import seal
 from node_agent.errors import ReleaseFailedError
 from node_agent.model import decided, detect, end_of_life
 from node_agent.model.spec import ReleaseSpec, Runtime
@@ -69,6 +71,35 @@ def start_command(found: Look) -> str:
             f"cannot tell how to start the application{hint}: set run_cmd, or add a Procfile with `web: …`",
         )
     return "" if found.release.runtime is Runtime.STATIC else command
+
+
+def static_root(place: pathlib.Path, found: Look) -> str | None:
+    """The directory of the built tree `place` to serve, relative to it; None for what is no static site."""
+    release = found.release
+    if release.runtime is not Runtime.STATIC:
+        return None
+    directory = place / release.working_dir
+    with_index = [name for name in (".", *detect.STATIC_DIRS) if (directory / name / "index.html").is_file()]
+    built = bool(found.decision.install or found.decision.build)
+    said = release.static_dir if _says_where(found, with_index) else ""
+    name = detect.static_dir(said, built=built, with_index=with_index)
+    if name is None:
+        raise ReleaseFailedError("bad_static_dir", "cannot find an index.html to serve: set static_dir")
+    root = os.path.normpath(os.path.join(release.working_dir, name))  # noqa: PTH118 - relative, compared as text
+    real = seal.inside(place, root)
+    if real is None or not real.is_dir() or ".." in name.split("/"):
+        raise ReleaseFailedError(
+            "bad_static_dir", f"cannot serve static_dir {release.static_dir!r}: it is not a directory inside the build"
+        )
+    return root
+
+
+def _says_where(found: Look, with_index: list[str]) -> bool:
+    """What was seen before a build counts only where its tool is known to write there."""
+    decision = found.decision
+    if decision.static_dir.origin != choices.DETECTED:
+        return True
+    return found.release.static_dir in with_index and bool(decision.install or not decision.build)
 
 
 def plan(found: Look, pip: str) -> detect.BuildPlan:

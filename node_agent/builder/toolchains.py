@@ -3,10 +3,8 @@
 import asyncio
 import os
 import pathlib
-import tempfile
-from collections.abc import Awaitable, Callable
 
-from node_agent.builder import locks, node_providers, programs, pythons, tools, trees
+from node_agent.builder import node_providers, programs, pythons, shelf, tools, trees
 from node_agent.builder.registries import ProviderError
 from node_agent.errors import ReleaseFailedError
 from node_agent.model import toolchain
@@ -14,7 +12,6 @@ from node_agent.model.spec import Runtime
 from node_agent.paths import Paths
 
 PROVISION_S = 600.0
-Fill = Callable[[pathlib.Path], Awaitable[str]]
 
 
 class Toolchains:
@@ -26,12 +23,13 @@ class Toolchains:
     def __init__(self, paths: Paths, *, provision_s: float = PROVISION_S) -> None:
         self._paths = paths
         self._provision_s = provision_s
+        self._shelf = shelf.Shelf(paths)
         self._pythons = pythons.Pythons()
         self._programs = programs.Programs()
 
     def available(self) -> dict[str, tuple[str, ...]]:
         """What can be had, by runtime: lines of versions. Blocks while programs are asked for their version."""
-        node = {*toolchain.NODE_LINES, *toolchain.lines(self._provisioned("node"), 1)}
+        node = {*toolchain.NODE_LINES, *toolchain.lines(self._shelf.provisioned("node"), 1)}
         found = [version for version in self._interpreters() if toolchain.parts(version) >= toolchain.OLDEST_PYTHON]
         others = {runtime.value: self._lines(runtime) for runtime in programs.PROGRAMS}
         return {
@@ -45,7 +43,7 @@ class Toolchains:
     def best(self, runtime: Runtime, version: str) -> str:
         """The name that `provide` would answer without fetching anything, "" when there is none. Blocks."""
         if runtime is Runtime.NODEJS:
-            kind, exact = "node", toolchain.newest(self._provisioned("node"), version, toolchain.OLDEST_NODE)
+            kind, exact = "node", toolchain.newest(self._shelf.provisioned("node"), version, toolchain.OLDEST_NODE)
         elif runtime is Runtime.PYTHON:
             kind, exact = "python", toolchain.newest(self._interpreters(), version, toolchain.OLDEST_PYTHON)
         else:
@@ -84,19 +82,20 @@ class Toolchains:
         tool = tools.Tool(name, version, self._paths.toolchain(base), exact)
         beside = await self._tool(tool)
         joined = f"{base}+{beside}"
-        async with locks.locked(self._paths.toolchains / f".lock.{kind}"):
+        async with self._shelf.locked(kind):
             if not (self._paths.toolchain(joined) / "bin").is_dir():
-                await self._make(kind, lambda place: _join(place, joined, (beside, base)))
+                await self._shelf.make(kind, lambda place: _join(place, joined, (beside, base)))
         return joined
 
     async def _tool(self, tool: tools.Tool) -> str:
-        async with locks.locked(self._paths.toolchains / f".lock.{tool.name}"):
-            await asyncio.to_thread(self._clean, tool.name)
-            known = [one.removesuffix(tool.suffix) for one in self._provisioned(tool.name) if one.endswith(tool.suffix)]
+        async with self._shelf.locked(tool.name):
+            known = [
+                one.removesuffix(tool.suffix) for one in self._shelf.provisioned(tool.name) if one.endswith(tool.suffix)
+            ]
             if found := toolchain.newest(known, tool.wanted):
                 return f"{tool.name}-{found}{tool.suffix}"
             try:
-                return await self._make(tool.name, lambda place: self._filled(place, tool))
+                return await self._shelf.make(tool.name, lambda place: self._filled(place, tool))
             except (ProviderError, OSError) as error:
                 raise _unavailable(tool.name, tool.wanted, str(error), {}) from error
 
@@ -104,26 +103,26 @@ class Toolchains:
         return await tools.fill(place, tool, self._paths) + tool.suffix
 
     async def _program(self, runtime: Runtime, version: str) -> str:
-        found = await asyncio.to_thread(self._others, runtime)
-        exact = toolchain.newest(found, version)
-        if exact is None and runtime is not Runtime.GO:
-            why = f"no such {programs.PROGRAMS[runtime].name} is installed on the host"
-            raise _unavailable(runtime.value, version, why, await asyncio.to_thread(self.available))
-        async with locks.locked(self._paths.toolchains / f".lock.{runtime.value}"):
-            await asyncio.to_thread(self._clean, runtime.value)
+        async with self._shelf.locked(runtime.value):
+            found = await asyncio.to_thread(self._others, runtime)
+            exact = toolchain.newest(found, version)
             if exact is None:
-                return await self._go_from_registry(version)
+                return await self._fetched(runtime, version)
             name = f"{runtime.value}-{exact}"
             if not await asyncio.to_thread(self._leads_to, name, runtime, found[exact]):
-                await asyncio.to_thread(trees.discard, self._paths, self._paths.toolchain(name))
-                await self._make(runtime.value, lambda place: _linked(place, runtime, exact, found[exact]))
+                await self._shelf.discard(name)
+                await self._shelf.make(runtime.value, lambda place: _linked(place, runtime, exact, found[exact]))
             return name
 
-    async def _go_from_registry(self, version: str) -> str:
-        try:
-            return await self._make("go", lambda place: programs.fill_go(place, version, self._paths))
-        except (ProviderError, OSError) as error:
-            raise _unavailable("go", version, f"PyPI: {error}", await asyncio.to_thread(self.available)) from error
+    async def _fetched(self, runtime: Runtime, version: str) -> str:
+        """Go, when the host has none that will do; the others are nowhere else."""
+        why = f"no such {programs.PROGRAMS[runtime].name} is installed on the host"
+        if runtime is Runtime.GO:
+            try:
+                return await self._shelf.make("go", lambda place: programs.fill_go(place, version, self._paths))
+            except (ProviderError, OSError) as error:
+                why = f"{why}; PyPI: {error}"
+        raise _unavailable(runtime.value, version, why, await asyncio.to_thread(self.available))
 
     def _others(self, runtime: Runtime) -> dict[str, pathlib.Path]:
         """What the host has of a runtime, and what was fetched of it."""
@@ -146,11 +145,10 @@ class Toolchains:
         return toolchain.lines((*known, *self._others(runtime)), 2)
 
     async def _node(self, version: str) -> str:
-        if found := toolchain.newest(self._provisioned("node"), version, toolchain.OLDEST_NODE):
+        if found := toolchain.newest(self._shelf.provisioned("node"), version, toolchain.OLDEST_NODE):
             return f"node-{found}"
-        async with locks.locked(self._paths.toolchains / ".lock.node"):
-            await asyncio.to_thread(self._clean, "node")
-            if found := toolchain.newest(self._provisioned("node"), version, toolchain.OLDEST_NODE):
+        async with self._shelf.locked("node"):
+            if found := toolchain.newest(self._shelf.provisioned("node"), version, toolchain.OLDEST_NODE):
                 return f"node-{found}"
             return await self._first_that_works(version)
 
@@ -158,7 +156,7 @@ class Toolchains:
         said: list[str] = []
         for provider in node_providers.providers(version, self._paths):
             try:
-                return await self._make("node", provider.fill)
+                return await self._shelf.make("node", provider.fill)
             except (ProviderError, OSError) as error:
                 said.append(f"{provider.name}: {error}")
         why = "; ".join(said) or "no registry can be asked on this host"
@@ -170,11 +168,10 @@ class Toolchains:
         if exact is None:
             return await self._python_by_uv(version)
         if not await asyncio.to_thread(self._fits, exact, found[exact]):
-            async with locks.locked(self._paths.toolchains / ".lock.python"):
-                await asyncio.to_thread(self._clean, "python")
+            async with self._shelf.locked("python"):
                 if not self._fits(exact, found[exact]):
-                    await asyncio.to_thread(trees.discard, self._paths, self._paths.toolchain(f"python-{exact}"))
-                    await self._make("python", lambda place: pythons.fill(place, exact, found[exact]))
+                    await self._shelf.discard(f"python-{exact}")
+                    await self._shelf.make("python", lambda place: pythons.fill(place, exact, found[exact]))
         return f"python-{exact}"
 
     async def _python_by_uv(self, version: str) -> str:
@@ -182,8 +179,8 @@ class Toolchains:
         try:
             uv = await self._tool(tools.Tool("uv", "", self._paths.toolchains, ""))
             program = self._paths.toolchain(uv) / "bin" / "uv"
-            async with locks.locked(self._paths.toolchains / ".lock.python"):
-                return await self._make(
+            async with self._shelf.locked("python"):
+                return await self._shelf.make(
                     "python", lambda place: pythons.fill_by_uv(place, program, version, self._paths)
                 )
         except (ReleaseFailedError, ProviderError, OSError) as error:
@@ -204,39 +201,6 @@ class Toolchains:
         """An interpreter is linked, not copied: is the link still good?"""
         link = self._paths.toolchain(f"python-{exact}") / "bin" / "python3"
         return link.is_symlink() and link.resolve() == interpreter
-
-    async def _make(self, kind: str, fill: Fill) -> str:
-        """Fill a temporary directory, then rename it: a toolchain is there whole or not at all."""
-        root = self._paths.toolchains
-        place = pathlib.Path(await asyncio.to_thread(tempfile.mkdtemp, dir=root, prefix=f".new-{kind}-"))
-        try:
-            name = f"{kind}-{await fill(place)}"
-            await asyncio.to_thread(_publish, self._paths, place, name)
-            return name
-        except BaseException:
-            # Not awaited in a thread: the task may be on its way out, and nothing half-made may stay.
-            trees.discard(self._paths, place)
-            raise
-
-    def _provisioned(self, kind: str) -> list[str]:
-        """The exact versions of a kind that are there, whole."""
-        names = [place.name for place in self._paths.toolchains.glob(f"{kind}-*")]
-        return [name.removeprefix(f"{kind}-") for name in names]
-
-    def _clean(self, kind: str) -> None:
-        """What a killed agent left half done; called under the lock."""
-        for left in self._paths.toolchains.glob(f".new-{kind}-*"):
-            trees.discard(self._paths, left)
-
-
-def _publish(paths: Paths, place: pathlib.Path, name: str) -> None:
-    final = paths.toolchain(name)
-    trees.make_read_only(place)
-    trees.flush(place)
-    if final.exists():  # another version was asked for, and the provider had this one
-        trees.discard(paths, place)
-    else:
-        place.rename(final)
 
 
 async def _linked(place: pathlib.Path, runtime: Runtime, exact: str, program: pathlib.Path) -> str:

@@ -9,7 +9,7 @@ from detection.choices import NOTHING, Choice, Decision, found
 Files = Mapping[str, str]
 BINARY = "bin/app"
 GO_MAIN = re.compile(r"^package\s+main\b", re.MULTILINE)
-GEM = re.compile(r"""^\s*gem\s+["']([A-Za-z0-9_.-]+)["']""", re.MULTILINE)
+GEM = re.compile(r"""^[ \t]*gem[ \t]+["']([A-Za-z0-9_.-]+)["']""", re.MULTILINE)
 LOCKED_GEM = re.compile(r"^ {4}([A-Za-z0-9_.-]+) \(", re.MULTILINE)
 SPRING = ("spring-boot-maven-plugin", "org.springframework.boot")
 

@@ -10,7 +10,7 @@ Files = Mapping[str, str]
 MARKS = ("requirements.txt", "pyproject.toml", "Pipfile", "uv.lock", "poetry.lock", "setup.py", "manage.py")
 NAME = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)")
 LOCKED = re.compile(r'^name = "([^"]{1,100})"', re.MULTILINE)
-EXTRA = re.compile(r"\bfastapi\[[^\]]*standard", re.IGNORECASE)
+EXTRA = re.compile(r"\bfastapi\[[^\]\n]{0,200}standard", re.IGNORECASE)
 MODULES = ("app.py", "main.py", "wsgi.py", "asgi.py", "application.py")
 MADE = re.compile(
     r"^([A-Za-z_][A-Za-z0-9_]{0,63})\s*(?::[^=\n]+)?=\s*(?:[a-z_]+\.)?(Flask|FastAPI|Starlette)\(", re.MULTILINE
@@ -54,7 +54,7 @@ def _run(files: Files) -> Choice:
     if "manage.py" in files and "django" in known:
         return _django(files, known)
     for module in MODULES:
-        match = MADE.search(files.get(module, ""))
+        match = MADE.search(files.get(module, "")[: documents.MAX_TEXT])
         if match and (choice := _served(module.removesuffix(".py"), match[1], match[2], known, files)):
             return choice
     return NOTHING

@@ -9,7 +9,9 @@ import stat
 
 from detection import manifest, table
 
-MAX_READ = 16 << 20
+MAX_READ = 16 << 20  # of one file that is read whole
+MAX_HEAD = 16 << 10  # of one whose beginning is enough
+MAX_TOTAL = 96 << 20
 MAX_ENTRIES = 5000
 MAX_DEEPER = 200
 
@@ -17,23 +19,26 @@ MAX_DEEPER = 200
 def files_of(root: pathlib.Path, working_dir: str = "") -> dict[str, str]:
     """Names in `working_dir` of `root` with "" or their text, some of one level below as `place/name`.
 
-    Raises NotADirectoryError when the directory is none inside `root`.
+    What is read is there however many other files there are. Raises NotADirectoryError when the directory is none inside
+    `root`.
     """
     real_root = os.path.realpath(root)
     base = os.path.realpath(os.path.join(real_root, working_dir))  # noqa: PTH118 - compared as text
     if not _is_inside(base, real_root) or not os.path.isdir(base):  # noqa: PTH112 - same
         raise NotADirectoryError(working_dir)
-    found: dict[str, str] = {}
-    below: list[str] = []
+    reader = _Reader(real_root, base)
+    for name in sorted({*table.READ, *manifest.NAMES}):
+        reader.take(name)
+    below = []
     with os.scandir(base) as entries:
         for entry, _ in zip(entries, range(MAX_ENTRIES), strict=False):
             if _is_directory(entry):
                 below.append(entry.name)
-            elif (text := _content(base, entry.name, real_root)) is not None:
-                found[entry.name] = text
+            else:
+                reader.take(entry.name)
     for name in sorted(below)[:MAX_DEEPER]:
-        _look_below(base, name, real_root, found)
-    return found
+        _look_below(reader, base, name)
+    return reader.found
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -43,36 +48,50 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _look_below(base: str, name: str, root: str, found: dict[str, str]) -> None:
-    for leaf in table.DEEPER:
-        if (text := _content(base, f"{name}/{leaf}", root)) is not None:
-            found[f"{name}/{leaf}"] = text
+def _look_below(reader: "_Reader", base: str, name: str) -> None:
+    for leaf in sorted(table.DEEPER):
+        reader.take(f"{name}/{leaf}")
     if name == "cmd":
         try:
-            programs = sorted(os.listdir(os.path.join(base, name)))[:MAX_DEEPER]  # noqa: PTH118, PTH208 - text
+            inner = sorted(os.listdir(os.path.join(base, name)))[:MAX_DEEPER]  # noqa: PTH118, PTH208 - text
         except OSError:
             return
-        for program in programs:
-            if (text := _content(base, f"cmd/{program}/main.go", root)) is not None:
-                found[f"cmd/{program}/main.go"] = text
+        for program in inner:
+            reader.take(f"cmd/{program}/main.go")
 
 
-def _content(base: str, name: str, root: str) -> str | None:
-    """None for what is no regular file inside `root`, and for one that is read and too large."""
-    real = os.path.realpath(os.path.join(base, name))  # noqa: PTH118 - compared as text
-    if not _is_inside(real, root):
-        return None
-    try:
-        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(descriptor, "rb") as file:
-        info = os.fstat(descriptor)
-        if not stat.S_ISREG(info.st_mode):
+class _Reader:
+    """`found` grows with what is taken, up to a total."""
+
+    def __init__(self, root: str, base: str) -> None:
+        self._root, self._base = root, base
+        self._left = MAX_TOTAL
+        self.found: dict[str, str] = {}
+
+    def take(self, name: str) -> None:
+        if name not in self.found and (content := self._content(name)) is not None:
+            self.found[name] = content
+
+    def _content(self, name: str) -> str | None:
+        """None for what is no regular file inside the root, and for one that is read and too large."""
+        real = os.path.realpath(os.path.join(self._base, name))  # noqa: PTH118 - compared as text
+        if not _is_inside(real, self._root):
             return None
-        if not (table.is_read(name) or name in manifest.NAMES):
-            return ""
-        return None if info.st_size > MAX_READ else file.read(MAX_READ).decode("utf-8", "replace")
+        try:
+            descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                return None
+            if name in table.READ or name in manifest.NAMES:
+                return self._text(file.read(info.st_size)) if info.st_size <= min(MAX_READ, self._left) else None
+            return self._text(file.read(min(MAX_HEAD, self._left))) if table.is_read(name) else ""
+
+    def _text(self, data: bytes) -> str:
+        self._left -= len(data)
+        return data.decode("utf-8", "replace")
 
 
 def _is_inside(path: str, root: str) -> bool:

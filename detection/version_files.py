@@ -19,8 +19,8 @@ NAMES = {
 }
 RUNTIME_TXT = re.compile(r"(?:[a-z]+-)?([0-9][0-9.]*)(?:\.x)?")
 VENDOR = re.compile(r"(?:[a-z]+-)*v?([0-9][0-9.]*).*")
-GO_LINE = re.compile(r"^go\s+([0-9.]+)", re.MULTILINE)
-GEMFILE_RUBY = re.compile(r"""^\s*ruby\s+["']([^"']+)["']""", re.MULTILINE)
+GO_LINE = re.compile(r"^go[ \t]+([0-9.]+)", re.MULTILINE)
+GEMFILE_RUBY = re.compile(r"""^[ \t]*ruby[ \t]+["']([^"']+)["']""", re.MULTILINE)
 JAVA_POM = re.compile(
     r"<(?:maven\.compiler\.release|java\.version|release|maven\.compiler\.target)>\s*(?:1\.)?([0-9]+)\s*<"
 )

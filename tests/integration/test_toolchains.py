@@ -138,16 +138,13 @@ async def test_without_an_interpreter_uv_is_asked_and_what_it_made_is_found_agai
 
 
 @pytest.mark.parametrize("script", ["../../outside", "/bin/sh", "missing"])
-async def test_a_package_whose_program_lies_elsewhere_is_refused(host, monkeypatch, script):
+async def test_a_package_whose_program_lies_elsewhere_is_refused(host, script):
     (host.paths.root / "outside").write_text("")
-
-    async def unpacked(place, _wanted, _paths):
-        package = place / "scratch/node_modules/pnpm"
-        package.mkdir(parents=True)
-        (package / "package.json").write_text(f'{{"version": "10.0.0", "bin": {{"pnpm": "{script}"}}}}')
-        return package.parent
-
-    monkeypatch.setattr(registries, "from_npm", unpacked)
+    npm = host.put(host.bin / "npm", "")
+    package = f'{{"version": "10.0.0", "bin": {{"pnpm": "{script}"}}}}'
+    npm.write_text(
+        f"#!/bin/sh\n/bin/mkdir -p $3/node_modules/pnpm\necho '{package}' > $3/node_modules/pnpm/package.json\n"
+    )
     tool = tools.Tool("pnpm", "10", host.paths.toolchains, "22.1.0")
     place = host.paths.root / "place"
     place.mkdir()

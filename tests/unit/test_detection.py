@@ -210,6 +210,41 @@ def test_a_document_that_is_a_trap_counts_as_empty(name, text):
     assert table.detect({name: text, "server.js": ""}).runtime.value in {"nodejs", "php", "python"}
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Gemfile", "\n" * 2_000_000),
+        ("Gemfile", " " * 2_000_000),
+        ("Gemfile", "gem " * 500_000),
+        ("requirements.txt", "fastapi[" * 200_000),
+        ("requirements.txt", "a" * 3_000_000),
+        ("requirements.txt", "\n" * 3_000_000),
+        ("uv.lock", 'name = "' * 300_000),
+        ("app.py", "a\n" * 900_000),
+        ("app.py", "a" + "\n" * 900_000),
+        ("app.py", "a:" * 900_000),
+        ("go.mod", "go " * 900_000),
+        ("main.go", "package\n" * 300_000),
+        ("pom.xml", "<release> " * 300_000),
+        ("build.gradle", "sourceCompatibility " * 100_000),
+        ("build.gradle", "sourceCompatibility" + " " * 1_000_000),
+        ("Procfile", "a:" * 900_000),
+        ("Procfile", "web: x\n" * 300_000),
+        (".nvmrc", "1.1" * 900_000),
+        (".tool-versions", "nodejs " + "a-" * 500_000),
+        ("package.json", '{"engines": {"node": "' + "1 " * 400_000 + '"}}'),
+        ("package.json", '{"packageManager": "npm@' + "1." * 400_000 + '"}'),
+        ("pnpm-lock.yaml", "lockfileVersion: " * 300_000),
+    ],
+)
+def test_long_texts_that_almost_fit_take_no_longer_than_others(name, text):
+    """Each would take hours with a pattern that looks at a place again and again."""
+    files = {name: text, "pyproject.toml": "", "go.mod": text if name == "main.go" else "", "server.js": ""}
+    for runtime in ("", "nodejs", "python", "go", "ruby", "java"):
+        asked = choices.Choice(runtime, REQUEST, "x") if runtime else choices.NOTHING
+        assert table.detect({**files, name: text}, asked).rows()
+
+
 def test_the_procfile_gives_processes_and_wins_over_what_looks_right():
     files = {
         "Procfile": "web: gunicorn x\nworker: python w.py\nbad line\nweb: other\n",
@@ -285,4 +320,18 @@ def test_a_working_directory_stays_inside(tmp_path):
 def test_of_very_many_files_some_are_looked_at(tmp_path):
     for number in range(tree.MAX_ENTRIES + 50):
         (tmp_path / f"{number}").touch()
-    assert len(tree.files_of(tmp_path)) == tree.MAX_ENTRIES
+    (tmp_path / "package.json").write_text(NODE)
+    found = tree.files_of(tmp_path)
+    assert tree.MAX_ENTRIES <= len(found) <= tree.MAX_ENTRIES + 1
+    assert found["package.json"] == NODE
+
+
+def test_of_very_much_text_some_is_read(tmp_path):
+    locks = ("package-lock.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "uv.lock", "poetry.lock", "composer.lock")
+    for name in locks:
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(tree.MAX_READ)
+    (tmp_path / "go.mod").write_text("module x\n")
+    found = tree.files_of(tmp_path)
+    assert found["go.mod"] == "module x\n"
+    assert sum(map(len, found.values())) <= tree.MAX_TOTAL < len(locks) * tree.MAX_READ

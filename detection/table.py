@@ -12,7 +12,8 @@ from detection import documents, node, others, python, version_files
 from detection.choices import NOTHING, Choice, Decision, found
 
 Files = Mapping[str, str]
-PROCESS = re.compile(r"([A-Za-z0-9_-]{1,63})\s*:\s*(\S.*)")
+PROCESS = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,31})[ \t]*:[ \t]*(\S.*)")
+MISNAMED = re.compile(r"([^\s:#]{1,64})[ \t]*:.*")
 # Names whose text decisions are made from; of the others only that they are there.
 READ = frozenset(
     {
@@ -40,6 +41,7 @@ READ = frozenset(
         *(".java-version", ".tool-versions", "mise.toml", ".mise.toml", *python.MODULES),
     }
 )
+MAX_LINES = 1000
 READ_ENDINGS = (".go", ".csproj", ".fsproj")
 # Below the directory itself only these count, one level down (of cmd two).
 DEEPER = frozenset({"wsgi.py", "asgi.py", "index.php", "main.go", "rails", "index.html"})
@@ -116,7 +118,7 @@ def detect(files: Files, runtime: Choice = NOTHING) -> Decision:
         version=_version(runtime.value, decided, files),
         run=NOTHING if runtime.value == "static" else run,
         processes=tuple((name, found(types[name], "Procfile")) for name in sorted(types) if name != "web"),
-        notes=tuple(_notes(runtime, seen)),
+        notes=tuple(_notes(runtime, seen, files)),
     )
 
 
@@ -142,7 +144,10 @@ def _version(runtime: str, decided: Decision, files: Files) -> Choice:
     return version_files.version_of(runtime, files)
 
 
-def _notes(runtime: Choice, seen: list[tuple[Row, str]]) -> list[str]:
+def _notes(runtime: Choice, seen: list[tuple[Row, str]], files: Files) -> list[str]:
     others_seen = {row.runtime: mark for row, mark in seen if row.runtime != runtime.value}
     others_seen = {name: mark for name, mark in others_seen.items() if mark not in runtime.reason}
-    return [f"{mark} would make it {name}: set runtime to have that" for name, mark in others_seen.items()]
+    lines = files.get("Procfile", "")[: documents.MAX_TEXT].splitlines()[:MAX_LINES]
+    bad = [match[1] for line in lines if (match := MISNAMED.fullmatch(line)) and not PROCESS.fullmatch(line.strip())]
+    named = [f"Procfile: {name} cannot be used: a name of letters, digits and -, and a command" for name in bad[:3]]
+    return named + [f"{mark} would make it {name}: set runtime to have that" for name, mark in others_seen.items()]

@@ -1,7 +1,5 @@
 """What the worker of a service tells the control plane. Pure."""
 
-import dataclasses
-
 from node_agent.model import process, spec, status, summary
 from node_agent.reconciler.plan import Facts, is_cancelled
 
@@ -37,20 +35,12 @@ def service_report(
         health=summary.service_health(word),
         live_release=live.release if live else 0,
         message=message,
-        releases=tuple(_with_decided(known, wish, facts) for known in releases[:REPORTED_RELEASES]),
+        releases=releases[:REPORTED_RELEASES],
         processes=tuple(_process_report(p) for p in processes),
         routes=routes,
         removed=facts.forgotten,
         branch_head=branch_head,
     )
-
-
-def _with_decided(known: status.ReleaseReport, wish: spec.ServiceSpec, facts: Facts) -> status.ReleaseReport:
-    """Of the wished release alone: the others were told while they were it."""
-    if wish.release is None or wish.release.number != known.number:
-        return known
-    artifact = facts.artifact(known.number)
-    return dataclasses.replace(known, decided=artifact.decided) if artifact else known
 
 
 def _process_report(found: process.ProcessStatus) -> status.ProcessReport:

@@ -5,6 +5,7 @@ longer names one cancels it. An unforeseen error is logged and tried again with 
 """
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
@@ -194,9 +195,9 @@ class Worker:
         """Spool the present truth when it differs from what was told last."""
         wish, forgotten = await self._wish()
         facts = await self._service.observe(forgotten=forgotten)
-        releases = tuple(known for _, known in await self._host.journal.releases(self._id))
-        failures = await self._host.journal.failures(self._id)
         newest = wish.release.number if wish.release else 0
+        releases = await self._releases(newest)
+        failures = await self._host.journal.failures(self._id)
         now = report.service_report(
             wish,
             facts,
@@ -209,6 +210,12 @@ class Worker:
         if now != self._told:
             await self._host.journal.spool(now)
             self._told = now
+
+    async def _releases(self, newest: int) -> tuple[status.ReleaseReport, ...]:
+        """What the source decided is told of the wished one alone: the others were told while they were it."""
+        rows = self._service.decided_of(newest)
+        known = [report for _, report in await self._host.journal.releases(self._id)]
+        return tuple(dataclasses.replace(one, decided=rows) if one.number == newest else one for one in known)
 
     def _route(self, route: spec.RouteSpec, facts: plan.Facts) -> status.RouteReport:
         if words := self._host.sites.words(route.id):

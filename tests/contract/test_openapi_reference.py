@@ -27,8 +27,8 @@ def test_every_operation_and_every_error_is_on_its_page(document):
 
 def test_every_link_of_the_pages_leads_somewhere(document):
     pages = {path.name: content for path, content in reference.files(document).items()}
-    conventions = (reference.DIRECTORY / "conventions.md").read_text(encoding="utf-8")
-    pages["conventions.md"] = conventions
+    for written in ("conventions.md", "detection.md"):
+        pages[written] = (reference.DIRECTORY / written).read_text(encoding="utf-8")
     for name, content in pages.items():
         for target in reference.links(content):
             page, _, anchor = target.partition("#")

@@ -50,6 +50,13 @@ def test_a_release_is_filled_up_with_what_its_source_decided():
     assert found.processes == (("worker", "node w.js"),)
 
 
+def test_the_release_line_of_a_procfile_is_no_process():
+    asked = a_release(runtime=Runtime.DETECT)
+    rows = seen(asked, {"Procfile": "web: x\nrelease: migrate\nclock: c\n"})
+    assert decided.effective(asked, rows).processes == (("clock", "c"), ("worker", "node w.js"))
+    assert "processes.release" in {row.field for row in rows}
+
+
 def test_what_a_request_gives_stands_whatever_the_source_says():
     asked = a_release(
         runtime=Runtime.PYTHON, run_cmd="x", port=1, health_check=HealthCheck("tcp"), given=("port", "health_check")

@@ -256,6 +256,12 @@ def test_the_procfile_gives_processes_and_wins_over_what_looks_right():
     assert [(name, one.value) for name, one in found.processes] == [("worker", "python w.py")]
 
 
+def test_a_line_of_the_procfile_that_names_no_process_is_told():
+    found = table.detect({"Procfile": "web: x\nmy_worker: y\nclock:\n# a: b\n"})
+    assert found.processes == ()
+    assert [note.split()[1] for note in found.notes] == ["my_worker", "clock"]
+
+
 def test_what_else_it_could_be_is_told():
     notes = table.detect({**DJANGO, "requirements.txt": "django", "package.json": NODE}).notes
     assert notes == ("package.json would make it nodejs: set runtime to have that",)

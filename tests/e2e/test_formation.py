@@ -41,7 +41,7 @@ def test_a_worker_without_requests_needs_neither_a_port_nor_a_route(platform: Pl
     found = platform.settled("silent", 1)
     assert found["status"] == "running", found
     assert sorted(processes(platform, "silent")) == ["worker.1"]
-    domain = platform.route("silent", made["service_id"], 80)
+    domain = platform.route("silent", made["service_id"], made["port"])
     route = f"/v1/proxy/routes?domain={domain}"
     wait_until(lambda: platform.call("GET", route)["data"][0]["status"] == "failed", 20, "the route to be refused")
     assert "no process that takes requests" in platform.call("GET", route)["data"][0]["message"]

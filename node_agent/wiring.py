@@ -16,7 +16,9 @@ import structlog
 from node_agent import clock as clocks
 from node_agent import config, errors, ports
 from node_agent.builder.build import HostBuilder
-from node_agent.builder.git import Git
+from node_agent.builder.egress import Egress
+from node_agent.builder.git import Git, Policy
+from node_agent.builder.git_command import GitCommand, trusted_authorities
 from node_agent.builder.toolchains import Toolchains
 from node_agent.log_reader import LogReader
 from node_agent.metrics.sample import HostSampler
@@ -87,7 +89,8 @@ async def _begin(
     hits: RequestCounts,
     tasks: asyncio.TaskGroup,
 ) -> None:
-    toolchains, git = Toolchains(paths), Git(paths, allow_file=settings.allow_file_remotes)
+    toolchains, git = Toolchains(paths), _git(settings, paths)
+    await asyncio.to_thread(git.sweep)
     archives = HubArchives()
     builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives)
     tasks.create_task(builder.trash.run(), name="trash")
@@ -122,6 +125,12 @@ async def _begin(
         chance=clocks.SystemChance(),
     )
     tasks.create_task(_session(session, reconciler), name="session")
+
+
+def _git(settings: config.Settings, paths: Paths) -> Git:
+    policy = Policy(settings.allow_file_remotes, settings.allow_ssh_remotes, settings.ssh_known_hosts)
+    command = GitCommand(paths.cache / "git", ca_file=trusted_authorities())
+    return Git(paths, policy, Egress(settings.git_allow), command)
 
 
 def _proxy_settings(settings: config.Settings) -> render.ProxySettings:

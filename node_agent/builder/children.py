@@ -6,7 +6,7 @@ import dataclasses
 import os
 import pathlib
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 MAX_OUTPUT = 1 << 20
 
@@ -31,10 +31,15 @@ class Ended:
 
 
 async def run(
-    arguments: Sequence[str], env: Mapping[str, str], deadline_s: float, cwd: pathlib.Path | None = None
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    deadline_s: float,
+    cwd: pathlib.Path | None = None,
+    sink: Callable[[bytes], None] | None = None,
 ) -> Ended:
     """Run to the end in a session of its own, which is killed whole at the deadline and on cancellation.
 
+    `sink` gets its output piece by piece instead of the result; what it raises ends the child.
     Raises ChildTimeoutError; OSError when it cannot be started.
     """
     pipe = asyncio.subprocess.PIPE
@@ -43,7 +48,8 @@ async def run(
     )
     try:
         async with asyncio.timeout(deadline_s):
-            stdout, stderr, code = await asyncio.gather(_tail(child.stdout), _tail(child.stderr), child.wait())
+            reading = _pass(child.stdout, sink) if sink else _tail(child.stdout)
+            stdout, stderr, code = await asyncio.gather(reading, _tail(child.stderr), child.wait())
     except TimeoutError as error:
         await _kill(child)
         raise ChildTimeoutError(f"{arguments[0]} did not end within {deadline_s:g} s") from error
@@ -58,6 +64,12 @@ async def _tail(stream: asyncio.StreamReader | None) -> str:
     while stream is not None and (chunk := await stream.read(1 << 16)):
         kept = (kept + chunk)[-MAX_OUTPUT:]
     return kept.decode(errors="replace")
+
+
+async def _pass(stream: asyncio.StreamReader | None, sink: Callable[[bytes], None]) -> str:
+    while stream is not None and (chunk := await stream.read(1 << 16)):
+        sink(chunk)
+    return ""
 
 
 async def _kill(child: asyncio.subprocess.Process) -> None:

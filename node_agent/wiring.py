@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import pathlib
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -105,8 +106,10 @@ async def _begin(
     sampler = HostSampler(clock)
     known = await _identity(settings, paths)
 
+    sources = source_capabilities(settings)
+
     async def facts() -> ports.HostFacts:
-        return await host_facts(sampler, supervisor, toolchains)
+        return await host_facts(sampler, supervisor, toolchains, sources)
 
     async def sample() -> ports.HostSample:
         return await asyncio.to_thread(sampler.sample, await supervisor.processes())
@@ -173,7 +176,12 @@ def _join_token(settings: config.Settings) -> str:
         raise errors.AgentError(f"cannot read the join token {file}: {error.strerror}") from error
 
 
-async def host_facts(sampler: ports.Sampler, supervisor: ports.Supervisor, toolchains: Toolchains) -> ports.HostFacts:
+async def host_facts(
+    sampler: ports.Sampler,
+    supervisor: ports.Supervisor,
+    toolchains: Toolchains,
+    sources: tuple[tuple[str, str], ...] = (),
+) -> ports.HostFacts:
     """What the control plane should know of this host, capabilities as they are really enforced."""
     hostname, system, cpus, memory, disk, addresses = await asyncio.to_thread(sampler.facts)
     info = await supervisor.hello()
@@ -185,9 +193,18 @@ async def host_facts(sampler: ports.Sampler, supervisor: ports.Supervisor, toolc
         memory_bytes=memory,
         disk_bytes=disk,
         addresses=addresses,
-        capabilities=(*info.capabilities, *CAPABILITIES),
+        capabilities=(*info.capabilities, *CAPABILITIES, *sources),
         runtimes=tuple((name, ",".join(versions)) for name, versions in sorted(runtimes.items())),
     )
+
+
+def source_capabilities(settings: config.Settings) -> tuple[tuple[str, str], ...]:
+    """What sources may be, beside https: by the operator's choice, and by what the host has."""
+    known = "known_hosts" if settings.ssh_known_hosts else "pinned"
+    podman = (
+        "podman is not installed" if shutil.which("podman") is None else "this agent does not run images with podman"
+    )
+    return (("ssh_remotes", known if settings.allow_ssh_remotes else "no"), ("images", f"no: {podman}"))
 
 
 @contextlib.asynccontextmanager

@@ -40,6 +40,8 @@ class PlacementShape(shapes.Shape):
 class ConfigShape(shapes.Shape):
     """What is declared. Of secrets only the keys, of the token for git whether there is one.
 
+    `deploy_key` is the public half of the key by which a repository is read by ssh: add it there, for reading.
+
     `sources` says of each field where its value came from: somebody gave it, or it is the default.
     """
 
@@ -47,6 +49,9 @@ class ConfigShape(shapes.Shape):
     remote: str
     branch: str
     git_token_set: bool
+    git_host_key: str
+    deploy_key: str | None
+    submodules: bool
     runtime: str
     version: str
     build_cmd: str
@@ -76,6 +81,9 @@ def fields_of(config: values.Config) -> dict[str, Any]:
         "remote": config.remote,
         "branch": config.branch,
         "git_token_set": bool(config.git_token),
+        "git_host_key": config.git_host_key,
+        "deploy_key": config.deploy_public_key or None,
+        "submodules": config.submodules,
         "runtime": config.runtime,
         "version": config.version,
         "build_cmd": config.build_cmd,

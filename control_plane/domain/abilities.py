@@ -16,13 +16,19 @@ RUNTIMES: dict[str, tuple[str, ...]] = {"nodejs": NODE_VERSIONS, "python": PYTHO
 OFFERED = ("nodejs", "python", "go", "php", "ruby", "java", "dotnet", "static", "custom")
 ANY = "any"
 PORT_MODES = ("env", "fixed")
+PINNED, KNOWN_HOSTS = "pinned", "known_hosts"
+
+NO_IMAGES = "needs an instance that can run images"
 
 Problem = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Abilities:
-    """`limits` are the resources that are enforced. `processes`: may there be others than `web`?"""
+    """`limits` are the resources that are enforced. `processes`: may there be others than `web`?
+
+    `ssh`: may sources come by ssh, PINNED when each must name its server's key. `images`: why none can be run.
+    """
 
     name: str = ""
     replicas: int = 1
@@ -32,6 +38,8 @@ class Abilities:
     health_checks: tuple[str, ...] = ("http", "tcp")
     port_modes: tuple[str, ...] = ("env",)
     processes: bool = False
+    ssh: str = ""
+    images: str = ""
     runtimes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=lambda: RUNTIMES)
 
 
@@ -44,6 +52,7 @@ EVERYTHING = Abilities(
     health_checks=tuple(health.KINDS),
     port_modes=PORT_MODES,
     processes=True,
+    ssh=KNOWN_HOSTS,
     runtimes=dict.fromkeys(OFFERED, ()),
 )
 
@@ -62,6 +71,8 @@ def of(instance: values.Instance) -> Abilities:
         health_checks=_words(said.get("health_checks"), default.health_checks),
         port_modes=_words(said.get("port_modes"), default.port_modes),
         processes=said.get("processes") == ANY,
+        ssh=_word(said.get("ssh_remotes"), (PINNED, KNOWN_HOSTS)),
+        images=str(said.get("images", ""))[:200],
         runtimes=_runtimes(instance.facts.get("runtimes")),
     )
 
@@ -129,6 +140,20 @@ def _unenforced(able: Abilities, wanted: Mapping[str, Any]) -> list[Problem]:
 
 def _here(name: str, issue: str) -> str:
     return f"instance {name} {issue}" if name else f"no instance is known that does more: it {issue}"
+
+
+def named(able: Abilities) -> str:
+    return f"instance {able.name}" if able.name else "no instance is known that does more: it"
+
+
+def no_images(able: Abilities) -> str:
+    """Why an image cannot be declared there."""
+    why = able.images.removeprefix("no: ") or "it does not say that it can"
+    return f"needs an instance that can run images; {named(able)} cannot: {why}" if able.name else NO_IMAGES
+
+
+def _word(said: Any, known: tuple[str, ...]) -> str:
+    return said if said in known else ""
 
 
 def _number(said: Any, default: int) -> int:

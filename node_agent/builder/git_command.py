@@ -49,11 +49,15 @@ class Quota:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GitCommand:
-    """Runs git with `root` as the place for all that it needs. `ca_file`: authorities that the operator trusts."""
+    """Runs git with `root` as the place for all that it needs. `ca_file`: authorities that the operator trusts.
+
+    `path` is where git and what it needs are looked for.
+    """
 
     root: pathlib.Path
     quota: Quota = Quota()
     ca_file: str = ""
+    path: str = PATH
 
     async def run(
         self,
@@ -72,7 +76,7 @@ class GitCommand:
         """
         words = [word for option in (*OPTIONS, *options) for word in ("-c", option)]
         own = {
-            "PATH": PATH,
+            "PATH": self.path,
             "HOME": str(self.home()),
             "LC_ALL": "C",
             "GIT_CONFIG_NOSYSTEM": "1",
@@ -87,7 +91,7 @@ class GitCommand:
             **({"GIT_SSL_CAINFO": self.ca_file} if self.ca_file else {}),
             **place,
         }
-        argv = (*self._limits(), _program("git"), *words, *arguments)
+        argv = (*self._limits(), self._program("git"), *words, *arguments)
         return await children.run(argv, own, deadline_s, cwd or self.home(), sink)
 
     def home(self) -> pathlib.Path:
@@ -99,19 +103,18 @@ class GitCommand:
     def _limits(self) -> tuple[str, ...]:
         """The kernel ends whoever writes a file beyond the quota, in the middle of it."""
         most = {"fsize": self.quota.bytes, "as": MEMORY_BYTES, "nofile": FILES, "core": 0}
-        return (_program("prlimit"), *(f"--{kind}={value}" for kind, value in most.items()), "--")
+        return (self._program("prlimit"), *(f"--{kind}={value}" for kind, value in most.items()), "--")
+
+    def _program(self, name: str) -> str:
+        found = shutil.which(name, path=self.path)
+        if found is None:
+            package = {"prlimit": "util-linux"}.get(name, name)
+            raise ReleaseFailedError(
+                "git_missing", f"cannot run {name}: it is not in {self.path}; install the package {package}"
+            )
+        return found
 
 
 def trusted_authorities() -> str:
     """The file that this host's operator set for all programs that speak TLS, or nothing."""
     return os.environ.get("SSL_CERT_FILE", "")
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name, path=PATH)
-    if found is None:
-        package = {"prlimit": "util-linux"}.get(name, name)
-        raise ReleaseFailedError(
-            "git_missing", f"cannot run {name}: it is not in {PATH}; install the package {package}"
-        )
-    return found

@@ -130,7 +130,7 @@ class Git:
         """The settings in the commit's .gitmodules, as git itself reads them: `key LF value NUL`. Nothing is included."""
         arguments = ("config", "--no-includes", f"--blob={commit}:.gitmodules", "-z", "--get-regexp", r"^submodule\.")
         ended = await self._local(arguments, {"GIT_DIR": str(mirror)})
-        if ended.code:
+        if ended.code > 1:  # 1: nothing is set
             raise ReleaseFailedError("bad_submodule", f"cannot read .gitmodules: {ended.last_line}")
         return ended.stdout
 
@@ -155,6 +155,7 @@ class Git:
     ) -> None:
         """Called under the mirror's lock. The kept ref is written last, so a torn fetch is never believed."""
         await self._prepare(mirror)
+        most, left = self._command.quota.bytes, 0
         try:
             ended = await self._fetch_object(mirror, remote, commit, access)
             for ref in _refs_around(branch):
@@ -162,12 +163,14 @@ class Git:
                     say(f"{remote} does not give out commit {commit[:12]} by its id: looking for it in {ref}")
                     ended = await self._fetch_object(mirror, remote, ref, access, deep=True)
         finally:
-            await asyncio.to_thread(mirrors.tidy, mirror)
+            left = await asyncio.to_thread(mirrors.tidy, mirror)
+        if ended.code and left >= most:  # the kernel ended it there; git does not say so
+            raise refusals.too_large(remote, most)
         keep = ("update-ref", f"refs/dployr/{commit}", f"{commit}^{{commit}}")
         if (await self._local(keep, {"GIT_DIR": str(mirror)})).code == 0:
             return
         if ended.code and not refusals.names_an_object(ended):
-            raise refusals.of(remote, ended, self._command.quota.bytes)
+            raise refusals.of(remote, ended)
         raise ReleaseFailedError(
             "commit_not_found", f"cannot get the commit {commit} from {remote}: push it, or name another commit"
         )

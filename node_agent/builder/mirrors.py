@@ -34,11 +34,14 @@ def begin(mirror: pathlib.Path) -> None:
     prune(mirror.parent, mirror)
 
 
-def tidy(mirror: pathlib.Path) -> None:
-    """Remove what an ended git left behind: we hold the only lock that counts."""
-    for pattern in ("*.lock", "refs/dployr/*.lock", "objects/pack/tmp_*"):
-        for left in mirror.glob(pattern):
-            left.unlink()
+def tidy(mirror: pathlib.Path) -> int:
+    """Remove what an ended git left behind: we hold the only lock that counts. The size of the largest such file."""
+    patterns = ("*.lock", "refs/dployr/*.lock", "objects/pack/tmp_*")
+    largest = 0
+    for left in (path for pattern in patterns for path in mirror.glob(pattern)):
+        largest = max(largest, left.stat().st_size)
+        left.unlink()
+    return largest
 
 
 def prune(root: pathlib.Path, keep: pathlib.Path) -> None:

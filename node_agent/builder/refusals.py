@@ -17,7 +17,6 @@ UNKNOWN_HOST = (
     "No ED25519 host key is known",
     "REMOTE HOST IDENTIFICATION HAS CHANGED",
 )
-TOO_LARGE = ("died of signal 25", "File too large")
 
 
 def names_an_object(ended: children.Ended) -> bool:
@@ -25,11 +24,14 @@ def names_an_object(ended: children.Ended) -> bool:
     return any(word in ended.stderr for word in NO_OBJECT)
 
 
-def of(remote: str, ended: children.Ended, most: int = 0) -> ReleaseFailedError:
-    """`most`: the bytes that a fetch may bring. git's own words are in what has no better ones."""
+def too_large(remote: str, most: int) -> ReleaseFailedError:
+    """`most`: the bytes that one fetch may bring."""
+    return ReleaseFailedError("source_too_large", f"cannot fetch {remote}: it brings more than {most >> 20} MiB")
+
+
+def of(remote: str, ended: children.Ended) -> ReleaseFailedError:
+    """git's own words are in what has no better ones."""
     said = ended.stderr
-    if any(word in said for word in TOO_LARGE):
-        return ReleaseFailedError("source_too_large", f"cannot fetch {remote}: it brings more than {most >> 20} MiB")
     if any(word in said for word in UNKNOWN_HOST):
         return ReleaseFailedError(
             "host_key_refused",

@@ -16,6 +16,7 @@ import structlog
 
 from node_agent import clock as clocks
 from node_agent import config, errors, ports
+from node_agent.builder import git_sandbox
 from node_agent.builder.build import HostBuilder
 from node_agent.builder.egress import Egress
 from node_agent.builder.git import Git, Policy
@@ -90,7 +91,8 @@ async def _begin(
     hits: RequestCounts,
     tasks: asyncio.TaskGroup,
 ) -> None:
-    toolchains, git = Toolchains(paths), _git(settings, paths)
+    is_hidden = await git_sandbox.works(shutil.which(git_sandbox.PROGRAM), paths.root)
+    toolchains, git = Toolchains(paths), _git(settings, paths, is_hidden=is_hidden)
     await asyncio.to_thread(git.sweep)
     archives = HubArchives()
     builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives)
@@ -106,7 +108,7 @@ async def _begin(
     sampler = HostSampler(clock)
     known = await _identity(settings, paths)
 
-    sources = source_capabilities(settings)
+    sources = source_capabilities(settings, is_hidden=is_hidden)
 
     async def facts() -> ports.HostFacts:
         return await host_facts(sampler, supervisor, toolchains, sources)
@@ -130,9 +132,10 @@ async def _begin(
     tasks.create_task(_session(session, reconciler), name="session")
 
 
-def _git(settings: config.Settings, paths: Paths) -> Git:
+def _git(settings: config.Settings, paths: Paths, *, is_hidden: bool) -> Git:
     policy = Policy(settings.allow_file_remotes, settings.allow_ssh_remotes, settings.ssh_known_hosts)
-    command = GitCommand(paths.cache / "git", ca_file=trusted_authorities())
+    hidden = paths.root if is_hidden else None
+    command = GitCommand(paths.cache / "git", ca_file=trusted_authorities(), hidden=hidden)
     return Git(paths, policy, Egress(settings.git_allow), command)
 
 
@@ -198,13 +201,17 @@ async def host_facts(
     )
 
 
-def source_capabilities(settings: config.Settings) -> tuple[tuple[str, str], ...]:
+def source_capabilities(settings: config.Settings, *, is_hidden: bool) -> tuple[tuple[str, str], ...]:
     """What sources may be, beside https: by the operator's choice, and by what the host has."""
     known = "known_hosts" if settings.ssh_known_hosts else "pinned"
     podman = (
         "podman is not installed" if shutil.which("podman") is None else "this agent does not run images with podman"
     )
-    return (("ssh_remotes", known if settings.allow_ssh_remotes else "no"), ("images", f"no: {podman}"))
+    return (
+        ("ssh_remotes", known if settings.allow_ssh_remotes else "no"),
+        ("images", f"no: {podman}"),
+        ("git_sandbox", "bubblewrap" if is_hidden else "none"),
+    )
 
 
 @contextlib.asynccontextmanager

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
-from node_agent.builder import children
+from node_agent.builder import children, git_sandbox
 from node_agent.errors import ReleaseFailedError
 
 PATH = "/usr/bin:/bin"
@@ -51,13 +51,15 @@ class Quota:
 class GitCommand:
     """Runs git with `root` as the place for all that it needs. `ca_file`: authorities that the operator trusts.
 
-    `path` is where git and what it needs are looked for.
+    `path` is where git and what it needs are looked for. `hidden`: the data of ours that it shall not see, where
+    bubblewrap works.
     """
 
     root: pathlib.Path
     quota: Quota = Quota()
     ca_file: str = ""
     path: str = PATH
+    hidden: pathlib.Path | None = None
 
     async def run(
         self,
@@ -91,7 +93,7 @@ class GitCommand:
             **({"GIT_SSL_CAINFO": self.ca_file} if self.ca_file else {}),
             **place,
         }
-        argv = (*self._limits(), self._program("git"), *words, *arguments)
+        argv = (*self._limits(), *self._sandbox(place), self._program("git"), *words, *arguments)
         return await children.run(argv, own, deadline_s, cwd or self.home(), sink)
 
     def home(self) -> pathlib.Path:
@@ -99,6 +101,11 @@ class GitCommand:
         home = self.root / "home"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         return home
+
+    def _sandbox(self, place: dict[str, str]) -> tuple[str, ...]:
+        if self.hidden is None:
+            return ()
+        return git_sandbox.words(self._program(git_sandbox.PROGRAM), self.hidden, self.home(), place)
 
     def _limits(self) -> tuple[str, ...]:
         """The kernel ends whoever writes a file beyond the quota, in the middle of it."""

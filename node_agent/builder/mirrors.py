@@ -29,6 +29,7 @@ def begin(mirror: pathlib.Path) -> None:
     """Called under the mirror's lock, before a fetch. A mirror that has grown too far goes, and others make room."""
     if len(list((mirror / "refs" / "dployr").glob("*"))) >= MAX_SNAPSHOTS or _size(mirror) > MAX_MIRROR_BYTES:
         shutil.rmtree(mirror)
+    mirror.mkdir(mode=0o700, exist_ok=True)
     tidy(mirror)
     os.utime(lock(mirror))
     prune(mirror.parent, mirror)

@@ -65,11 +65,9 @@ def prepared(
         place = pathlib.Path(scratch)
         name = target.host if target.port == source.PORTS["ssh"] else f"[{target.host}]:{target.port}"
         key, known, program = place / "key", place / "known_hosts", place / "ssh"
+        trusted = known_hosts.read_text(encoding="utf-8") if known_hosts else ""
         _write(key, access.key if access.key.endswith("\n") else f"{access.key}\n", 0o600)
-        if access.host_key or known_hosts is None:
-            _write(known, f"{name} {access.host_key}\n" if access.host_key else "", 0o600)
-        else:
-            known = known_hosts
+        _write(known, f"{name} {access.host_key}\n" if access.host_key else trusted, 0o600)
         own = (f"IdentityFile={key}", f"UserKnownHostsFile={known}", f"HostKeyAlias={name}", f"HostName={address}")
         words = [ssh, "-F", "/dev/null", *(word for option in (*OPTIONS, *own) for word in ("-o", option))]
         _write(program, PROGRAM.format(python=sys.executable, words=words), 0o700)

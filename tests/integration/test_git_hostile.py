@@ -4,13 +4,14 @@ import asyncio
 import json
 import os
 import pathlib
+import shutil
 import stat
 import subprocess
 import sys
 
 import pytest
 
-from node_agent.builder import git_command
+from node_agent.builder import git_command, git_sandbox
 from node_agent.builder.egress import Egress
 from node_agent.builder.git import Git, Policy
 from node_agent.builder.git_command import GitCommand
@@ -21,6 +22,7 @@ from node_agent.paths import Paths
 from tests.builder_fixtures import Repository
 from tests.builder_fixtures import git as run_git
 from tests.git_server import BACKEND, GitServer
+from tests.waiting import wait_until_async
 
 pytestmark = pytest.mark.skipif(not os.path.exists(BACKEND), reason="git has no http backend here")
 TOKEN = "ghp_canary_4f1d9a7c"
@@ -364,6 +366,48 @@ async def test_a_run_of_git_is_limited_by_the_kernel(paths):
     limits = {line[:26].strip(): line[26:].split()[0] for line in ended.stdout.splitlines()}
     assert (limits["Max file size"], limits["Max core file size"]) == ("12345", "0")
     assert limits["Max address space"] == str(git_command.MEMORY_BYTES)
+
+
+@pytest.fixture
+async def room(paths, host):
+    """git in its sandbox, where this machine has one."""
+    if not await git_sandbox.works(shutil.which(git_sandbox.PROGRAM), paths.root):
+        pytest.skip("bubblewrap does not work here")
+    return GitCommand(paths.cache / "git", ca_file=str(host.ca_file), hidden=paths.root)
+
+
+async def test_git_in_its_sandbox_sees_nothing_of_ours_and_no_other_process(paths, room, tmp_path):
+    (paths.root / "journal.db").write_text("canary")
+    other = paths.cache / "git" / "other-mirror"
+    other.mkdir(parents=True)
+    mirror = paths.cache / "git" / "mirror"
+    mirror.mkdir()
+    look = f"ls -R {paths.root}; touch {mirror}/mine; touch {tmp_path}/out; grep Cap /proc/self/status; ls /proc"
+    ended = await room.run(("-c", f"alias.look=!{look}", "look"), {"GIT_DIR": str(mirror)})
+    assert "journal.db" not in ended.stdout and "other-mirror" not in ended.stdout
+    assert (mirror / "mine").exists() and not (tmp_path / "out").exists()
+    assert all(int(line.split()[1], 16) == 0 for line in ended.stdout.splitlines() if line.startswith("CapEff"))
+    assert str(os.getpid()) not in ended.stdout.split()
+
+
+async def test_a_source_comes_through_the_sandbox_too(paths, host, room, repository, tmp_path):
+    commit = repository.write({"a": "1", "d/b": "2"})
+    git = a_git(paths, host, command=room)
+    tree = paths.root / "services" / "tree"
+    tree.parent.mkdir()
+    assert await git.resolve(host.remote("app"), "main") == commit
+    await written(git, host.remote("app"), commit, tree)
+    assert (tree / "d" / "b").read_text() == "2"
+
+
+async def test_what_git_left_running_behind_a_sandbox_ends_with_it(paths, room, tmp_path):
+    mark = f"30{os.getpid()}"
+    left = f"!setsid sleep {mark} >/dev/null 2>&1 & echo begun"
+    ended = await room.run(("-c", f"alias.left={left}", "left"), {})
+    assert "begun" in ended.stdout
+    await wait_until_async(
+        lambda: not subprocess.run(["pgrep", "-f", f"sleep {mark}"], capture_output=True, check=False).stdout
+    )
 
 
 async def test_a_stalled_pack_ends_at_the_deadline_and_leaves_no_process(paths, host, repository):

@@ -15,9 +15,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from node_agent.builder import ssh
+from node_agent.builder import git_sandbox, ssh
 from node_agent.builder.egress import Egress
 from node_agent.builder.git import Git, Policy
+from node_agent.builder.git_command import GitCommand
 from node_agent.errors import ReleaseFailedError
 from node_agent.model.source import Access, endpoint
 from node_agent.paths import Paths
@@ -208,6 +209,9 @@ async def test_a_real_server_gives_out_its_repository_to_the_key_and_is_believed
         (tmp_path / "tree").mkdir()
         await git.checkout(await git.fetch(remote, commit, "main", access), commit, tmp_path / "tree")
         assert (tmp_path / "tree" / "a").read_text() == "1"
+        hidden = paths.root if await git_sandbox.works(shutil.which(git_sandbox.PROGRAM), paths.root) else None
+        inside = Git(paths, Policy(allow_ssh=True), LOOPBACK, GitCommand(paths.cache / "git", hidden=hidden))
+        assert await inside.resolve(remote, "main", access) == commit
         other = Access(key=private, host_key=a_key()[1])
         assert (await refused(git.resolve(remote, "main", other))).code == "host_key_refused"
         unknown = Access(key=private)

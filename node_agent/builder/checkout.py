@@ -16,12 +16,13 @@ Say = Callable[[str], None]
 
 async def write(git: Git, release: ReleaseSpec, commit: str, tree: pathlib.Path, say: Say) -> None:
     """Fill the empty directory `tree`. Raises ReleaseFailedError."""
-    mirror = await git.fetch(release.remote, commit, release.branch, release.access, say)
     budget = git.quota
-    listing = await git.checkout(mirror, commit, tree, budget)
+    async with git.holding(release.remote, commit, release.branch, release.access, say) as mirror:
+        listing = await git.checkout(mirror, commit, tree, budget)
+        settings = await git.submodule_settings(mirror, commit, listing) if release.submodules else ""
     if release.submodules:
         submodules = Submodules(git, release.remote, release.access, budget)
-        for line in await _within(git.fetch_s, submodules.write(mirror, commit, tree, listing)):
+        for line in await _within(git.fetch_s, submodules.write(tree, listing, settings)):
             say(line)
     elif listing.submodules:
         say(f"warning: {len(listing.submodules)} submodules are left out; `submodules: true` fetches them")

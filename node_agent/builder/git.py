@@ -7,10 +7,11 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
+import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from node_agent.builder import children, locks, mirrors, refusals, ssh
 from node_agent.builder.egress import Egress
@@ -93,9 +94,23 @@ class Git:
         access: Access = NO_ACCESS,
         say: Callable[[str], None] = _in_silence,
     ) -> pathlib.Path:
-        """The mirror, holding the commit. `branch` helps with servers that give out branches only; `say` is told then.
+        """The mirror, holding the commit, for as long as nobody makes room: see `holding`."""
+        async with self.holding(remote, commit, branch, access, say) as mirror:
+            return mirror
 
-        Who has another token or key has another mirror: what one credential opened is not given to who lacks it.
+    @contextlib.asynccontextmanager
+    async def holding(
+        self,
+        remote: str,
+        commit: str,
+        branch: str = "",
+        access: Access = NO_ACCESS,
+        say: Callable[[str], None] = _in_silence,
+    ) -> AsyncIterator[pathlib.Path]:
+        """The mirror with the commit in it, which nobody changes or deletes meanwhile. Never within one another.
+
+        `branch` helps with servers that give out branches only; `say` is told then. Who has another token or key has
+        another mirror: what one credential opened is not given to who lacks it.
         """
         self._check(remote)
         if not source.is_commit(commit):
@@ -106,7 +121,8 @@ class Git:
         async with locks.locked(mirrors.lock(mirror)):
             if not await self._holds(mirror, commit):
                 await self._fetch_into(mirror, remote, commit, branch, access, say)
-        return mirror
+            os.utime(mirrors.lock(mirror))  # used now: it is not the next one to go
+            yield mirror
 
     async def checkout(
         self, mirror: pathlib.Path, commit: str, tree: pathlib.Path, budget: Budget | None = None
@@ -126,8 +142,10 @@ class Git:
                     )
         return listing
 
-    async def submodule_settings(self, mirror: pathlib.Path, commit: str) -> str:
+    async def submodule_settings(self, mirror: pathlib.Path, commit: str, listing: Listing) -> str:
         """The settings in the commit's .gitmodules, as git itself reads them: `key LF value NUL`. Nothing is included."""
+        if not listing.has_modules:
+            return ""
         arguments = ("config", "--no-includes", f"--blob={commit}:.gitmodules", "-z", "--get-regexp", r"^submodule\.")
         ended = await self._local(arguments, {"GIT_DIR": str(mirror)})
         if ended.code > 1:  # 1: nothing is set

@@ -31,7 +31,6 @@ def begin(mirror: pathlib.Path) -> None:
         shutil.rmtree(mirror)
     mirror.mkdir(mode=0o700, exist_ok=True)
     tidy(mirror)
-    os.utime(lock(mirror))
     prune(mirror.parent, mirror)
 
 
@@ -46,7 +45,7 @@ def tidy(mirror: pathlib.Path) -> int:
 
 
 def prune(root: pathlib.Path, keep: pathlib.Path) -> None:
-    """Delete the mirrors that were fetched into longest ago, beyond MAX_MIRRORS and MAX_BYTES; never one in use."""
+    """Delete the mirrors that were used longest ago, beyond MAX_MIRRORS and MAX_BYTES; never one in use."""
     found = sorted(root.glob("*.lock"), key=lambda path: path.stat().st_mtime, reverse=True)
     total = 0
     for number, path in enumerate(found):

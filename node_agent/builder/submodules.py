@@ -20,17 +20,18 @@ class Submodules:
         self._git, self._remote, self._access, self._budget = git, remote, access, budget
         self._count = 0
 
-    async def write(
-        self, mirror: pathlib.Path, commit: str, tree: pathlib.Path, listing: Listing, depth: int = 1
-    ) -> list[str]:
-        """Fill the empty directories of the submodules, and of theirs; what was fetched, for the build log."""
+    async def write(self, tree: pathlib.Path, listing: Listing, settings: str, depth: int = 1) -> list[str]:
+        """Fill the empty directories of the submodules, and of theirs; what was fetched, for the build log.
+
+        `settings` are those of .gitmodules. No mirror is held while the next one is: a repository may name itself.
+        """
         if not listing.submodules:
             return []
         if depth > MAX_DEPTH:
             raise _refused(f"they are nested deeper than {MAX_DEPTH}")
         if not listing.has_modules:
             raise _refused("there is no file .gitmodules that says where they come from")
-        addresses = _addresses(await self._git.submodule_settings(mirror, commit))
+        addresses = _addresses(settings)
         done = []
         for path, wanted in listing.submodules.items():
             done += await self._one(path, wanted, addresses.get(path, ""), tree, depth)
@@ -49,9 +50,10 @@ class Submodules:
         if place is None:
             raise _refused(f"{shown!r} does not lie in a directory of its own")
         access = self._access_for(url)
-        mirror = await self._git.fetch(url, commit, "", access)
-        listing = await self._git.checkout(mirror, commit, place, self._budget)
-        return [f"submodule {shown} at {commit[:12]}", *await self.write(mirror, commit, place, listing, depth + 1)]
+        async with self._git.holding(url, commit, "", access) as mirror:
+            listing = await self._git.checkout(mirror, commit, place, self._budget)
+            settings = await self._git.submodule_settings(mirror, commit, listing)
+        return [f"submodule {shown} at {commit[:12]}", *await self.write(place, listing, settings, depth + 1)]
 
     def _access_for(self, url: str) -> Access:
         """The credential goes to the machine that it was given for, and to no other."""

@@ -1,5 +1,6 @@
 """T13, T15 and submodules: what a repository may hold, within what bounds, and what is said of what is left out."""
 
+import asyncio
 import os
 import pathlib
 import stat
@@ -233,6 +234,23 @@ async def test_submodules_of_submodules_come_to_a_bounded_depth(bench, nested, t
     assert (bench.tree(2) / ("sub/" * submodules.MAX_DEPTH)).is_dir()
 
 
+async def test_a_repository_that_is_its_own_submodule_ends(bench, nested):
+    first = run_git(nested.outer.place, "rev-parse", "HEAD")
+    nested.point(nested.outer.remote, commit=first)
+    await bench.build(bench.release(submodules=True))
+    assert (bench.tree() / "sub" / "index.html").read_text() == "outer"
+
+
+async def test_a_mirror_is_not_begun_anew_while_somebody_reads_it(bench):
+    first = bench.repository.write({"a": "1"})
+    async with bench.git.holding(bench.repository.remote, first) as mirror:
+        waiting = asyncio.create_task(bench.git.fetch(bench.repository.remote, bench.repository.write({"a": "2"})))
+        done, _ = await asyncio.wait([waiting], timeout=0.2)
+        assert not done
+        assert run_git(mirror, "show", f"{first}:a") == "1"
+    assert await waiting == mirror
+
+
 @pytest.mark.parametrize(
     ("url", "words"),
     [
@@ -269,7 +287,7 @@ async def test_file_submodules_are_for_those_who_allow_file_remotes(bench, neste
     tree.mkdir()
     listing = await bench.git.checkout(mirror, head, tree)
     with pytest.raises(ReleaseFailedError, match="file:// remotes are off"):
-        await found.write(mirror, head, tree, listing)
+        await found.write(tree, listing, await bench.git.submodule_settings(mirror, head, listing))
 
 
 async def test_the_credential_goes_to_its_own_machine_alone(bench):

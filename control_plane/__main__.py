@@ -57,7 +57,7 @@ def parsed(argv: Sequence[str]) -> tuple[str, config.Settings]:
         parser.add_argument(name)
     for name in ("--api", "--hub", "--enrol"):
         parser.add_argument(name, metavar="HOST:PORT")
-    for name in ("--allow-file-remotes", "--local-instance"):
+    for name in ("--allow-file-remotes", "--allow-ssh-remotes", "--local-instance"):
         parser.add_argument(name, action="store_const", const=True)
     given: dict[str, Any] = vars(parser.parse_args(argv))
     file = given.pop("config")

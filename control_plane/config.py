@@ -51,6 +51,7 @@ class Settings:
     admin_password_file: pathlib.Path | None = None
     join_token_file: pathlib.Path | None = None
     allow_file_remotes: bool = False
+    allow_ssh_remotes: bool = False
     proxy_url: str = "http://127.0.0.1:8081"
     trusted_hops: int = 0
     rate_limit_user: int = 1000
@@ -242,6 +243,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "admin_password_file": _optional_path,
     "join_token_file": _optional_path,
     "allow_file_remotes": _flag,
+    "allow_ssh_remotes": _flag,
     "proxy_url": _url,
     "trusted_hops": _whole(0, 10),
     "rate_limit_user": _whole(1, 999_999_999),

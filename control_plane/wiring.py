@@ -110,6 +110,7 @@ def _context(settings: Settings, store: ports.Store, clock: clocks.Clock, ids: c
         ids=ids,
         proxy_url=settings.proxy_url,
         allow_file_remotes=settings.allow_file_remotes,
+        allow_ssh_remotes=settings.allow_ssh_remotes,
         base_url=settings.public_url,
         webhook_allow=settings.webhook_allow,
     )

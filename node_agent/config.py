@@ -2,12 +2,15 @@
 
 import argparse
 import dataclasses
+import ipaddress
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
+
+Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 
 class SettingsError(Exception):
@@ -16,7 +19,11 @@ class SettingsError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """Addresses are HOST:PORT. `join_token_file` is read only while there is no certificate yet."""
+    """Addresses are HOST:PORT. `join_token_file` is read only while there is no certificate yet.
+
+    `ssh_known_hosts` has the keys of git servers that deployments need not pin; `git_allow` are networks that sources
+    may come from although they are not public.
+    """
 
     data_dir: pathlib.Path
     hub: str
@@ -25,9 +32,13 @@ class Settings:
     proxy_port: int
     join_token_file: pathlib.Path | None = None
     allow_file_remotes: bool = False
+    allow_ssh_remotes: bool = False
+    ssh_known_hosts: pathlib.Path | None = None
+    git_allow: Networks = ()
 
 
-KEYS = ("data_dir", "hub", "enrol", "proxy_listen", "join_token_file", "allow_file_remotes")
+FLAGS = ("allow_file_remotes", "allow_ssh_remotes")
+KEYS = ("data_dir", "hub", "enrol", "proxy_listen", "join_token_file", "ssh_known_hosts", "git_allow", *FLAGS)
 
 
 def load(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -35,9 +46,9 @@ def load(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Se
     parser = argparse.ArgumentParser(prog="dployr-agent", description="The agent of one host. Other commands: doctor.")
     parser.add_argument("command", choices=["run"], nargs="?", default="run")
     parser.add_argument("--config", type=pathlib.Path, help="YAML file with the keys below")
-    for key in KEYS[:-1]:
-        parser.add_argument("--" + key.replace("_", "-"))
-    parser.add_argument("--allow-file-remotes", action="store_const", const="true")
+    for key in KEYS:
+        more: dict[str, Any] = {"action": "store_const", "const": "true"} if key in FLAGS else {}
+        parser.add_argument("--" + key.replace("_", "-"), **more)
     given = parser.parse_args(argv)
     values = _file(given.config) if given.config else {}
     for key in KEYS:
@@ -81,8 +92,26 @@ def _checked(values: Mapping[str, str]) -> Settings:
         proxy_host=proxy_host,
         proxy_port=proxy_port,
         join_token_file=pathlib.Path(token) if token else None,
-        allow_file_remotes=values.get("allow_file_remotes", "") in {"true", "1", "yes"},
+        ssh_known_hosts=_known_hosts(values.get("ssh_known_hosts", "")),
+        git_allow=_networks(values.get("git_allow", "")),
+        **{key: values.get(key, "") in {"true", "1", "yes"} for key in FLAGS},
     )
+
+
+def _known_hosts(text: str) -> pathlib.Path | None:
+    path = pathlib.Path(text).absolute() if text else None
+    if path is not None and not path.is_file():
+        raise SettingsError(
+            f"cannot use ssh_known_hosts={text!r}: it is not a file; make it with ssh-keyscan, and compare"
+        )
+    return path
+
+
+def _networks(text: str) -> Networks:
+    try:
+        return tuple(ipaddress.ip_network(item) for item in text.replace(",", " ").split())
+    except ValueError as error:
+        raise SettingsError(f"cannot use git_allow={text!r}: write networks such as 10.1.0.0/16: {error}") from None
 
 
 def _address(key: str, text: str) -> tuple[str, int]:

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Protocol
 
-from node_agent.model import canary, log, process, run, spec, status
+from node_agent.model import canary, log, process, run, source, spec, status
 from node_agent.model.actions import Target
 from node_agent.model.decided import Rows
 
@@ -108,7 +108,7 @@ class Builder(Protocol):
 class Remote(Protocol):
     """Where sources come from."""
 
-    async def resolve(self, remote: str, branch: str, token: str = "") -> str:
+    async def resolve(self, remote: str, branch: str, access: source.Access = source.NO_ACCESS) -> str:
         """The commit that the branch points to now. Raises ReleaseFailedError."""
         ...
 

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import pathlib
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,8 +16,11 @@ import structlog
 
 from node_agent import clock as clocks
 from node_agent import config, errors, ports
+from node_agent.builder import git_sandbox
 from node_agent.builder.build import HostBuilder
-from node_agent.builder.git import Git
+from node_agent.builder.egress import Egress
+from node_agent.builder.git import Git, Policy
+from node_agent.builder.git_command import GitCommand, trusted_authorities
 from node_agent.builder.toolchains import Toolchains
 from node_agent.log_reader import LogReader
 from node_agent.metrics.sample import HostSampler
@@ -88,7 +92,9 @@ async def _begin(
     hits: RequestCounts,
     tasks: asyncio.TaskGroup,
 ) -> None:
-    toolchains, git = Toolchains(paths), Git(paths, allow_file=settings.allow_file_remotes)
+    is_hidden = await git_sandbox.works(shutil.which(git_sandbox.PROGRAM), paths.root)
+    toolchains, git = Toolchains(paths), _git(settings, paths, is_hidden=is_hidden)
+    await asyncio.to_thread(git.sweep)
     archives = HubArchives()
     builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives)
     tasks.create_task(builder.trash.run(), name="trash")
@@ -103,8 +109,10 @@ async def _begin(
     sampler = HostSampler(clock)
     known = await _identity(settings, paths)
 
+    sources = source_capabilities(settings, is_hidden=is_hidden)
+
     async def facts() -> ports.HostFacts:
-        return await host_facts(sampler, supervisor, toolchains)
+        return await host_facts(sampler, supervisor, toolchains, sources)
 
     async def sample() -> ports.HostSample:
         return await asyncio.to_thread(sampler.sample, await supervisor.processes())
@@ -123,6 +131,13 @@ async def _begin(
         chance=clocks.SystemChance(),
     )
     tasks.create_task(_session(session, reconciler), name="session")
+
+
+def _git(settings: config.Settings, paths: Paths, *, is_hidden: bool) -> Git:
+    policy = Policy(settings.allow_file_remotes, settings.allow_ssh_remotes, settings.ssh_known_hosts)
+    hidden = paths.root if is_hidden else None
+    command = GitCommand(paths.cache / "git", ca_file=trusted_authorities(), hidden=hidden)
+    return Git(paths, policy, Egress(settings.git_allow), command)
 
 
 def _proxy_settings(settings: config.Settings) -> render.ProxySettings:
@@ -165,7 +180,12 @@ def _join_token(settings: config.Settings) -> str:
         raise errors.AgentError(f"cannot read the join token {file}: {error.strerror}") from error
 
 
-async def host_facts(sampler: ports.Sampler, supervisor: ports.Supervisor, toolchains: Toolchains) -> ports.HostFacts:
+async def host_facts(
+    sampler: ports.Sampler,
+    supervisor: ports.Supervisor,
+    toolchains: Toolchains,
+    sources: tuple[tuple[str, str], ...] = (),
+) -> ports.HostFacts:
     """What the control plane should know of this host, capabilities as they are really enforced."""
     hostname, system, cpus, memory, disk, addresses = await asyncio.to_thread(sampler.facts)
     info = await supervisor.hello()
@@ -177,8 +197,21 @@ async def host_facts(sampler: ports.Sampler, supervisor: ports.Supervisor, toolc
         memory_bytes=memory,
         disk_bytes=disk,
         addresses=addresses,
-        capabilities=(*info.capabilities, *CAPABILITIES),
+        capabilities=(*info.capabilities, *CAPABILITIES, *sources),
         runtimes=tuple((name, ",".join(versions)) for name, versions in sorted(runtimes.items())),
+    )
+
+
+def source_capabilities(settings: config.Settings, *, is_hidden: bool) -> tuple[tuple[str, str], ...]:
+    """What sources may be, beside https: by the operator's choice, and by what the host has."""
+    known = "known_hosts" if settings.ssh_known_hosts else "pinned"
+    podman = (
+        "podman is not installed" if shutil.which("podman") is None else "this agent does not run images with podman"
+    )
+    return (
+        ("ssh_remotes", known if settings.allow_ssh_remotes else "no"),
+        ("images", f"no: {podman}"),
+        ("git_sandbox", "bubblewrap" if is_hidden else "none"),
     )
 
 

@@ -12,7 +12,7 @@ import time
 
 from node_agent.builder import unpack
 from node_agent.builder.build import HostBuilder, Limits
-from node_agent.builder.git import Git
+from node_agent.builder.git import Git, Policy
 from node_agent.builder.toolchains import Toolchains
 from node_agent.clock import SystemClock
 from node_agent.errors import ReleaseFailedError
@@ -141,7 +141,7 @@ class Bench:
         self.repository = Repository(place / "repository")
         self.jobs = supervisor or LocalJobs(self.paths)
         self.toolchains = Toolchains(self.paths)
-        self.git = Git(self.paths, allow_file=True)
+        self.git = Git(self.paths, Policy(allow_file=True))
         self.uploads = Uploads()
         self.builder = HostBuilder(
             self.paths, self.jobs, self.git, self.toolchains, SystemClock(), limits, self.uploads

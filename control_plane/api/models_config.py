@@ -50,6 +50,8 @@ class DecidedShape(shapes.Shape):
 class ConfigShape(shapes.Shape):
     """What is declared. Of secrets only the keys, of the token for git whether there is one.
 
+    `deploy_key` is the public half of the key by which a repository is read by ssh: add it there, for reading.
+
     `sources` says of each field where its value came from: somebody gave it, a file of the source says so, it was
     detected in the source, or it is the default. `decided` are the values that the source decided, once it is built.
     """
@@ -58,6 +60,9 @@ class ConfigShape(shapes.Shape):
     remote: str
     branch: str
     git_token_set: bool
+    git_host_key: str
+    deploy_key: str | None
+    submodules: bool
     runtime: str
     version: str
     build_cmd: str
@@ -88,6 +93,9 @@ def fields_of(config: values.Config, decided: Sequence[values.Decided]) -> dict[
         "remote": config.remote,
         "branch": config.branch,
         "git_token_set": bool(config.git_token),
+        "git_host_key": config.git_host_key,
+        "deploy_key": config.deploy_public_key or None,
+        "submodules": config.submodules,
         "runtime": config.runtime,
         "version": config.version,
         "build_cmd": config.build_cmd,

@@ -277,6 +277,8 @@ class _Declared(Input):
     health_check: Annotated[dict[str, Any], pydantic.WithJsonSchema(HEALTH_CHECK)] = optional()
     description: str = optional()
     git_token: Annotated[str, pydantic.WithJsonSchema({"type": "string", "writeOnly": True})] = optional()
+    git_host_key: str = optional()
+    submodules: bool = optional()
     replicas: int = optional()
     resources: Annotated[dict[str, Any], pydantic.WithJsonSchema(RESOURCES)] = optional()
     strategy: Annotated[str | dict[str, Any], pydantic.WithJsonSchema(STRATEGY)] = optional()

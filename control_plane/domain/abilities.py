@@ -17,6 +17,9 @@ OFFERED = ("nodejs", "python", "go", "php", "ruby", "java", "dotnet", "static", 
 ANY = "any"
 PORT_MODES = ("env", "fixed")
 DETECTED = frozenset({"runtime", "run_cmd", "port"})
+PINNED, KNOWN_HOSTS = "pinned", "known_hosts"
+
+NO_IMAGES = "needs an instance that can run images"
 
 Problem = dict[str, Any]
 
@@ -25,6 +28,8 @@ Problem = dict[str, Any]
 class Abilities:
     """`limits` are the resources that are enforced. `processes`: may there be others than `web`? `detects` are fields that
     may be left open: the source decides them there.
+
+    `ssh`: may sources come by ssh, PINNED when each must name its server's key. `images`: why none can be run.
     """
 
     name: str = ""
@@ -36,6 +41,8 @@ class Abilities:
     port_modes: tuple[str, ...] = ("env",)
     processes: bool = False
     detects: frozenset[str] = frozenset()
+    ssh: str = ""
+    images: str = ""
     runtimes: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=lambda: RUNTIMES)
 
 
@@ -49,6 +56,7 @@ EVERYTHING = Abilities(
     port_modes=PORT_MODES,
     processes=True,
     detects=DETECTED,
+    ssh=KNOWN_HOSTS,
     runtimes=dict.fromkeys(OFFERED, ()),
 )
 
@@ -68,6 +76,8 @@ def of(instance: values.Instance) -> Abilities:
         port_modes=_words(said.get("port_modes"), default.port_modes),
         processes=said.get("processes") == ANY,
         detects=frozenset(_words(said.get("detects"), ())) & DETECTED,
+        ssh=_word(said.get("ssh_remotes"), (PINNED, KNOWN_HOSTS)),
+        images=str(said.get("images", ""))[:200],
         runtimes=_runtimes(instance.facts.get("runtimes")),
     )
 
@@ -135,6 +145,20 @@ def _unenforced(able: Abilities, wanted: Mapping[str, Any]) -> list[Problem]:
 
 def _here(name: str, issue: str) -> str:
     return f"instance {name} {issue}" if name else f"no instance is known that does more: it {issue}"
+
+
+def named(able: Abilities) -> str:
+    return f"instance {able.name}" if able.name else "no instance is known that does more: it"
+
+
+def no_images(able: Abilities) -> str:
+    """Why an image cannot be declared there."""
+    why = able.images.removeprefix("no: ") or "it does not say that it can"
+    return f"needs an instance that can run images; {named(able)} cannot: {why}" if able.name else NO_IMAGES
+
+
+def _word(said: Any, known: tuple[str, ...]) -> str:
+    return said if said in known else ""
 
 
 def _number(said: Any, default: int) -> int:

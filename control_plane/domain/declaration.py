@@ -24,9 +24,11 @@ OF_CONFIG = frozenset(field.name for field in dataclasses.fields(values.Config) 
 Problem = dict[str, Any]
 
 
-def problems(fields: DeploymentFields, able: abilities.Abilities, *, allow_file: bool) -> list[Problem]:
+def problems(
+    fields: DeploymentFields, able: abilities.Abilities, *, allow_file: bool, allow_ssh: bool
+) -> list[Problem]:
     """What is wrong with `fields`, for an instance that is `able`. The first problem of a field stands for it."""
-    found = [*_name_problems(fields), *_source_problems(fields, able, allow_file=allow_file)]
+    found = [*_name_problems(fields), *_source_problems(fields, able, allow_file, allow_ssh)]
     if fields.source not in IMAGES:  # an image brings its own
         found += [*_runtime_problems(fields, able), *_command_problems(fields, able), *_port_problems(fields, able)]
     found += [*_env_problems(fields), *health.problems(fields.health_check), *_run_problems(fields)]
@@ -59,6 +61,8 @@ def config_of(fields: DeploymentFields) -> values.Config:
         health_check=health.parsed(fields.health_check),
         description=fields.description,
         git_token=fields.git_token,
+        git_host_key=fields.git_host_key,
+        submodules=fields.submodules,
         replicas=fields.replicas,
         resources=resources.parsed(fields.resources),
         strategy=strategy.parsed(fields.strategy),
@@ -100,32 +104,55 @@ def _name_problems(fields: DeploymentFields) -> list[Problem]:
     return found + grammar.label_problems("labels", fields.labels)
 
 
-def _source_problems(fields: DeploymentFields, able: abilities.Abilities, *, allow_file: bool) -> list[Problem]:
+def _source_problems(
+    fields: DeploymentFields, able: abilities.Abilities, allow_file: bool, allow_ssh: bool
+) -> list[Problem]:
     supported = [source for source in able.sources if source in {"remote", "local"}]
     if fields.source in IMAGES:
-        return [_problem("source", "needs an instance that can run images", supported=supported)]
+        return [_problem("source", abilities.no_images(able), supported=supported)]
     if fields.source not in supported:
         return [_problem("source", "Unsupported source", supported=supported)]
     dirs = {"working_dir": grammar.dir_issue(fields.working_dir), "static_dir": grammar.dir_issue(fields.static_dir)}
-    found = _git_issues(fields, allow_file=allow_file) if fields.source == "remote" else _local_issues(fields)
+    is_git = fields.source == "remote"
+    found = _git_issues(fields, able, allow_file, allow_ssh) if is_git else _local_issues(fields)
     if fields.image:
         found |= {"image": f"has no use with the source {fields.source}; leave it out"}
     return [_problem(field, issue) for field, issue in (found | dirs).items() if issue]
 
 
-def _git_issues(fields: DeploymentFields, *, allow_file: bool) -> dict[str, str]:
+def _git_issues(
+    fields: DeploymentFields, able: abilities.Abilities, allow_file: bool, allow_ssh: bool
+) -> dict[str, str]:
+    by_ssh = _ssh_issues(fields, able) if allow_ssh and grammar.is_ssh(fields.remote) else {}
+    key = "is of a server for ssh; leave it out" if fields.git_host_key and not grammar.is_ssh(fields.remote) else ""
     return {
-        "remote": grammar.remote_issue(fields.remote, allow_file=allow_file),
+        "remote": grammar.remote_issue(fields.remote, allow_file=allow_file, allow_ssh=allow_ssh),
         "branch": grammar.branch_issue(fields.branch),
         "commit": grammar.commit_issue(fields.commit),
         "git_token": grammar.token_issue(fields.git_token),
+        "git_host_key": grammar.host_key_issue(fields.git_host_key) or key,
+        **by_ssh,
     }
+
+
+def _ssh_issues(fields: DeploymentFields, able: abilities.Abilities) -> dict[str, str]:
+    """What a repository by ssh needs of the declaration, and of its instance. Nobody is trusted at first sight."""
+    found = {}
+    if not able.ssh:
+        found["remote"] = (
+            f"cannot be by ssh: {abilities.named(able)} takes https:// alone, until its operator allows it"
+        )
+    if fields.git_token:
+        found["git_token"] = "has no use by ssh; add the deploy key to the repository instead"  # noqa: S105 - a sentence
+    if not fields.git_host_key and able.ssh == abilities.PINNED:
+        found["git_host_key"] = f"is required: {abilities.named(able)} knows no ssh server; give its public key"
+    return found
 
 
 def _local_issues(fields: DeploymentFields) -> dict[str, str]:
     """What only git has would be ignored, so it is refused."""
-    given = {"remote": fields.remote, "commit": fields.commit, "git_token": fields.git_token}
-    return {field: "has no use with the source local; leave it out" for field, text in given.items() if text}
+    of_git = ("remote", "commit", "git_token", "git_host_key", "submodules")
+    return {name: "has no use with the source local; leave it out" for name in of_git if getattr(fields, name)}
 
 
 def _runtime_problems(fields: DeploymentFields, able: abilities.Abilities) -> list[Problem]:

@@ -26,21 +26,24 @@ ASIDE = frozenset({"name", "project", "instance", "poll"})
 BY_KEY = frozenset({"env", "secrets", "processes", "labels", "health_check", "resources"})
 # What is judged by another field, and what is judged by itself.
 DEPENDENT = {
-    "source": ("remote", "commit", "git_token", "image", "runtime", "run_cmd", "port"),
+    "source": ("remote", "commit", "git_token", "git_host_key", "submodules", "image", "runtime", "run_cmd", "port"),
+    "remote": ("git_token", "git_host_key"),
     "runtime": ("version", "run_cmd", "port"),
 }
 ALONE = frozenset({"branch", "working_dir", "static_dir", "build_cmd", "port", "env", "replicas", "description"})
-OF_GIT = ("remote", "commit", "git_token")
+OF_GIT: dict[str, Any] = {"remote": "", "commit": "", "git_token": "", "git_host_key": "", "submodules": False}
 # A release depends on these for nothing: they change without one.
 UNRELEASED = ("description", "labels")
 
 
-def validated(fields: DeploymentFields, *, allow_file: bool = False, able: Abilities | None = None) -> values.Config:
+def validated(
+    fields: DeploymentFields, *, allow_file: bool = False, allow_ssh: bool = False, able: Abilities | None = None
+) -> values.Config:
     """The declaration in its stored form. Raises InvalidError that names every bad field.
 
     `able` is what the instance that it is for can do.
     """
-    problems = declaration.problems(fields, able or Abilities(), allow_file=allow_file)
+    problems = declaration.problems(fields, able or Abilities(), allow_file=allow_file, allow_ssh=allow_ssh)
     if problems:
         raise refused(problems)
     return declaration.config_of(fields)
@@ -62,7 +65,7 @@ def faults_beside(given: Mapping[str, Any], bad: Collection[str], *, is_new: boo
     }
     fields = DeploymentFields(**{"name": "name", **plain})
     unsure = {"version", *bad, *(name for one in bad for name in DEPENDENT.get(one, ()))}
-    found = declaration.problems(fields, EVERYTHING, allow_file=True)
+    found = declaration.problems(fields, EVERYTHING, allow_file=True, allow_ssh=True)
     named = [(problem, str(problem["field"]).partition(".")[0]) for problem in found]
     return [problem for problem, name in named if name not in unsure and (is_new or name in ALONE.intersection(given))]
 
@@ -85,8 +88,11 @@ def merged(name: str, project: str, config: values.Config, changes: DeploymentCh
     if "runtime" in given and "version" not in given and runtime_of(given["runtime"]) != config.runtime:
         given["version"] = ""  # a version belongs to its runtime
         kept.discard("version")
+    if "remote" in given and "git_host_key" not in given and _leads_elsewhere(config.remote, given["remote"]):
+        given["git_host_key"] = ""  # a key belongs to its server
+        kept.discard("git_host_key")
     if given.get("source", config.source) != config.source:
-        given = {**dict.fromkeys(OF_GIT, ""), **given}  # what is known of a repository belongs to it
+        given = {**OF_GIT, **given}  # what is known of a repository belongs to it
         kept -= set(OF_GIT)
     fields = declared(name, project, config)
     by_key: dict[str, Any] = {
@@ -128,8 +134,13 @@ def needs_release(old: values.Config, new: values.Config) -> bool:
 
 def _leads_elsewhere(old: str, new: str | None) -> bool:
     """Whether what is sent to `new` would come to another host than what is sent to `old`."""
-    hosts = [remote.partition("://")[2].partition("/")[0].lower().removesuffix(":443") for remote in (old, new or old)]
-    return hosts[0] != hosts[1]
+    return _host(old) != _host(new or old)
+
+
+def _host(remote: str) -> str:
+    if "://" not in remote:  # the short form of ssh
+        return remote.partition(":")[0].rpartition("@")[2].lower()
+    return remote.partition("://")[2].partition("/")[0].rpartition("@")[2].lower().removesuffix(":443")
 
 
 def _with(old: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

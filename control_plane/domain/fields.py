@@ -27,6 +27,8 @@ class DeploymentFields:
     branch: str = "main"
     commit: str = ""
     git_token: str = dataclasses.field(default="", repr=False)
+    git_host_key: str = ""
+    submodules: bool = False
     image: str = ""
     runtime: str = ""
     version: str = ""
@@ -67,6 +69,8 @@ class DeploymentChanges:
     branch: str | None = None
     commit: str | None = None
     git_token: str | None = dataclasses.field(default=None, repr=False)
+    git_host_key: str | None = None
+    submodules: bool | None = None
     image: str | None = None
     runtime: str | None = None
     version: str | None = None

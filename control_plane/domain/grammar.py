@@ -6,7 +6,14 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-HTTPS = re.compile(r"https://([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)(:[0-9]{1,5})?(/[A-Za-z0-9._~%+@-]+)+/?")
+HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
+SAFE_NAME = r"[A-Za-z0-9._~+][A-Za-z0-9._~%+@-]*"
+USER = r"[a-z_][a-z0-9_-]{0,31}"
+HTTPS = re.compile(rf"https://{HOST}(?::[0-9]{{1,5}})?(?:/[A-Za-z0-9._~%+@-]+)+/?")
+SSH = re.compile(
+    rf"ssh://(?:{USER}@)?{HOST}(?::[0-9]{{1,5}})?(?:/{SAFE_NAME})+/?|{USER}@{HOST}:/?{SAFE_NAME}(?:/{SAFE_NAME})*/?"
+)
+HOST_KEY = re.compile(r"(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/]{16,2048}={0,2}")
 FILE = re.compile(r"file://(/[A-Za-z0-9._~%+@-]+)+/?")
 REF = re.compile(r"(?!-)(?!.*\.\.)[A-Za-z0-9._/-]{1,200}")
 COMMIT = re.compile(r"[0-9A-Fa-f]{7,64}")
@@ -31,9 +38,11 @@ def is_text(text: str) -> bool:
     return all(c in "\t\n" or unicodedata.category(c) not in {"Cc", "Cs"} for c in text)
 
 
-def remote_issue(remote: str, *, allow_file: bool = False) -> str:
+def remote_issue(remote: str, *, allow_file: bool = False, allow_ssh: bool = False) -> str:
     if not remote:
         return "is required"
+    if is_ssh(remote):
+        return "" if allow_ssh else "by ssh is off; its operator can set allow_ssh_remotes, or use the https:// address"
     if allow_file and FILE.fullmatch(remote) and len(remote) <= MAX_REMOTE and "/../" not in remote + "/":
         return ""
     if "@" in remote.partition("://")[2].partition("/")[0]:
@@ -41,6 +50,16 @@ def remote_issue(remote: str, *, allow_file: bool = False) -> str:
     if len(remote) > MAX_REMOTE or not HTTPS.fullmatch(remote):
         return "must be an https:// address of a git repository"
     return ""
+
+
+def is_ssh(remote: str) -> bool:
+    """Whether `remote` is a repository that is reached by ssh, in either spelling."""
+    return len(remote) <= MAX_REMOTE and SSH.fullmatch(remote) is not None
+
+
+def host_key_issue(key: str) -> str:
+    """Of a server's public key, as its file in /etc/ssh and known_hosts have it, without the host's name."""
+    return "" if not key or HOST_KEY.fullmatch(key) else "must be a public key such as ssh-ed25519 AAAA…"
 
 
 def branch_issue(branch: str) -> str:

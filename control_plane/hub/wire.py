@@ -204,6 +204,9 @@ def _release(release: values.Release) -> pb.Release:
         source=config.source,
         archive=release.archive,
         git_token=config.git_token,
+        git_key=config.deploy_key,
+        git_host_key=config.git_host_key,
+        submodules=config.submodules,
         replicas=config.replicas,
         resources=pb.Resources(
             memory_bytes=config.resources.memory_bytes,

@@ -25,6 +25,7 @@ class Context:
     ids: Ids
     proxy_url: str = "http://127.0.0.1:8081"
     allow_file_remotes: bool = False
+    allow_ssh_remotes: bool = False
     base_url: str = "http://127.0.0.1:8080"
     webhook_allow: outgoing.Allow = ()
 

@@ -8,7 +8,7 @@ from control_plane import errors, ports
 from control_plane.domain import deployment as rules
 from control_plane.domain import differences, origin, paging, values
 from control_plane.domain.deployment import DeploymentChanges, DeploymentFields
-from control_plane.services import lists, placement, releases, removal, views
+from control_plane.services import deploy_keys, lists, placement, releases, removal, views
 from control_plane.services.context import deployment_of, named_project, shown_projects
 from control_plane.services.rollouts import Rollouts, follow_port
 
@@ -23,6 +23,7 @@ class Deployments(Rollouts):
             host, config, why = await placement.choose(self._context, tx, fields, problems)
             if project is None:  # cannot be: its problem was told
                 raise rules.refused(problems)
+            config = deploy_keys.with_key(self._context.ids, fields.name, config)
             new, service = self._declared(fields, project.id, config, host.id)
             if not await tx.insert_deployment(new):
                 raise await _name_taken(tx, fields.name, project)
@@ -169,7 +170,8 @@ class Deployments(Rollouts):
         same = project is not None and changes.project in {project.id, project.name}
         named = old.project_id if same else changes.project
         fields = rules.merged(old.name, old.project_id, old.config, dataclasses.replace(changes, project=named))
-        return await placement.checked(self._context, tx, service, fields, changes)
+        config = await placement.checked(self._context, tx, service, fields, changes)
+        return deploy_keys.with_key(self._context.ids, old.name, config, old.config)
 
     async def _described(
         self, tx: ports.Transaction, wanted: values.Deployment, service: values.Service

@@ -57,7 +57,9 @@ async def checked(
 
 
 def _problems(context: Context, fields: DeploymentFields, able: abilities.Abilities) -> list[Problem]:
-    return declaration.problems(fields, able, allow_file=context.allow_file_remotes)
+    return declaration.problems(
+        fields, able, allow_file=context.allow_file_remotes, allow_ssh=context.allow_ssh_remotes
+    )
 
 
 def _refuse(problems: list[Problem]) -> None:

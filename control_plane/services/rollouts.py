@@ -4,7 +4,7 @@ import dataclasses
 
 from control_plane import errors, ports
 from control_plane.domain import grammar, release, values, variables
-from control_plane.services import env, events, releases, views
+from control_plane.services import deploy_keys, env, events, releases, views
 from control_plane.services.archives import Archives
 from control_plane.services.context import Context, deployment_of
 
@@ -44,6 +44,7 @@ class Rollouts:
             await _demand_source(tx, old, target)
             now = {name: getattr(old.config, name) for name in ("description", "labels", "git_token", "placement")}
             config = dataclasses.replace(target.config, **now)
+            config = deploy_keys.with_key(self._context.ids, old.name, config, old.config)
             new = await releases.roll_out(
                 self._context, tx, old, service, config, "rollback", target.number, archive=target.archive
             )

@@ -10,7 +10,7 @@ from typing import Any
 from control_plane.domain import values
 from control_plane.store.sealing import Keyring
 
-HIDDEN = ("env", "git_token")
+HIDDEN = ("env", "git_token", "deploy_key")
 PAIRS = ("processes", "labels", "placement")
 SEALED = "sealed"
 

@@ -1,5 +1,6 @@
-"""`dployr deploy`: create a deployment or change it, then follow its release to the end."""
+"""`dployr deploy`: create a deployment or change it, from git or a directory, and follow its release to the end."""
 
+import pathlib
 from typing import Any
 
 import click
@@ -12,10 +13,13 @@ NOT_FOUND = 404
 
 
 @click.command()
+@click.argument("directory", required=False, type=click.Path(path_type=pathlib.Path))
 @click.option("--name", required=True, help="An existing one is changed where told, and deployed again.")
 @click.option("--project")
 @click.option("--source", type=click.Choice(["remote", "local", "image", "docker"]))
-@click.option("--remote", help="https:// address of a git repository.")
+@click.option("--remote", help="https:// (or ssh) address of a git repository.")
+@click.option("--git-host-key", help="Public key of the ssh server, such as ssh-ed25519 AAAA…")
+@click.option("--submodules/--no-submodules", default=None, help="Fetch those of the repository too.")
 @click.option("--branch")
 @click.option("--commit", help="Instead of the head of the branch.")
 @click.option("--runtime", help="nodejs, python, static, …")
@@ -32,11 +36,22 @@ NOT_FOUND = 404
 @click.option("--timeout", default=900.0, show_default=True, help="Seconds to follow.")
 @json_option
 @click.pass_obj
-def deploy(session: Session, /, domain: str | None, no_follow: bool, timeout: float, **options: Any) -> None:
-    """Create or change a deployment; ends when its release is live (0) or failed (1)."""
+def deploy(
+    session: Session,
+    /,
+    directory: pathlib.Path | None,
+    domain: str | None,
+    no_follow: bool,
+    timeout: float,
+    **options: Any,
+) -> None:
+    """Create or change a deployment; ends when its release is live (0) or failed (1).
+
+    With DIRECTORY, what is in it is the source: all but what .gitignore and .dployrignore name.
+    """
     fields = fields_of(options)
     with session.client() as http:
-        found = apply(http, fields)
+        found = apply(http, fields) if directory is None else upload(http, fields, directory, quiet=session.as_json)
         if domain:
             _route(http, found, domain)
         if not no_follow:
@@ -58,14 +73,48 @@ def fields_of(options: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def apply(http: client.Client, fields: dict[str, Any]) -> dict[str, Any]:
-    """Create or change; what is declared like this already is deployed again, from what its branch is now."""
-    name = fields["name"]
+def upload(
+    http: client.Client, fields: dict[str, Any], directory: pathlib.Path, *, quiet: bool = False
+) -> dict[str, Any]:
+    """Create or change, and deploy what is in `directory`. Nothing is changed when it cannot be packed."""
+    import tempfile
+
+    from dployr.packing import archive
+
+    if fields.get("source", "local") != "local" or fields.get("remote"):
+        raise click.UsageError("a directory is the source here: leave --source and --remote out")
+    with tempfile.TemporaryFile() as file:
+        packed = archive.pack(directory, file)
+        if not quiet:
+            click.echo(f"packed {packed.entries} entries, {packed.bytes / 1e6:.1f} MB", err=True)
+        for path in packed.skipped:
+            click.echo(f"left out {output.clean(path)}: it is no file, directory or link", err=True)
+        found = _declared(http, {**fields, "source": "local"})
+        return http.deployments.source(str(found["id"]), archive.pieces(file), "application/gzip")
+
+
+def _declared(http: client.Client, fields: dict[str, Any]) -> dict[str, Any]:
+    """Create or change, so that the source may come."""
+    old = _find(http, fields["name"])
+    if old is None:
+        return http.deployments.create(**fields)
+    changes = {key: value for key, value in fields.items() if key != "name" and old.get(key) != value}
+    return http.deployments.update(str(old["id"]), **changes) if changes else old
+
+
+def _find(http: client.Client, name: str) -> dict[str, Any] | None:
     try:
-        old = http.deployments.get(name)
+        return http.deployments.get(name)
     except errors.ApiError as error:
         if error.status != NOT_FOUND:
             raise
+        return None
+
+
+def apply(http: client.Client, fields: dict[str, Any]) -> dict[str, Any]:
+    """Create or change; what is declared like this already is deployed again, from what its branch is now."""
+    old = _find(http, fields["name"])
+    if old is None:
         return http.deployments.create(**{"source": "remote", **fields})
     changes = {key: value for key, value in fields.items() if key != "name"}
     changed = http.deployments.update(str(old["id"]), **changes) if changes else old

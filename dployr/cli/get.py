@@ -26,5 +26,6 @@ def show(found: dict[str, Any]) -> None:
     """A deployment as people read it."""
     names = ("name", "id", "status", "status_reason", "release", "live_release", "runtime", "version", "commit")
     facts: list[tuple[str, object]] = [(name.replace("_", " "), found.get(name)) for name in names]
+    facts += [("deploy key", found["deploy_key"])] if found.get("deploy_key") else []
     facts += [("url", url) for url in found.get("urls") or []]
     output.print_facts(facts)

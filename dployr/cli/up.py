@@ -13,6 +13,7 @@ import click
 @click.option("--admin-email", default="admin@localhost", show_default=True, help="Of the first admin.")
 @click.option("--admin-password-file", metavar="FILE", help="Made and printed once when not given.")
 @click.option("--allow-file-remotes", is_flag=True, help="Accept file:// git remotes.")
+@click.option("--allow-ssh-remotes", is_flag=True, help="Accept git remotes by ssh, whose server each must name.")
 def up(
     data_dir: str | None,
     api: str,
@@ -20,6 +21,7 @@ def up(
     admin_email: str,
     admin_password_file: str | None,
     allow_file_remotes: bool,
+    allow_ssh_remotes: bool,
 ) -> None:
     """Run the whole product on this machine until Ctrl-C; applications keep running after it."""
     from dployr.stack import addresses
@@ -32,6 +34,7 @@ def up(
         admin_email=admin_email,
         admin_password_file=pathlib.Path(admin_password_file) if admin_password_file else None,
         allow_file_remotes=allow_file_remotes,
+        allow_ssh_remotes=allow_ssh_remotes,
     )
     Stack(settings, say).run()
 

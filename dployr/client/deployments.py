@@ -38,7 +38,7 @@ class Deployments(http.Resource):
         """Give up the release that is under way."""
         return self._client.call("POST", answers.path("/v1/deployments", name, "cancel"))
 
-    def source(self, name: str, data: bytes, content_type: str = "application/octet-stream") -> Json:
+    def source(self, name: str, data: bytes | Iterator[bytes], content_type: str = "application/octet-stream") -> Json:
         """Upload a .tar.gz, .tar.zst or .zip. `data` may be an iterator of bytes too: then it is sent as it comes."""
         return self._client.upload(answers.path("/v1/deployments", name, "source"), data, content_type)
 

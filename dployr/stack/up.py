@@ -35,6 +35,7 @@ class Settings:
     admin_email: str
     admin_password_file: pathlib.Path | None
     allow_file_remotes: bool
+    allow_ssh_remotes: bool = False
 
 
 Say = Callable[[str], None]
@@ -166,7 +167,8 @@ def _programs(
     settings: Settings, directory: Directory, hub: str, enrol: str, password_file: pathlib.Path | None
 ) -> tuple[Program, Program, Program]:
     """Supervisor, control plane and agent with their options."""
-    file_remotes = ("--allow-file-remotes",) if settings.allow_file_remotes else ()
+    remotes: tuple[str, ...] = ("--allow-file-remotes",) if settings.allow_file_remotes else ()
+    remotes += ("--allow-ssh-remotes",) if settings.allow_ssh_remotes else ()
     wire = ("--hub", hub, "--enrol", enrol, "--join-token-file", str(directory.join_token))
     admin: tuple[str, ...] = ("--admin-email", settings.admin_email)
     if password_file:
@@ -175,8 +177,8 @@ def _programs(
     agent = (*wire, "--proxy-listen", str(settings.proxy))
     return (
         Program("supervisor", "node_agent.supervisor", directory.agent),
-        Program("control-plane", "control_plane", directory.control_plane, control_plane + file_remotes),
-        Program("agent", "node_agent", directory.agent, agent + file_remotes),
+        Program("control-plane", "control_plane", directory.control_plane, control_plane + remotes),
+        Program("agent", "node_agent", directory.agent, agent + remotes),
     )
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 
 from node_agent import clock, errors, ports
-from node_agent.builder import archive, build_log, looking, manifest, reuse, seal, trees
+from node_agent.builder import archive, build_log, checkout, looking, manifest, reuse, seal, trees
 from node_agent.builder.git import Git
 from node_agent.builder.manifest import Manifest
 from node_agent.builder.threads import in_thread
@@ -68,7 +68,8 @@ class Attempt:
             return former
         async with self._step("fetch"):
             commit = await self._resolve()
-        key = manifest.build_key(self._release, commit)
+        source = f"{commit} with submodules" if self._release.submodules else commit
+        key = manifest.build_key(self._release, source)
         former = await in_thread(self._take_over, lambda found: found.key == key and self._is_fresh(found))
         if former is not None:
             self._progress(ReleaseState.BUILDING, commit)
@@ -117,7 +118,7 @@ class Attempt:
         self._progress(ReleaseState.FETCHING, commit)
         if not commit:
             async with self._tools.fetches:
-                commit = await self._tools.git.resolve(release.remote, release.branch, release.git_token)
+                commit = await self._tools.git.resolve(release.remote, release.branch, release.access)
             self._progress(ReleaseState.FETCHING, commit)
         self._log.write(f"source {release.remote} branch {release.branch} at {commit[:12]}")
         return commit
@@ -143,9 +144,8 @@ class Attempt:
             return
         git, release = self._tools.git, self._release
         async with self._step("fetch"), self._tools.fetches:
-            mirror = await git.fetch(release.remote, commit, release.branch, release.git_token)
             self._tree.mkdir(mode=0o700, parents=True)
-            await git.checkout(mirror, commit, self._tree)
+            await checkout.write(git, release, commit, self._tree, self._log.write)
 
     async def _unpack(self) -> None:
         tools, place = self._tools, self._tools.paths.archive(self._service_id, self._release.number)

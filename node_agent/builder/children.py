@@ -6,7 +6,7 @@ import dataclasses
 import os
 import pathlib
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 MAX_OUTPUT = 1 << 20
 
@@ -31,24 +31,32 @@ class Ended:
 
 
 async def run(
-    arguments: Sequence[str], env: Mapping[str, str], deadline_s: float, cwd: pathlib.Path | None = None
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    deadline_s: float,
+    cwd: pathlib.Path | None = None,
+    sink: Callable[[bytes], None] | None = None,
 ) -> Ended:
     """Run to the end in a session of its own, which is killed whole at the deadline and on cancellation.
 
+    `sink` gets its output piece by piece instead of the result; what it raises ends the child.
     Raises ChildTimeoutError; OSError when it cannot be started.
     """
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
         *arguments, env=env, cwd=cwd, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, start_new_session=True
     )
+    reading = _pass(child.stdout, sink) if sink else _tail(child.stdout)
+    readers = (asyncio.create_task(reading), asyncio.create_task(_tail(child.stderr)))
     try:
         async with asyncio.timeout(deadline_s):
-            stdout, stderr, code = await asyncio.gather(_tail(child.stdout), _tail(child.stderr), child.wait())
+            stdout, stderr = await asyncio.gather(*readers)
+            code = await child.wait()
     except TimeoutError as error:
-        await _kill(child)
+        await _kill(child, readers)
         raise ChildTimeoutError(f"{arguments[0]} did not end within {deadline_s:g} s") from error
     except BaseException:
-        await _kill(child)
+        await _kill(child, readers)
         raise
     return Ended(code, stdout, stderr)
 
@@ -60,8 +68,25 @@ async def _tail(stream: asyncio.StreamReader | None) -> str:
     return kept.decode(errors="replace")
 
 
-async def _kill(child: asyncio.subprocess.Process) -> None:
+async def _pass(stream: asyncio.StreamReader | None, sink: Callable[[bytes], None]) -> str:
+    while stream is not None and (chunk := await stream.read(1 << 16)):
+        sink(chunk)
+    return ""
+
+
+async def _kill(child: asyncio.subprocess.Process, readers: tuple[asyncio.Task[str], ...]) -> None:
     """The whole group: it still exists, because its leader is not reaped or a member of it holds our pipes."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
-    await asyncio.shield(child.wait())
+    await asyncio.shield(_finish(child, readers))
+
+
+async def _finish(child: asyncio.subprocess.Process, readers: tuple[asyncio.Task[str], ...]) -> None:
+    """asyncio takes a child for ended only when its pipes are: what nobody read would be waited for for ever."""
+    for reader in readers:
+        reader.cancel()
+    await asyncio.gather(*readers, return_exceptions=True)
+    for stream in (child.stdout, child.stderr):
+        while stream is not None and await stream.read(1 << 16):
+            pass
+    await child.wait()

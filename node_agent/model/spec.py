@@ -3,6 +3,8 @@
 import dataclasses
 import enum
 
+from node_agent.model.source import Access
+
 
 class Run(enum.Enum):
     """REMOVED is the tombstone; absence never means removal."""
@@ -88,6 +90,9 @@ class ReleaseSpec:
     source: str = "remote"
     archive: str = ""
     git_token: str = dataclasses.field(default="", repr=False)
+    git_key: str = dataclasses.field(default="", repr=False)
+    git_host_key: str = ""
+    submodules: bool = False
     replicas: int = 1
     resources: Resources = Resources()
     strategy: Strategy = Strategy()
@@ -99,6 +104,11 @@ class ReleaseSpec:
     def takes_turns(self) -> bool:
         """Must the former release end before this one can begin?"""
         return self.strategy.kind == "recreate" or self.port_mode == "fixed"
+
+    @property
+    def access(self) -> Access:
+        """What opens the repository."""
+        return Access(self.git_token, self.git_key, self.git_host_key)
 
     @property
     def build_env(self) -> tuple[tuple[str, str], ...]:

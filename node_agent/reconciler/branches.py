@@ -94,7 +94,7 @@ class Branches:
             self._due[wish.service_id] = now + min(float(wish.poll_s), BUSY_S)
             return
         try:
-            commit = await self._remote.resolve(wish.release.remote, wish.release.branch, wish.release.git_token)
+            commit = await self._remote.resolve(wish.release.remote, wish.release.branch, wish.release.access)
         except (errors.AgentError, OSError) as error:
             if self._failing.get(wish.service_id) != str(error):
                 log.warning("branch.not_seen", service=wish.service_id, error=str(error))

@@ -22,7 +22,7 @@ VALUES = {
     "int": 1,
     "float": 1.0,
     "bool": True,
-    "bytes": b"x",
+    "bytes | collections.abc.Iterator": b"x",
     "Json": {},
     "dict": {},
     "list": [],

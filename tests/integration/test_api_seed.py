@@ -304,6 +304,8 @@ def test_the_blueprint_form_is_the_flat_one(client):
         ({"resources": {"gpu": 1}}, "resources.gpu"),
         ({"resources": {"cpu": 1, "strict": True}}, "resources.cpu"),
         ({"git_token": "a b"}, "git_token"),
+        ({"git_host_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA"}, "git_host_key"),
+        ({"submodules": "yes"}, "submodules"),
         ({"strategy": "recreate"}, "strategy"),
         ({"strategy": {"kind": "canary", "weight": 0}}, "strategy.weight"),
         ({"strategy": "magic"}, "strategy"),
@@ -349,7 +351,8 @@ def test_an_image_is_refused_for_what_it_is(client, source):
     answer = client.post("/v1/deployments", {"name": "web", "source": source, "image": "nginx:1", "port": 80})
     assert answer.status == 400
     details = answer.json["error"]["details"]
-    assert (details["field"], details["issue"]) == ("source", "needs an instance that can run images")
+    assert details["field"] == "source"
+    assert details["issue"].startswith("needs an instance that can run images; instance host-1 cannot: ")
     assert "errors" not in details
     wrong = client.post("/v1/deployments", {**APP, "image": "nginx:1"}).json["error"]["details"]
     assert (wrong["field"], wrong["issue"]) == ("image", "has no use with the source remote; leave it out")

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import http.server
+import ipaddress
 import os
 import socket
 import ssl
@@ -13,12 +14,17 @@ import pytest
 import trustme
 
 from node_agent.builder import children
-from node_agent.builder.git import Git, credential
+from node_agent.builder.egress import Egress
+from node_agent.builder.git import Git, Policy, credential
+from node_agent.builder.git_command import GitCommand
 from node_agent.errors import ReleaseFailedError
+from node_agent.model.source import Access
 from node_agent.paths import Paths
 from tests.builder_fixtures import Repository
 from tests.builder_fixtures import git as run_git
 from tests.waiting import wait_until_async
+
+LOOPBACK = Egress((ipaddress.ip_network("127.0.0.0/8"),))
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def paths(tmp_path):
 
 @pytest.fixture
 def git(paths):
-    return Git(paths, allow_file=True)
+    return Git(paths, Policy(allow_file=True), LOOPBACK)
 
 
 @pytest.fixture
@@ -150,13 +156,13 @@ async def test_a_hostile_branch_never_reaches_git(git, repository, branch, tmp_p
 
 async def test_file_remotes_are_off_by_default(paths, repository):
     repository.commit(a="1")
-    assert await code(Git(paths, allow_file=False).resolve(repository.remote, "main")) == "remote_refused"
+    assert await code(Git(paths, Policy()).resolve(repository.remote, "main")) == "remote_refused"
 
 
 async def test_git_itself_refuses_other_protocols(paths):
     """The second wall: also a remote that the grammar let through by mistake."""
     for address in ("ext::sh -c true", "file:///tmp"):
-        ended = await Git(paths, allow_file=False)._remote(address, "ls-remote", "--end-of-options", address)
+        ended = await GitCommand(paths.cache).run(("ls-remote", "--end-of-options", address), {}, protocol="https")
         assert "not allowed" in ended.stderr
 
 
@@ -179,7 +185,7 @@ async def test_a_server_that_nobody_answers_for_is_a_failed_fetch(git):
 async def test_a_server_that_stalls_ends_at_the_deadline(paths):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"https://127.0.0.1:{server.getsockname()[1]}/a/b"
-        assert await code(Git(paths, allow_file=False, fetch_s=0.5).resolve(address, "main")) == "fetch_timeout"
+        assert await code(Git(paths, Policy(), LOOPBACK, fetch_s=0.5).resolve(address, "main")) == "fetch_timeout"
 
 
 async def test_a_cancelled_child_takes_its_group_along(tmp_path):
@@ -283,13 +289,15 @@ def test_a_remote_without_tls_is_shown_no_token():
 @pytest.mark.parametrize("token", ["a b", "a\nX-Evil: 1", "a\r\n", "ü", "a\0", "t" * 1025])
 async def test_a_token_that_is_none_is_refused(paths, token):
     with pytest.raises(ReleaseFailedError, match="cannot use git_token") as caught:
-        await Git(paths, allow_file=False).resolve("https://a.example.test/x", "main", token)
+        await Git(paths, Policy()).resolve("https://a.example.test/x", "main", Access(token))
     assert caught.value.code == "bad_git_token"
     assert token not in str(caught.value)
 
 
 async def test_what_a_token_opened_is_not_given_to_who_lacks_it(repository, paths):
-    git = Git(paths, allow_file=True)
+    git = Git(paths, Policy(allow_file=True), LOOPBACK)
     commit = repository.commit(a="1")
-    opened, other, none = [await git.fetch(repository.remote, commit, token=token) for token in ("one", "two", "")]
+    opened, other, none = [
+        await git.fetch(repository.remote, commit, access=Access(token)) for token in ("one", "two", "")
+    ]
     assert len({opened, other, none}) == 3

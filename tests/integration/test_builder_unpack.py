@@ -195,6 +195,19 @@ def test_too_many_entries_are_refused(tmp_path):
     assert (code, "more than 200000 entries" in said) == (2, True)
 
 
+def test_a_sparse_file_counts_as_large_as_it_reads(tmp_path):
+    sparse = tmp_path / "sparse"
+    with sparse.open("wb") as file:
+        file.truncate(10 << 30)
+    subprocess.run(["tar", "-S", "-czf", "sparse.tar.gz", "sparse"], cwd=tmp_path, check=True)
+    data = (tmp_path / "sparse.tar.gz").read_bytes()
+    assert len(data) < 4096
+    (tmp_path / "place").mkdir()
+    code, said, tree = unpacked(tmp_path / "place", data)
+    assert (code, "larger than 64 MiB" in said) == (2, True)
+    assert sum(path.stat().st_size for path in tree.rglob("*")) <= 65 << 20
+
+
 # builds of uploaded sources
 
 

@@ -44,7 +44,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self) -> None:
         path = self.path.partition("?")[0]
         size = int(self.headers.get("Content-Length", 0))
-        self.server.seen.append((self.command, path, json.loads(self.rfile.read(size)) if size else None))
+        body = json.loads(self.rfile.read(size)) if size else self._pieces()
+        self.server.seen.append((self.command, path, body))
         self.server.queries.append(self.path.partition("?")[2])
         known = self.server.answers.get((self.command, path), [(404, problem("not_found", f"no {path}"))])
         status, value = known.pop(0) if len(known) > 1 else known[0]
@@ -56,6 +57,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def _pieces(self) -> bytes | None:
+        """A body that is sent as it comes."""
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return None
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
 
@@ -168,6 +180,34 @@ def test_a_known_name_is_changed_and_its_route_is_left_alone(run, server) -> Non
     assert server.bodies("PUT", "/v1/deployments/dep_1") == [{"version": "22"}]
     assert not server.bodies("POST", ROUTES)
     assert json.loads(done.stdout)["name"] == "web"
+
+
+def test_a_directory_is_packed_uploaded_and_followed(run, server, tmp_path) -> None:
+    place = tmp_path / "app"
+    place.mkdir()
+    (place / "index.html").write_text("hello")
+    server.on("GET", "/v1/deployments/web", (404, problem("not_found", "no web")))
+    server.on("POST", "/v1/deployments", (201, deployment(live_release=None, status="pending")))
+    server.on("POST", "/v1/deployments/dep_1/source", (200, deployment()))
+    server.on("GET", "/v1/deployments/dep_1", (200, deployment()))
+    releases(server, "live")
+    done = run("deploy", str(place), "--name", "web", "--runtime", "static")
+    assert done.exit_code == 0, done.output
+    assert server.bodies("POST", "/v1/deployments") == [{"name": "web", "source": "local", "runtime": "static"}]
+    assert "packed 1 entries" in done.stderr
+    assert server.bodies("POST", "/v1/deployments/dep_1/source")[0].startswith(b"\x1f\x8b")
+
+
+def test_a_directory_goes_to_what_is_declared_already_and_changes_what_is_told_alone(run, server, tmp_path) -> None:
+    (tmp_path / "a").write_text("a")
+    server.on("GET", "/v1/deployments/web", (200, deployment(source="local")))
+    server.on("POST", "/v1/deployments/dep_1/source", (200, deployment()))
+    server.on("GET", "/v1/deployments/dep_1", (200, deployment()))
+    releases(server, "live")
+    assert run("deploy", str(tmp_path), "--name", "web", "--runtime", "nodejs").exit_code == 0
+    assert run("deploy", str(tmp_path), "--name", "web", "--remote", "https://git.test/a").exit_code == 2
+    assert run("deploy", str(tmp_path / "none"), "--name", "web").exit_code == 1
+    assert not server.bodies("PUT", "/v1/deployments/dep_1")
 
 
 def test_a_failed_release_ends_with_its_reason_and_exit_code_1(run, server) -> None:

@@ -12,6 +12,7 @@ from node_agent.fakes.builder import FakeBuilder
 from node_agent.fakes.proxy import FakeProxy
 from node_agent.fakes.supervisor import FakeSupervisor
 from node_agent.model import process, spec, status
+from node_agent.model.source import Access
 from node_agent.model.status import ReleaseState
 from node_agent.paths import Paths
 from node_agent.proxy.render import ProxySettings
@@ -290,7 +291,7 @@ async def test_a_branch_that_moves_is_reported(rig: Rig) -> None:
     await rig.until(lambda r: r.branch_head == "c" * 40, "the first look")
     rig.remote.commit = "d" * 40
     await rig.until(lambda r: r.branch_head == "d" * 40, "the next look")
-    assert set(rig.remote.asked) == {(REMOTE, "main", "t")}
+    assert set(rig.remote.asked) == {(REMOTE, "main", Access("t"))}
 
 
 async def test_a_look_that_fails_is_no_trouble_of_the_service(rig: Rig) -> None:

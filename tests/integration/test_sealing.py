@@ -22,7 +22,7 @@ from tests import builders
 PLACE = "settings|a|value"
 CANARIES = {
     name: f"canary-{name}-4f1d9a7c"
-    for name in ("env", "git_token", "hook", "webhook", "setting", "answer", "tls", "basic")
+    for name in ("env", "git_token", "deploy_key", "hook", "webhook", "setting", "answer", "tls", "basic")
 }
 DIGEST = "canary-fingerprint-0b7e"
 
@@ -53,7 +53,9 @@ async def filled(path):
         await tx.insert_project(builders.a_project())
         await tx.insert_instance(builders.an_instance())
         config = builders.a_config(
-            env=(values.Variable("NAME_OF_CANARY", CANARIES["env"], secret=True),), git_token=CANARIES["git_token"]
+            env=(values.Variable("NAME_OF_CANARY", CANARIES["env"], secret=True),),
+            git_token=CANARIES["git_token"],
+            deploy_key=CANARIES["deploy_key"],
         )
         await tx.insert_deployment(builders.a_deployment(config=config, hook_digest="d", hook_secret=CANARIES["hook"]))
         await tx.insert_service(builders.a_service())
@@ -83,6 +85,7 @@ async def read_back(opened):
         return {
             "env": deployment.config.env[0].value,
             "git_token": deployment.config.git_token,
+            "deploy_key": deployment.config.deploy_key,
             "hook": deployment.hook_secret,
             "webhook": webhook.secret,
             "setting": await tx.get_setting("signing"),

@@ -159,7 +159,10 @@ def test_another_source_forgets_the_repository_of_the_old_one():
 @pytest.mark.parametrize("source", ["image", "docker"])
 def test_images_need_an_instance_that_runs_them(source):
     bad = refused(source=source)
-    assert bad["source"]["issue"] == "needs an instance that can run images"
+    sentence = "needs an instance that can run images; instance host-1 cannot: "
+    assert bad["source"]["issue"] == f"{sentence}it does not say that it can"
+    said = an_able(capabilities={"images": "no: podman is not installed"})
+    assert refused(said, source=source)["source"]["issue"] == f"{sentence}podman is not installed"
     assert bad["source"]["supported"] == ["remote", "local"]
 
 

@@ -9,6 +9,7 @@ import pytest
 from control_plane.domain import values
 from control_plane.hub import wire as hub_wire
 from node_agent.model import spec
+from node_agent.model.source import Access
 from node_agent.session import wire
 from node_agent.session.client import Ending, next_delay
 from node_agent.session.settings import SessionSettings
@@ -43,6 +44,9 @@ def test_all_of_a_configuration_survives_the_wire():
         source="local",
         env=(values.Variable("A", "1"), values.Variable("B", "2", secret=True)),
         git_token="ghp_1",
+        deploy_key="key",
+        git_host_key="ssh-ed25519 AAAA",
+        submodules=True,
         replicas=3,
         resources=values.Resources(1 << 20, 0.5, 64, 1 << 30, strict=True),
         strategy=values.Strategy("canary", 10, (20, 50), 30.0),
@@ -52,7 +56,8 @@ def test_all_of_a_configuration_survives_the_wire():
     release = dataclasses.replace(wish.release, config=config, commit="", build_of=2, archive="d" * 64)
     wanted = wire.wish(hub_wire.desired(dataclasses.replace(wish, release=release, cancelled=True)).desired)
     read = dataclasses.asdict(wanted.release)
-    for field in ("source", "git_token", "replicas", "processes"):
+    assert wanted.release.access == Access("ghp_1", "key", "ssh-ed25519 AAAA")
+    for field in ("source", "git_token", "submodules", "replicas", "processes"):
         assert read[field] == getattr(config, field)
     for field in ("resources", "strategy", "health_check"):
         assert read[field] == dataclasses.asdict(getattr(config, field))
@@ -107,7 +112,10 @@ def test_a_control_plane_that_knows_less_leaves_the_defaults():
 def test_no_value_of_a_variable_is_ever_printed():
     wish = a_wish()
     config = dataclasses.replace(
-        wish.release.config, env=(values.Variable("B", "hush-hush", secret=True),), git_token="hush-hush"
+        wish.release.config,
+        env=(values.Variable("B", "hush-hush", secret=True),),
+        git_token="hush-hush",
+        deploy_key="hush-hush",
     )
     wish = dataclasses.replace(wish, release=dataclasses.replace(wish.release, config=config))
     assert "hush" not in repr(wish)

@@ -74,6 +74,8 @@ class Config:
     health_check: HealthCheck
     description: str = ""
     git_token: str = dataclasses.field(default="", repr=False)
+    git_host_key: str = ""  # of the ssh server
+    submodules: bool = False
     replicas: int = 1
     resources: Resources = Resources()
     strategy: Strategy = Strategy()
@@ -82,6 +84,9 @@ class Config:
     processes: tuple[tuple[str, str], ...] = ()  # name → command, sorted; `web` is run_cmd
     labels: tuple[tuple[str, str], ...] = ()
     placement: tuple[tuple[str, str], ...] = ()  # labels that an instance must have
+    # Made for a deployment by ssh; nobody declares it.
+    deploy_key: str = dataclasses.field(default="", repr=False, compare=False)
+    deploy_public_key: str = dataclasses.field(default="", compare=False)
     given: tuple[str, ...] = dataclasses.field(
         default=(), compare=False
     )  # what was asked for, also if it is the default

@@ -1,0 +1,62 @@
+"""The addresses that a fetch may dial. Resolved once, all of them checked, and git is then given exactly those."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+from node_agent.errors import ReleaseFailedError
+from node_agent.model import egress
+
+Resolve = Callable[[str, int], Awaitable[tuple[str, ...]]]
+
+
+async def system_resolve(host: str, port: int) -> tuple[str, ...]:
+    """What the host's resolver says, in its order. Raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Egress:
+    """`allow` is the operator's list: networks that are not public and may be fetched from all the same."""
+
+    def __init__(self, allow: egress.Allow = (), resolve: Resolve = system_resolve) -> None:
+        self._allow = allow
+        self._resolve = resolve
+
+    async def checked(self, host: str, port: int) -> tuple[str, ...]:
+        """The addresses of `host`, at least one. Raises ReleaseFailedError for one that must not be called."""
+        try:
+            texts = await self._resolve(host, port)
+            addresses = tuple(egress.parsed(text) for text in texts)
+        except (OSError, ValueError, UnicodeError) as error:
+            raise _unknown(host) from error
+        if not addresses:
+            raise _unknown(host)
+        if egress.first_refused(addresses, self._allow) or any(self._is_refused_own(one) for one in addresses):
+            # Which address a name has in here is not for everybody to know.
+            raise ReleaseFailedError(
+                "remote_refused",
+                f"cannot fetch from {host}: it leads to an address that is not public; the operator of this host "
+                "allows networks with --git-allow",
+            )
+        return tuple(map(str, addresses))
+
+    def _is_refused_own(self, address: egress.Address) -> bool:
+        return not egress.is_allowed(address, self._allow) and is_own(address)
+
+
+def is_own(address: egress.Address) -> bool:
+    """Whether `address` is one of this machine's: the kernel would then speak from it to it. Nothing is sent."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(address), 9))
+            return str(probe.getsockname()[0]) == str(address)
+    except OSError:
+        return False  # no way there, so it is not here
+
+
+def _unknown(host: str) -> ReleaseFailedError:
+    return ReleaseFailedError(
+        "fetch_failed", f"cannot find the address of {host}: check the remote, and the name service of the host"
+    )

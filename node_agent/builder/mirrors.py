@@ -1,0 +1,72 @@
+"""The mirrors on disk: how one is called, when it is begun anew, and which of them are kept. Blocks; run in a thread."""
+
+import fcntl
+import hashlib
+import os
+import pathlib
+import shutil
+
+from node_agent.model.source import Access
+
+MAX_SNAPSHOTS = 50
+MAX_MIRROR_BYTES = 4 << 30
+MAX_MIRRORS = 200
+MAX_BYTES = 20 << 30
+
+
+def name(remote: str, access: Access) -> str:
+    """Of a repository, for who can open it like this."""
+    secret = access.token or access.key
+    who = hashlib.sha256(secret.encode()).hexdigest() if secret else ""
+    return hashlib.sha256(f"{remote}\n{who}".encode() if who else remote.encode()).hexdigest()
+
+
+def lock(mirror: pathlib.Path) -> pathlib.Path:
+    return mirror.with_suffix(".lock")
+
+
+def begin(mirror: pathlib.Path) -> None:
+    """Called under the mirror's lock, before a fetch. A mirror that has grown too far goes, and others make room."""
+    if len(list((mirror / "refs" / "dployr").glob("*"))) >= MAX_SNAPSHOTS or _size(mirror) > MAX_MIRROR_BYTES:
+        shutil.rmtree(mirror)
+    mirror.mkdir(mode=0o700, exist_ok=True)
+    tidy(mirror)
+    prune(mirror.parent, mirror)
+
+
+def tidy(mirror: pathlib.Path) -> int:
+    """Remove what an ended git left behind: we hold the only lock that counts. The size of the largest such file."""
+    patterns = ("*.lock", "refs/dployr/*.lock", "objects/pack/tmp_*")
+    largest = 0
+    for left in (path for pattern in patterns for path in mirror.glob(pattern)):
+        largest = max(largest, left.stat().st_size)
+        left.unlink()
+    return largest
+
+
+def prune(root: pathlib.Path, keep: pathlib.Path) -> None:
+    """Delete the mirrors that were used longest ago, beyond MAX_MIRRORS and MAX_BYTES; never one in use."""
+    found = sorted(root.glob("*.lock"), key=lambda path: path.stat().st_mtime, reverse=True)
+    total = 0
+    for number, path in enumerate(found):
+        mirror = path.with_suffix("")
+        total += _size(mirror)
+        if mirror != keep and (number >= MAX_MIRRORS or total > MAX_BYTES):
+            _delete(path, mirror)
+
+
+def _delete(path: pathlib.Path, mirror: pathlib.Path) -> None:
+    """The lock stays as a file: who waits for it must not be left with one that nobody else sees."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(mirror, ignore_errors=True)
+    except BlockingIOError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def _size(mirror: pathlib.Path) -> int:
+    """Of the packs: nearly all of a mirror."""
+    return sum(path.stat().st_size for path in mirror.glob("objects/pack/*"))

@@ -5,7 +5,6 @@ Stopping never touches the applications: the session ends, the workers end, the 
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -13,7 +12,7 @@ from collections.abc import AsyncIterator
 import structlog
 
 from node_agent import clock as clocks
-from node_agent import config, errors, ports
+from node_agent import config, errors, former_places, ports
 from node_agent.builder.build import HostBuilder
 from node_agent.builder.git import Git
 from node_agent.builder.toolchains import Toolchains
@@ -61,6 +60,7 @@ async def run(settings: config.Settings) -> None:
     use_pidfds()
     paths = Paths(settings.data_dir)
     paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    former_places.leave(paths)
     clock, manager = clocks.SystemClock(), ServiceManager()
     try:
         async with _supervisor(paths) as supervisor, _journal(paths) as journal, asyncio.TaskGroup() as tasks:
@@ -83,7 +83,7 @@ async def _begin(
     archives = HubArchives()
     builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives)
     tasks.create_task(builder.trash.run(), name="trash")
-    proxy = NginxProxy(paths, supervisor, _proxy_settings(settings), clock)
+    proxy = NginxProxy(paths, supervisor, ProxySettings(settings.proxy_host, settings.proxy_port), clock)
     host = Host(journal, supervisor, builder, Sites(proxy, journal), clock)
     reconciler = Reconciler(host, tasks)
     tasks.create_task(reconciler.run(), name="reconciler")
@@ -114,11 +114,6 @@ async def _begin(
         chance=clocks.SystemChance(),
     )
     tasks.create_task(_session(session, reconciler), name="session")
-
-
-def _proxy_settings(settings: config.Settings) -> ProxySettings:
-    """As root nginx's workers stay root as well: they read releases that are private to this installation's one uid."""
-    return ProxySettings(settings.proxy_host, settings.proxy_port, run_as="root" if os.geteuid() == 0 else "")
 
 
 async def _session(session: Session, reconciler: Reconciler) -> None:

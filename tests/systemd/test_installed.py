@@ -10,7 +10,6 @@ from tests.systemd.installation import AGENT, CONTROL_PLANE, SUPERVISOR, UNITS, 
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
-CAP_SYS_PTRACE = 19
 ALL = [pytest.param((unit,), id=unit) for unit in UNITS] + [pytest.param(UNITS, id="all of them")]
 
 
@@ -42,12 +41,6 @@ def test_the_control_plane_and_its_files_belong_to_a_user_of_their_own(installed
     pid = installed.machine.main_pid(CONTROL_PLANE)
     assert installed.machine.run("stat", "--format=%U", f"/proc/{pid}/cmdline").stdout in {"dployr\n", "root\n"}
     assert installed.machine.run("ps", "-o", "user=", "-p", str(pid)).stdout.strip() == "dployr"
-
-
-def test_the_agent_keeps_one_of_roots_powers(installed: Installation) -> None:
-    status = installed.machine.run("cat", f"/proc/{installed.machine.main_pid(AGENT)}/status").stdout
-    powers = {line.partition(":")[0]: int(line.split()[-1], 16) for line in status.splitlines() if line[:3] == "Cap"}
-    assert powers["CapEff"] == powers["CapPrm"] == powers["CapBnd"] == 1 << CAP_SYS_PTRACE
 
 
 def test_the_agents_powers_are_enough_to_clear_up_after_a_build_that_fails(installed: Installation, app: str) -> None:

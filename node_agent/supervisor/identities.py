@@ -69,6 +69,11 @@ class Household:
     agent: User
     proxy: User | None = None
 
+    @property
+    def agent_words(self) -> str:
+        """A capability, as it is really enforced."""
+        return f"uid {self.agent.uid}" if self.agent.uid else "none: the agent is root, as the supervisor is"
+
 
 Gone = Callable[[str, Identity], bool]
 

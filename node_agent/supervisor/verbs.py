@@ -72,6 +72,7 @@ class Verbs:
         cages = self._host.cages
         capabilities = (
             ("isolation", self._host.isolation.words),
+            ("agent_user", self._host.isolation.household.agent_words),
             ("private_tmp", self._host.isolation.tmp_words),
             ("limits", ",".join(cages.limits)),
             ("limits_rung", cages.words),

@@ -59,7 +59,13 @@ def test_the_doctor_finds_limits_and_the_end_of_trees_enforced(installed: Instal
     """And says of each other thing what to do: a clock that is kept right depends on this machine."""
     doctor = ("/opt/dployr/bin/dployr-agent", "doctor", "--config", "/etc/dployr/agent.yaml", "--json")
     rows = {row["what"]: row for row in json.loads(installed.machine.run(*doctor, check=False).stdout)}
-    for what in ("supervision", "limits of memory, cpu and pids", "the end of whole process trees", "the proxy"):
+    for what in (
+        "an agent that is not root",
+        "supervision",
+        "limits of memory, cpu and pids",
+        "the end of whole process trees",
+        "the proxy",
+    ):
         assert rows[what]["enforced"], rows[what]
     assert all(row["do"] for row in rows.values() if not row["enforced"])
 

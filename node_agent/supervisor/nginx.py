@@ -95,7 +95,7 @@ class Nginx:
         marker = f"{TEST}-{self._tests}"
         words = os.memfd_create(marker)
         try:
-            self._own_log()
+            self._give_place()
             pid = spawn.spawn(self._launch(marker, str(conf), "-t"), words)
         except (launch.StartError, OSError) as error:
             os.close(words)
@@ -129,7 +129,7 @@ class Nginx:
             return
         try:
             self._remove_sockets()
-            self._own_log()
+            self._give_place()
             conf = self._host.paths.proxy / "current" / "nginx.conf"
             pid = spawn.spawn(self._launch(procfs.PROXY, str(conf)))
         except (launch.StartError, OSError) as error:
@@ -152,6 +152,25 @@ class Nginx:
         for file in os.scandir(self._host.paths.nginx):
             if stat.S_ISSOCK(file.stat(follow_symlinks=False).st_mode):
                 os.unlink(file.path)  # noqa: PTH108 - scandir speaks of os paths
+
+    def _give_place(self) -> None:
+        """To nginx's user what one of root's wrote, of a version before there were users. Raises OSError.
+
+        Also its log, which it opens again by its name, for the agent to read.
+        """
+        household, paths = self._host.isolation.household, self._host.paths
+        user = household.proxy
+        if user is None:
+            return
+        for file in os.scandir(paths.nginx):
+            if file.stat(follow_symlinks=False).st_uid != user.uid:
+                os.chown(file.path, user.uid, user.gid, follow_symlinks=False)
+        log = spawn.open_output(paths.nginx_log)
+        try:
+            os.fchown(log, household.agent.uid, user.gid)
+            os.fchmod(log, 0o620)
+        finally:
+            os.close(log)
 
     def _tell(self, *, started: bool) -> None:
         waiting, self._waiting = self._waiting, []
@@ -188,17 +207,6 @@ class Nginx:
         paths, user = self._host.paths, self._host.isolation.household.proxy
         argv = (self._program, *options, "-p", str(paths.proxy), "-c", conf)
         return launch.program_launch(paths, _drop(user) + argv, marker, paths.nginx_log)
-
-    def _own_log(self) -> None:
-        """Nginx opens its log again, by its name: it may write to it, and the agent may read it."""
-        household = self._host.isolation.household
-        if household.proxy is not None:
-            log = spawn.open_output(self._host.paths.nginx_log)
-            try:
-                os.fchown(log, household.agent.uid, household.proxy.gid)
-                os.fchmod(log, 0o620)
-            finally:
-                os.close(log)
 
     def _demand(self) -> None:
         if not self._program:

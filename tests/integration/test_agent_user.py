@@ -9,13 +9,15 @@ import pytest
 
 from node_agent.errors import SupervisorRefusedError
 from node_agent.model.process import JobKind
+from node_agent.proxy import render, status
 from node_agent.supervisor_client import SupervisorClient
 from tests.integration.test_isolation_probes import PYTHON, passable
 from tests.integration.test_isolation_probes import host as host  # noqa: PLC0414 - the fixture
+from tests.proxy_fixtures import free_port, needs_nginx
 from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process, reach
 from tests.waiting import wait_until, wait_until_async
 
-AGENT, AGENTS_GROUP, GROUP = 65534, 65534, 200000
+AGENT, AGENTS_GROUP, GROUP, PROXY = 65534, 65534, 200000, 265534
 AS_AGENT = ("setpriv", f"--reuid={AGENT}", f"--regid={AGENTS_GROUP}", "--clear-groups")
 
 pytestmark = pytest.mark.skipif(
@@ -127,3 +129,31 @@ def test_a_user_that_cannot_be_is_refused_with_the_reason(options: tuple[str, ..
             assert words in host.output.read_text()
         finally:
             host.close()
+
+
+@needs_nginx
+async def test_nginx_has_a_user_of_its_own_and_is_given_what_one_of_roots_left(host: SupervisorHost) -> None:
+    client = await connected(host, "--agent-user", "nobody")
+    paths = host.paths
+    generation = paths.proxy / "generations" / "1"
+    for name, text in render.render(1, (), render.ProxySettings("127.0.0.1", free_port()), paths).items():
+        (generation / name).parent.mkdir(parents=True, exist_ok=True)
+        (generation / name).write_text(text)
+    for place in (generation, generation.parent):
+        os.chown(place, AGENT, AGENTS_GROUP)
+    (paths.proxy / "current").symlink_to("generations/1")
+    (paths.nginx / "nginx.pid").write_text("")
+    good, words = await client.proxy_test(1)
+    assert good, words
+    assert await client.proxy_ensure()
+
+    async def answers() -> bool:
+        return await status.ask(render.status_socket(paths)) == 1
+
+    await wait_until_async(answers)
+    assert whose(generation) == (AGENT, PROXY, 0o750)
+    (master,) = host.marked()["proxy"][:1]
+    assert pathlib.Path(f"/proc/{master}").stat().st_uid == PROXY
+    assert as_agent("cat", str(paths.nginx_log)).returncode == 0
+    await client.shutdown()
+    await client.close()

@@ -139,7 +139,9 @@ class Nginx:
             self._again()
             return
         self._host.children.expect(pid, lambda end: self._ended(pid, end))
-        with contextlib.suppress(ProcessLookupError):  # no core with the keys of certificates; its workers inherit it
+        # No core with the keys of certificates; its workers inherit that. One that has dropped to its user is out of our
+        # reach, and has what it inherited from us: none either.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
         self._pid, self._started = pid, self._host.clock.monotonic()
         with contextlib.suppress(OSError):  # it is only a help to find workers that outlived their master

@@ -98,8 +98,10 @@ class Users:
     def _settle_again(self, service_id: str) -> None:
         """Another user of the agent than before must find all that is there. A failure is met again, and told, at a start."""
         try:
-            if self._paths.service(service_id).is_dir():
+            if self._paths.releases(service_id).lstat().st_uid != self.household.agent.uid:
                 self.of(service_id)
+        except FileNotFoundError:
+            pass  # nothing was built for it yet
         except OSError as error:
             note("isolation.not_settled", service=service_id, error=error)
 

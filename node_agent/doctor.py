@@ -71,7 +71,7 @@ def probe(paths: Paths) -> Facts:
         and _number("/proc/sys/kernel/unprivileged_userns_clone", 1) > 0,
         nginx=shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}") or "",
         git=_version_of_git(),
-        holes=raw_log.can_punch(paths.root),
+        holes=raw_log.can_punch(paths.own if paths.own.is_dir() else paths.root),  # that the agent may write to
         inotify_watches=_number("/proc/sys/fs/inotify/max_user_watches"),
         open_files=open_files,
         clock_is_set=_clock_is_set(),

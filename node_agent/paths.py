@@ -18,8 +18,9 @@ def checked_id(value: str) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Paths:
-    """`root` is the agent's data directory; supervisor and agent share it. Where apps have users of their own, they may
-    pass through it and through `services`, and see nothing else in it than `toolchains`.
+    """`root` is the data directory that supervisor and agent share; what is in it belongs to one of the two. Where apps
+    have users of their own, they may pass through it and through `services`, and see nothing else in it than
+    `toolchains`.
     """
 
     root: pathlib.Path
@@ -43,17 +44,32 @@ class Paths:
         return self.root / "identities"
 
     @property
+    def own(self) -> pathlib.Path:
+        """What is nobody's but the agent's."""
+        return self.root / "agent"
+
+    @property
     def journal(self) -> pathlib.Path:
-        return self.root / "journal.db"
+        return self.own / "journal.db"
 
     @property
     def identity(self) -> pathlib.Path:
         """The agent's key, certificate and CA."""
-        return self.root / "identity"
+        return self.own / "identity"
 
     @property
     def proxy(self) -> pathlib.Path:
+        """The proxy's configuration, as the agent writes it."""
         return self.root / "proxy"
+
+    @property
+    def nginx_log(self) -> pathlib.Path:
+        return self.root / "nginx" / "error.log"
+
+    @property
+    def nginx(self) -> pathlib.Path:
+        """What nginx itself writes: its pid, its sockets, bodies of requests."""
+        return self.root / "nginx" / "run"
 
     @property
     def toolchains(self) -> pathlib.Path:
@@ -71,7 +87,7 @@ class Paths:
 
     @property
     def archives(self) -> pathlib.Path:
-        return self.cache / "archives"
+        return self.root / "archives"
 
     def archive(self, service_id: str, release: int) -> pathlib.Path:
         """The uploaded source of a release, while it is unpacked."""

@@ -39,6 +39,10 @@ class Supervisor(Protocol):
         """End the job's whole tree; returns when it is gone. No-op when unknown."""
         ...
 
+    async def prepare_build(self, service_id: str, release: int) -> None:
+        """Make the places of the service that a builder fills, and the log of this build, should they belong to others."""
+        ...
+
     async def index_logs(self, service_id: str) -> None:
         """Number the lines that the builder wrote itself; those of processes and jobs are numbered as they come."""
         ...

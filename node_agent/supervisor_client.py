@@ -80,6 +80,9 @@ class SupervisorClient:
     async def cancel_job(self, job_id: str) -> None:
         await self._call("cancel_job", {"job_id": job_id}, SLACK_S)
 
+    async def prepare_build(self, service_id: str, release: int) -> None:
+        await self._call("prepare_build", {"service_id": service_id, "release": release})
+
     async def index_logs(self, service_id: str) -> None:
         await self._call("index_logs", {"service_id": service_id})
 

@@ -5,7 +5,6 @@ Stopping never touches the applications: the session ends, the workers end, the 
 
 import asyncio
 import contextlib
-import os
 import pathlib
 import shutil
 import signal
@@ -15,7 +14,7 @@ from collections.abc import AsyncIterator
 import structlog
 
 from node_agent import clock as clocks
-from node_agent import config, errors, ports
+from node_agent import config, errors, former_places, ports
 from node_agent.builder import git_sandbox
 from node_agent.builder.build import HostBuilder
 from node_agent.builder.egress import Egress
@@ -68,6 +67,7 @@ async def run(settings: config.Settings) -> None:
     use_pidfds()
     paths = Paths(settings.data_dir)
     paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    former_places.leave(paths)
     clock, manager = clocks.SystemClock(), ServiceManager()
     try:
         async with (
@@ -98,7 +98,7 @@ async def _begin(
     archives = HubArchives()
     builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives)
     tasks.create_task(builder.trash.run(), name="trash")
-    proxy = NginxProxy(paths, supervisor, _proxy_settings(settings), clock)
+    proxy = NginxProxy(paths, supervisor, render.ProxySettings(settings.proxy_host, settings.proxy_port), clock)
     host = Host(journal, supervisor, builder, Sites(proxy, journal), clock, hits)
     reconciler = Reconciler(host, tasks)
     tasks.create_task(reconciler.run(), name="reconciler")
@@ -138,11 +138,6 @@ def _git(settings: config.Settings, paths: Paths, *, is_hidden: bool) -> Git:
     hidden = paths.root if is_hidden else None
     command = GitCommand(paths.cache / "git", ca_file=trusted_authorities(), hidden=hidden)
     return Git(paths, policy, Egress(settings.git_allow), command)
-
-
-def _proxy_settings(settings: config.Settings) -> render.ProxySettings:
-    """As root nginx's workers stay root as well: they read releases that are private to this installation's one uid."""
-    return render.ProxySettings(settings.proxy_host, settings.proxy_port, run_as="root" if os.geteuid() == 0 else "")
 
 
 async def _session(session: Session, reconciler: Reconciler) -> None:

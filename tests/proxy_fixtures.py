@@ -59,7 +59,8 @@ class LocalNginx:
     def _command(self, configuration: str, *options: str) -> list[str]:
         root = self.paths.proxy
         assert NGINX
-        return [NGINX, "-p", str(root), "-e", str(root / "error.log"), "-c", str(root / configuration), *options]
+        self.paths.nginx.mkdir(parents=True, exist_ok=True)
+        return [NGINX, "-p", str(root), "-e", str(self.paths.nginx_log), "-c", str(root / configuration), *options]
 
     async def proxy_test(self, generation: int) -> tuple[bool, str]:
         self.tests += 1

@@ -62,5 +62,5 @@ def discard(place: pathlib.Path) -> None:
 
 def sweep(paths: Paths) -> None:
     """What a killed agent left."""
-    if paths.archives.is_dir():
-        trees.discard(paths, paths.archives)
+    for left in trees.children(paths.archives):
+        trees.discard(paths, left)

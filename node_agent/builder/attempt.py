@@ -63,6 +63,7 @@ class Attempt:
             await self._clear()
 
     async def _run(self) -> Manifest:
+        await self._tools.supervisor.prepare_build(self._service_id, self._release.number)
         await self._clear()
         if (former := await self._former()) is not None:
             return former
@@ -246,7 +247,9 @@ class Attempt:
         await in_thread(self._discard)
 
     def _ours(self, kind: process.JobKind) -> process.JobSpec:
-        return process.JobSpec(self._service_id, self._release.number, "", (), "", "", HAND_OVER_S, kind)
+        static = kind is process.JobKind.SEAL and self._release.runtime is Runtime.STATIC
+        service_id, number = self._service_id, self._release.number
+        return process.JobSpec(service_id, number, "", (), "", "", HAND_OVER_S, kind, static=static)
 
     async def _hand_over(self, kind: process.JobKind) -> None:
         """Let the user of the builds write into the tree, or nobody any more."""

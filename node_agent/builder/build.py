@@ -92,6 +92,7 @@ class HostBuilder:
 
     async def remove(self, service_id: str) -> None:
         if self._paths.service(service_id).exists():
+            await in_thread(self._prune, service_id, frozenset())
             await self._remove_files(service_id, 0)
         await in_thread(self._remove, service_id)
         self.trash.wake()
@@ -104,10 +105,12 @@ class HostBuilder:
             await self._tools.supervisor.run_job(job)
 
     def _prune(self, service_id: str, keep: frozenset[str]) -> None:
+        """What a user of the builds may have made was removed before, or is by the supervisor."""
         for directory in (self._paths.releases(service_id), self._paths.builds(service_id)):
             for place in trees.children(directory):
                 if place.name.removeprefix(".").removesuffix(".new") not in keep:
-                    trees.discard(self._paths, place)
+                    with contextlib.suppress(PermissionError):
+                        trees.discard(self._paths, place)
 
     def _remove(self, service_id: str) -> None:
         """Logs stay: the supervisor owns them and drops them with its records."""

@@ -1,17 +1,17 @@
 """Gives the tree in the current directory to the user of the service's builds, or takes it back from there.
 
 A program of its own that the supervisor runs as root, when no process of the build is left or before one begins:
-`hand_over.py open_build|seal_release UID GID`. It imports nothing of ours, follows no link, and refuses a file that is
-linked from elsewhere too. Exit status 0: done; 2: refused, with one sentence on its last line.
+`hand_over.py open_build|seal_release BUILD AGENT GROUP`. It imports nothing of ours. Exit status 0: done; 2: refused, with
+one sentence on its last line.
 
-While a directory is the build's user's, that user could swap what is in it. So what is given is given from the
-leaves up, and what is taken back is taken from the top down: every directory on the way is ours while we walk.
+Whoever owns a directory may swap what is in it while we walk. So every directory is entered by its descriptor, one real
+one after the other, no link is followed, and only what is the build's or the agent's changes its owner.
 """
 
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 REFUSED = 2
 OPENING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -22,79 +22,104 @@ class RefusedError(Exception):
     """The tree holds what must not change its owner."""
 
 
-def directories(top: str = ".") -> Iterator[str]:
+def seal(build: int, agent: int, group: int) -> None:
+    """All of it the agent's, for the group to read; what could be run can be run. From the top down: so nobody else can
+    get at what is taken already.
+    """
+    taken: set[tuple[int, int]] = set()  # files with two names in the tree, as installers link programs
+    for place in directories():
+        directory = _enter(place)
+        try:
+            _take(directory, _checked(directory, place, {build, agent}), agent, group, stat.S_IRWXU)
+            for name, fd in _files(directory):
+                names = os.fstat(fd)
+                if (names.st_dev, names.st_ino) in taken:
+                    continue
+                known = _checked(fd, f"{place}/{name}", {build, agent}, build)
+                _take(fd, known, agent, group, stat.S_IRUSR)
+                if known.st_nlink > 1:
+                    taken.add((known.st_dev, known.st_ino))
+        finally:
+            os.close(directory)
+
+
+def open_up(build: int, agent: int, group: int) -> None:
+    """All of it the build's. From the leaves up: so the build cannot swap what is still to be given."""
+    for place in reversed(list(directories())):
+        directory = _enter(place)
+        try:
+            for name, fd in _files(directory):
+                known = _checked(fd, f"{place}/{name}", {build, agent}, build)
+                _give(fd, known, build, group)
+            _give(directory, _checked(directory, place, {build, agent}), build, group)
+        finally:
+            os.close(directory)
+
+
+def directories() -> Iterator[str]:
     """Each before those in it; one is looked into only when it is asked for the next."""
-    waiting = [top]
+    waiting = ["."]
     while waiting:
         place = waiting.pop()
         yield place
-        with os.scandir(place) as entries:
-            waiting.extend(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+        directory = _enter(place)
+        try:
+            with os.scandir(directory) as entries:
+                waiting.extend(f"{place}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False))
+        finally:
+            os.close(directory)
 
 
-def seal(uid: int, gid: int) -> None:
-    """All of it ours, for the group to read; what could be run can be run.
-
-    A file with two names in the tree (installers link programs so) is the build's at the first, and taken at the second.
-    """
-    taken: set[tuple[int, int]] = set()
-
-    def take(fd: int, known: os.stat_result, name: str) -> None:
-        if (known.st_dev, known.st_ino) not in taken:
-            _take(fd, _checked(known, uid, name), gid, stat.S_IRUSR)
-        if known.st_nlink > 1:
-            taken.add((known.st_dev, known.st_ino))
-
-    for place in directories():
-        _change(place, os.O_DIRECTORY, lambda fd, known: _take(fd, known, gid, stat.S_IRWXU))
-        for name in _others(place):
-            _change(name, 0, lambda fd, known: take(fd, known, name))  # noqa: B023
+def _enter(place: str) -> int:
+    """Its descriptor, by way of real directories alone."""
+    fd = os.open(".", OPENING | os.O_DIRECTORY)
+    for part in place.split("/")[1:]:
+        try:
+            below = os.open(part, OPENING | os.O_DIRECTORY, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = below
+    return fd
 
 
-def open_up(uid: int, gid: int) -> None:
-    """All of it the user's."""
-    for place in reversed(list(directories())):
-        for name in _others(place):
-            _change(name, 0, lambda fd, known: _give(fd, _checked(known, uid, name), uid, gid))  # noqa: B023
-        _change(place, os.O_DIRECTORY, lambda fd, known: _give(fd, known, uid, gid))
+def _files(directory: int) -> Iterator[tuple[str, int]]:
+    """Regular files, open; a link has no owner that matters, and the rest is refused when the tree is judged."""
+    with os.scandir(directory) as entries:
+        names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    for name in names:
+        fd = os.open(name, OPENING, dir_fd=directory)
+        try:
+            yield name, fd
+        finally:
+            os.close(fd)
 
 
-def _others(place: str) -> Iterator[str]:
-    """Regular files; a link has no owner that matters, and the rest is refused when the tree is judged."""
-    with os.scandir(place) as entries:
-        yield from [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]
-
-
-def _change(path: str, flags: int, change: Callable[[int, os.stat_result], None]) -> None:
-    fd = os.open(path, OPENING | flags)
-    try:
-        change(fd, os.fstat(fd))
-    finally:
-        os.close(fd)
-
-
-def _checked(known: os.stat_result, uid: int, name: str) -> os.stat_result:
-    if known.st_nlink > 1 and known.st_uid != uid:
+def _checked(fd: int, name: str, owners: set[int], build: int | None = None) -> os.stat_result:
+    """What is known of it. Refused when it is neither of `owners`', or has a second name and is not the build's."""
+    known = os.fstat(fd)
+    if build is not None and known.st_nlink > 1 and known.st_uid != build:
         raise RefusedError(f"{name[:200]} is a second name of a file that is not the build's; let the build copy it")
+    if known.st_uid not in owners:
+        raise RefusedError(f"{name[:200]} is neither the build's nor the agent's")
     return known
 
 
-def _take(fd: int, known: os.stat_result, gid: int, least: int) -> None:
+def _take(fd: int, known: os.stat_result, agent: int, group: int, least: int) -> None:
     own = known.st_mode & stat.S_IRWXU | least
-    os.fchown(fd, 0, gid)
+    os.fchown(fd, agent, group)
     os.fchmod(fd, own | (own & 0o500) >> 3)
 
 
-def _give(fd: int, known: os.stat_result, uid: int, gid: int) -> None:
+def _give(fd: int, known: os.stat_result, build: int, group: int) -> None:
     own = known.st_mode & 0o777 | (stat.S_IRWXU if stat.S_ISDIR(known.st_mode) else 0)
     os.fchmod(fd, own)
-    os.fchown(fd, uid, gid)
+    os.fchown(fd, build, group)
 
 
 def main(arguments: list[str]) -> int:
-    verb, uid, gid = arguments
+    verb, build, agent, group = arguments
     try:
-        (seal if verb == SEAL else open_up)(int(uid), int(gid))
+        (seal if verb == SEAL else open_up)(int(build), int(agent), int(group))
     except RefusedError as error:
         sys.stdout.write(f"cannot hand over the build: {error}\n")
         return REFUSED

@@ -126,6 +126,9 @@ class FakeSupervisor:
         if future is not None and not future.done():
             future.set_result(JobResult("cancelled", 9, 0.0))
 
+    async def prepare_build(self, service_id: str, release: int) -> None:  # noqa: ARG002 - everything is ours here
+        self._answer("prepare_build")
+
     async def index_logs(self, service_id: str) -> None:  # noqa: ARG002 - this one keeps no log files
         self._answer("index_logs")
 

@@ -62,11 +62,12 @@ def _supervisor(facts: Facts) -> Finding:
 
 def _told(facts: Facts) -> tuple[Finding, ...]:
     """What only the supervisor can say: it has tried."""
-    isolation, limits, proxy = (_said(facts, name) for name in ("isolation", "limits", "proxy"))
+    isolation, agent, limits, proxy = (_said(facts, name) for name in ("isolation", "agent_user", "limits", "proxy"))
     rung = _said(facts, "limits_rung")
     lacking = [name for name in ("memory", "cpu", "pids") if name not in limits.split(",")]
     return (
         _row("a user for each application", not _is_none(isolation), isolation or "unknown", _isolate(facts)),
+        _row("an agent that is not root", not _is_none(agent), agent or "unknown", _unprivileged(facts)),
         _row("limits of memory, cpu and pids", not lacking, _limited(lacking, rung), _limit(facts)),
         _row("the end of whole process trees", rung.startswith("cgroup"), rung or "unknown", _limit(facts)),
         _row("the proxy", not _is_none(proxy), _proxy(facts, proxy), _proxy_do(facts)),
@@ -87,6 +88,10 @@ def _isolate(facts: Facts) -> str:
         if facts.uid
         else "see the reason; the data directory must be open to pass, 0711"
     )
+
+
+def _unprivileged(facts: Facts) -> str:
+    return START if facts.capabilities is None else "run both by their units: dployr-supervisor with --agent-user"
 
 
 def _limit(facts: Facts) -> str:

@@ -124,7 +124,7 @@ class JobSpec:
     program of our own. A run is one-off: `command` in the sealed release tree, with the environment of its processes;
     its output goes to the two pipes of `run_id`, which whoever asks has open, and it ends when that connection does.
     Opening hands the build tree over to the user of the service's builds, where there is one; sealing takes it back, for
-    the service to read and nobody to write; removing deletes what those users may have made: the build tree, or without a
+    the service to read (a `static` site for the proxy instead) and nobody but the agent to write; removing deletes what those users may have made: the build tree, or without a
     release all that the service has beside its releases and logs.
     A check is a run whose output nobody wants, for the process that listens on `port`.
     """
@@ -140,6 +140,7 @@ class JobSpec:
     run_id: str = ""
     commit: str = ""
     port: int = 0
+    static: bool = False
 
     @property
     def is_build(self) -> bool:

@@ -35,7 +35,7 @@ class Generations:
     def prepare(self) -> None:
         """Make the directories and delete what an interrupted `stage` left. Raises OSError."""
         self._all.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.root / "tmp").mkdir(mode=0o700, exist_ok=True)
+        self._all.chmod(0o711)  # nginx may have a user of its own, who passes to what the supervisor lets it read
         for left in self._all.glob(".*.new"):
             shutil.rmtree(left)
 
@@ -61,13 +61,15 @@ class Generations:
         """Write a generation whole, durably, in the place of one of the same number. Raises OSError."""
         temporary = self._all / f".{generation}.new"
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(mode=0o700)
-        for folder in {pathlib.PurePath(name).parent for name in files}:
-            (temporary / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary.mkdir(mode=0o700)  # whoever may enter here may read what is in it
+        for folder in {pathlib.PurePath(name).parent for name in files} - {pathlib.PurePath()}:
+            (temporary / folder).mkdir(mode=0o755, parents=True, exist_ok=True)
+            (temporary / folder).chmod(0o755)
         before = self.directory(self.current() or 0)
         for name, content in files.items():
             if not _shared(before / name, temporary / name, content):
-                atomic.write_text(temporary / name, content)
+                atomic.write_text(temporary / name, content, 0o644)
+                (temporary / name).chmod(0o644)
         self.discard(generation)
         temporary.rename(self.directory(generation))
         atomic.flush_directory(self._all)

@@ -68,7 +68,7 @@ def render(generation: int, sites: tuple[ports.Site, ...], settings: ProxySettin
 
 def status_socket(paths: Paths) -> str:
     """Where nginx answers which generation it serves. Raises ValueError when the kernel could not take the path."""
-    path = str(paths.proxy / "status.sock")
+    path = str(paths.nginx / "status.sock")
     if len(path.encode()) > MAX_SOCKET_PATH:
         raise ValueError(
             f"cannot listen on {path}: it is longer than {MAX_SOCKET_PATH} bytes; use a shorter data directory"
@@ -119,7 +119,7 @@ def _trial(site: ports.Site, trial: ports.Canary) -> str:
 
 def hits_socket(paths: Paths) -> str:
     """Where nginx tells of requests to a canary and to its former release; empty where the path cannot be said to it."""
-    path = str(paths.root / "hits.sock")  # the supervisor removes sockets that it finds in the directory of the proxy
+    path = str(paths.proxy / "hits.sock")
     return "" if "," in path or len(path.encode()) > MAX_SOCKET_PATH else path
 
 
@@ -184,9 +184,9 @@ def _main(generation: int, files: list[str], settings: ProxySettings, paths: Pat
     return text.MAIN.format(
         user=_user(settings),
         workers=_positive(settings.workers),
-        pid=quoted(str(paths.proxy / "nginx.pid")),
-        errors=quoted(str(paths.proxy / "error.log")),
-        temporary={name: quoted(str(paths.proxy / "tmp" / name)) for name in text.TEMPORARY},
+        pid=quoted(str(paths.nginx / "nginx.pid")),
+        errors=quoted(str(paths.nginx_log)),
+        temporary={name: quoted(str(paths.nginx / name)) for name in text.TEMPORARY},
         listen=_listen(settings),
         status=quoted("unix:" + status_socket(paths)),
         generation=int(generation),

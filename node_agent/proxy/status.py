@@ -26,7 +26,8 @@ def remove_stale(socket_path: str) -> None:
         try:
             probe.connect(socket_path)
         except ConnectionRefusedError:
-            pathlib.Path(socket_path).unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # in a place of nginx's own, where the supervisor does it
+                pathlib.Path(socket_path).unlink(missing_ok=True)
         except OSError:
             return
 

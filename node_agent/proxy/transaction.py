@@ -33,14 +33,14 @@ class NginxProxy:
     """Implements ports.Proxy on the nginx that the supervisor keeps."""
 
     def __init__(self, paths: Paths, supervisor: ports.Supervisor, settings: ProxySettings, clock: Clock) -> None:
-        own_user = "root" if os.geteuid() == 0 else ""  # else the workers could not read the releases
+        own_user = "root" if _runs_as_root(paths) else ""  # else its workers could not read the releases
         self._settings = dataclasses.replace(settings, run_as=settings.run_as or own_user)
         self._paths = paths
         self._supervisor = supervisor
         self._clock = clock
         self._disk = Generations(paths.proxy)
         self._socket = render.status_socket(paths)
-        self._error_log = paths.proxy / "error.log"
+        self._error_log = paths.nginx_log
         self._latest: Latest[tuple[ports.Site, ...], ports.ProxyState] = Latest(self._change)
 
     async def recover(self) -> None:
@@ -230,6 +230,11 @@ class NginxProxy:
 
     def _render(self, generation: int, sites: tuple[ports.Site, ...]) -> dict[str, str]:
         return render.render(generation, sites, self._settings, self._paths)
+
+
+def _runs_as_root(paths: Paths) -> bool:
+    """Is it root's nginx? Where apps have users of their own, it has one too, and its place belongs to that one."""
+    return os.geteuid() == 0 and not (paths.nginx.is_dir() and paths.nginx.stat().st_uid)
 
 
 async def _blocking(function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:

@@ -58,6 +58,7 @@ class Journal:
     @classmethod
     async def open(cls, path: pathlib.Path) -> "Journal":
         """Open or create; upgrades an older schema. Raises JournalTooNewError when a newer program wrote it."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         database = await aiosqlite.connect(path, isolation_level=None)
         try:

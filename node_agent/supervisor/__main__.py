@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="FIRST-LAST",
         help="uids for the apps and their builds, where the supervisor is root, or none (default: %(default)s)",
     )
+    parser.add_argument("--agent-user", default="", help="the user of the agent (default: the one we run as)")
     parser.add_argument("--boot-id-file", default="", help=argparse.SUPPRESS)  # for tests of a reboot
     parser.add_argument("--rung", default="", choices=("", "v2", "v1", "none"), help=argparse.SUPPRESS)  # for tests
     options = parser.parse_args(argv)
@@ -37,9 +38,23 @@ def main(argv: list[str] | None = None) -> int:
     if options.verb == "run":
         python = (sys.executable, "-S", "-I", str(START), str(START.parents[2]))
         started_as = ("-m", "node_agent.supervisor", "run", "--data-dir", str(root))  # by this it is found
-        given = (options.nginx, options.log_limits, options.uid_range, options.boot_id_file, options.rung)
+        users = (options.uid_range, _numbers(parser, options.agent_user))
+        given = (options.nginx, options.log_limits, *users, options.boot_id_file, options.rung)
         os.execv(python[0], (*python, *started_as, *given))
     return _shutdown(root)
+
+
+def _numbers(parser: argparse.ArgumentParser, user: str) -> str:
+    """The user as UID:GID: who serves has no way to look names up."""
+    import pwd
+
+    try:
+        found = pwd.getpwnam(user) if user else None
+    except KeyError:
+        parser.error(
+            f"cannot serve an agent that runs as {user!r}: there is no such user; make it with systemd-sysusers"
+        )
+    return f"{found.pw_uid}:{found.pw_gid}" if found else ""
 
 
 def _shutdown(root: pathlib.Path) -> int:

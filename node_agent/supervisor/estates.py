@@ -5,16 +5,17 @@ its releases it may read, its home is its own, and of the rest it sees nothing.
 """
 
 import contextlib
+import errno
 import os
 import pathlib
 import stat
 from collections.abc import Mapping
 
 from node_agent.paths import Paths
-from node_agent.supervisor.identities import Identity
+from node_agent.supervisor.identities import Household, Identity, User
 
 OPENING = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-PASSABLE, SHARED, OURS = 0o711, 0o710, 0o700
+PASSABLE, READABLE, SHARED, OURS = 0o711, 0o750, 0o710, 0o700
 WORLD = 0o001
 HOME = "home"
 
@@ -27,34 +28,78 @@ def obstacle(root: pathlib.Path) -> str:
     return ""
 
 
-def open_up(paths: Paths) -> None:
-    """Let apps pass to their own; what else is in the data directory stays ours alone. Raises OSError."""
+def open_up(paths: Paths, household: Household) -> None:
+    """Give everybody their places in the data directory, and let apps pass to their own. Raises OSError."""
+    agent, proxy = household.agent, household.proxy or household.agent
     top = os.open(paths.root, OPENING)
     try:
         os.fchmod(top, PASSABLE)
-        _make(top, "services", 0, 0, PASSABLE)
-        _make(top, "toolchains", 0, 0, 0o755)
-    finally:
-        os.close(top)
-
-
-def settle(paths: Paths, service_id: str, identity: Identity) -> None:
-    """Make the service's directories, or put them right. Raises OSError."""
-    top = os.open(paths.service(service_id).parent, OPENING)
-    try:
-        own = _open(top, service_id, 0, identity.group, SHARED)
+        _make(top, paths.services.name, 0, 0, PASSABLE)
+        for place in (paths.own, paths.archives, paths.cache, paths.runs, paths.trash):
+            _make_whole(top, place.name, agent.uid, agent.gid, OURS)
+        _make_whole(top, paths.toolchains.name, agent.uid, agent.gid, 0o755)
+        _make_whole(top, paths.proxy.name, agent.uid, agent.gid, PASSABLE)
+        _make(top, paths.nginx.parent.name, 0, 0, PASSABLE)
+        beside = os.open(paths.nginx.parent.name, OPENING, dir_fd=top)
     finally:
         os.close(top)
     try:
-        _make(own, "releases", 0, identity.group, SHARED)
-        _make(own, "builds", 0, identity.group, SHARED)
-        _make(own, "logs", 0, 0, OURS)
+        _make(beside, paths.nginx.name, proxy.uid, agent.gid, SHARED)
+    finally:
+        os.close(beside)
+
+
+def settle(paths: Paths, service_id: str, identity: Identity, household: Household) -> None:
+    """Make the service's directories, or put them right. Raises OSError.
+
+    The agent passes to what it fills, releases and builds, and to the logs that it reads. Releases may be passed by all:
+    the tree in each is for the group that may read it.
+    """
+    agent = household.agent
+    own = _enter(paths, service_id, identity.group)
+    try:
+        _make_whole(own, "releases", agent.uid, identity.group, PASSABLE)
+        _make(own, "builds", agent.uid, identity.group, SHARED)
+        _make_logs(own, paths.log_index(service_id).name, agent)
         _make(own, HOME, identity.app, identity.group, OURS)
         _make(own, paths.tmp(service_id).name, identity.app, identity.group, OURS)
         for place in (paths.build_home(service_id), paths.build_tmp(service_id)):
             _make(own, place.name, identity.build, identity.group, OURS)
     finally:
         os.close(own)
+
+
+def open_build_log(paths: Paths, service_id: str, release: int, household: Household) -> None:
+    """The log that the agent begins and the build goes on with; the service's directories are there. Raises OSError."""
+    logs = os.open(paths.logs(service_id), OPENING)
+    try:
+        name = paths.log_file(service_id, "build", release, "stdout").name
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        log = os.open(name, flags, 0o640, dir_fd=logs)
+    finally:
+        os.close(logs)
+    try:
+        os.fchown(log, household.agent.uid, -1)
+    finally:
+        os.close(log)
+
+
+def open_generation(paths: Paths, generation: int, household: Household) -> None:
+    """A generation of the proxy's configuration becomes nginx's to read. Refused unless it is the agent's. Raises OSError."""
+    if household.proxy is None:
+        return
+    found = os.open(paths.proxy, OPENING)
+    try:
+        for name in ("generations", str(int(generation))):
+            below = os.open(name, OPENING, dir_fd=found)
+            os.close(found)
+            found = below
+        if os.fstat(found).st_uid != household.agent.uid:
+            raise PermissionError(errno.EPERM, "this generation is not the agent's")
+        os.fchown(found, -1, household.proxy.gid)
+        os.fchmod(found, READABLE)
+    finally:
+        os.close(found)
 
 
 def owners(paths: Paths) -> Mapping[str, int]:
@@ -81,6 +126,43 @@ def _lives(uids: set[int]) -> bool:
                 if uids & {int(uid) for uid in line.split()[1:]}:
                     return True
     return False
+
+
+def _enter(paths: Paths, service_id: str, group: int) -> int:
+    top = os.open(paths.services, OPENING)
+    try:
+        return _open(top, paths.service(service_id).name, 0, group, PASSABLE)
+    finally:
+        os.close(top)
+
+
+def _make_whole(parent: int, name: str, uid: int, gid: int, mode: int) -> None:
+    """With what is in it, when that was our own until now: an agent that had no user of its own left it."""
+    with contextlib.suppress(FileNotFoundError):
+        was = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if was.st_uid == 0 != uid:
+            for _, directories, files, fd in os.fwalk(name, topdown=False, follow_symlinks=False, dir_fd=parent):
+                for entry in (*directories, *files):
+                    if os.stat(entry, dir_fd=fd, follow_symlinks=False).st_uid == 0:
+                        os.chown(entry, uid, -1, dir_fd=fd, follow_symlinks=False)
+    _make(parent, name, uid, gid, mode)
+
+
+def _make_logs(parent: int, index: str, agent: User) -> None:
+    """Ours, for the agent to read; so are those that a former version wrote for us alone."""
+    logs = _open(parent, "logs", 0, agent.gid, READABLE)
+    try:
+        for name in os.listdir(logs):  # noqa: PTH208 - by its descriptor
+            known = os.stat(name, dir_fd=logs, follow_symlinks=False)
+            if not agent.uid or not stat.S_ISREG(known.st_mode):
+                continue
+            if name == index and known.st_gid != agent.gid:
+                os.chown(name, -1, agent.gid, dir_fd=logs, follow_symlinks=False)
+                os.chmod(name, 0o640, dir_fd=logs)
+            elif name != index and not known.st_uid and not known.st_mode & 0o040:
+                os.chown(name, agent.uid, -1, dir_fd=logs, follow_symlinks=False)
+    finally:
+        os.close(logs)
 
 
 def _make(parent: int, name: str, uid: int, gid: int, mode: int) -> None:

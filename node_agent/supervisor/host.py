@@ -56,7 +56,7 @@ class Host:
             room = self.isolation.room(service_id, wanted.user)
         except OSError as error:
             raise launch.StartError(error.errno or errno.EIO, f"cannot make its own /tmp: {error}") from error
-        return spawn.spawn(wanted, cage=cage, room=room)
+        return spawn.spawn(wanted, cage=cage, room=room, reader=self.isolation.household.agent.uid)
 
     @staticmethod
     def discard(cage: Cage | None) -> None:

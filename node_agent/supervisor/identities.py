@@ -62,7 +62,28 @@ class Identity:
         return User(self.build, self.group)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Household:
+    """The platform's own users: whom the agent runs as, and nginx, which is None where it runs as we do."""
+
+    agent: User
+    proxy: User | None = None
+
+    @property
+    def agent_words(self) -> str:
+        """A capability, as it is really enforced."""
+        return f"uid {self.agent.uid}" if self.agent.uid else "none: the agent is root, as the supervisor is"
+
+
 Gone = Callable[[str, Identity], bool]
+
+
+def parse_user(text: str) -> User:
+    """A user as its two numbers, such as 998:998. Raises ValueError."""
+    uid, _, gid = text.partition(":")
+    if not (uid.isdecimal() and gid.isdecimal() and 0 < int(uid) <= LAST_UID and 0 < int(gid) <= LAST_UID):
+        raise ValueError(f"cannot use {text!r} as the agent's user: write it as UID:GID, and not root's")
+    return User(int(uid), int(gid))
 
 
 def parse_span(text: str) -> range:

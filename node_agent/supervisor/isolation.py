@@ -6,11 +6,12 @@ from typing import Protocol
 from node_agent.clock import Clock
 from node_agent.paths import Paths
 from node_agent.supervisor import estates, fence, identities, rooms
-from node_agent.supervisor.identities import Identities, Identity, User
+from node_agent.supervisor.identities import Household, Identities, Identity, User
 from node_agent.supervisor.loop import note
 from node_agent.supervisor.rooms import Room
 
 OFF = "none"
+LEAST_PAIRS = 2
 
 
 class Isolation(Protocol):
@@ -18,9 +19,18 @@ class Isolation(Protocol):
 
     words: str
     tmp_words: str
+    household: Household
 
     def of(self, service_id: str) -> Identity | None:
         """Whom the service's programs run as, its directories made; None: as ourselves. Raises OSError."""
+        ...
+
+    def prepare_build(self, service_id: str, release: int) -> None:
+        """Make the places that the agent fills for a release, and the log it writes to. Raises OSError."""
+        ...
+
+    def prepare_proxy(self, generation: int) -> None:
+        """Let nginx read a generation of its configuration. Raises OSError."""
         ...
 
     def room(self, service_id: str, user: User | None) -> Room | None:
@@ -37,9 +47,16 @@ class NoIsolation:
 
     def __init__(self, why: str) -> None:
         self.words = self.tmp_words = f"none: {why}"
+        self.household = Household(User(os.getuid(), os.getgid()))
 
     def of(self, service_id: str) -> Identity | None:  # noqa: ARG002 - the same for all
         return None
+
+    def prepare_build(self, service_id: str, release: int) -> None:
+        """Whoever builds is whom we run as, and makes them."""
+
+    def prepare_proxy(self, generation: int) -> None:
+        """It reads what we may read."""
 
     def room(self, service_id: str, user: User | None) -> Room | None:  # noqa: ARG002 - the same for all
         return None
@@ -49,13 +66,17 @@ class NoIsolation:
 
 
 class Users:
-    """A pair of uids for each service. Raises OSError when made where directories cannot be put right."""
+    """A pair of uids for each service, the last one of the range for nginx. Raises OSError when made where directories
+    cannot be put right.
+    """
 
-    def __init__(self, paths: Paths, span: range, clock: Clock) -> None:
+    def __init__(self, paths: Paths, span: range, clock: Clock, agent: User) -> None:
+        span, last = span[:-1], span[-1]
+        self.household = Household(agent, User(last, last))
         self.words = f"users: a uid for each app and one for its builds, from {span.start} on; {_fence()}"
         self._paths = paths
         self._rooms, self.tmp_words = rooms.open_rooms(paths.root)
-        estates.open_up(paths)
+        estates.open_up(paths, self.household)
         self._identities = Identities(
             paths.identities,
             span,
@@ -64,13 +85,32 @@ class Users:
             lambda: estates.owners(paths),
         )
         self._settled: set[str] = set()
+        for service_id in self._identities.ledger()[0]:
+            self._settle_again(service_id)
 
     def of(self, service_id: str) -> Identity | None:
         identity = self._identities.ensure(service_id)
         if service_id not in self._settled or not self._paths.home(service_id).is_dir():
-            estates.settle(self._paths, service_id, identity)
+            estates.settle(self._paths, service_id, identity, self.household)
             self._settled.add(service_id)
         return identity
+
+    def _settle_again(self, service_id: str) -> None:
+        """Another user of the agent than before must find all that is there. A failure is met again, and told, at a start."""
+        try:
+            if self._paths.releases(service_id).lstat().st_uid != self.household.agent.uid:
+                self.of(service_id)
+        except FileNotFoundError:
+            pass  # nothing was built for it yet
+        except OSError as error:
+            note("isolation.not_settled", service=service_id, error=error)
+
+    def prepare_build(self, service_id: str, release: int) -> None:
+        self.of(service_id)
+        estates.open_build_log(self._paths, service_id, release, self.household)
+
+    def prepare_proxy(self, generation: int) -> None:
+        estates.open_generation(self._paths, generation, self.household)
 
     def room(self, service_id: str, user: User | None) -> Room | None:
         identity = self._identities.find(service_id)
@@ -87,8 +127,18 @@ class Users:
         self._identities.release(service_id)
 
 
-def open_isolation(paths: Paths, span: str, clock: Clock) -> Isolation:
-    """As this host allows. `span`: a range of uids, or "none". Raises SpanError, OSError."""
+def open_isolation(paths: Paths, span: str, clock: Clock, agent: str = "") -> Isolation:
+    """As this host allows. `span`: a range of uids, or "none"; `agent`: whom it runs as, "" for whom we run as.
+
+    Raises ValueError, OSError; also where the agent cannot have a user of its own because apps cannot.
+    """
+    found = _isolation(paths, span, clock, identities.parse_user(agent) if agent else User(os.getuid(), os.getgid()))
+    if agent and isinstance(found, NoIsolation):
+        raise ValueError(f"cannot let the agent run as another user: apps have none either ({found.words})")
+    return found
+
+
+def _isolation(paths: Paths, span: str, clock: Clock, agent: User) -> Isolation:
     if span == OFF:
         return NoIsolation("it was turned off with --uid-range none")
     uids = identities.parse_span(span)
@@ -97,7 +147,9 @@ def open_isolation(paths: Paths, span: str, clock: Clock) -> Isolation:
     if closed := estates.obstacle(paths.root):
         note("isolation.refused", closed=closed)
         return NoIsolation(f"other users cannot enter {closed}, above the data directory; use another, or open it")
-    return Users(paths, uids, clock)
+    if len(uids) < LEAST_PAIRS:
+        raise identities.SpanError(f"cannot use {span!r} as a range of uids: a service and the proxy take two each")
+    return Users(paths, uids, clock, agent)
 
 
 def _fence() -> str:

@@ -1,5 +1,6 @@
 """Builds and one-off commands: each to its end under a deadline, leaving nothing behind. Run again rather than adopted."""
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -90,7 +91,7 @@ class Jobs:
                 self._finish(job, JobResult("exited", 0, 0.0))
                 return
             job.cage = self._host.caged(spec.id, NO_LIMITS)
-            wanted = launch.job_launch(self._host.paths, spec, identity)
+            wanted = launch.job_launch(self._host.paths, spec, identity, self._host.isolation.household)
             job.pid = self._host.spawn(spec.service_id, wanted, job.cage)
         except launch.StartError as error:
             self._finish(job, JobResult("start_failed", error.code, 0.0, (str(error),)))
@@ -119,6 +120,9 @@ class Jobs:
         lines = self._close_log(job)
         self._jobs.pop(spec.id)
         self._host.discard(job.cage)
+        if spec.kind is JobKind.REMOVE and not spec.release:
+            with contextlib.suppress(OSError):  # its logs are still there: they go first, when it is forgotten
+                self._host.paths.service(spec.service_id).rmdir()
         self._report(job, JobResult(outcome, abs(code), duration, lines))
 
     def _finish(self, job: Job, result: JobResult) -> None:

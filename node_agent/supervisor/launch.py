@@ -14,7 +14,7 @@ import sys
 from node_agent.model.process import JobKind, JobSpec, ProcessSpec
 from node_agent.paths import Paths
 from node_agent.supervisor import procfs
-from node_agent.supervisor.identities import Identity, User
+from node_agent.supervisor.identities import Household, Identity, User
 
 BUILDER = pathlib.Path(__file__).parents[1] / "builder"
 UNPACK, HAND_OVER = BUILDER / "unpack.py", BUILDER / "hand_over.py"  # run, never imported
@@ -71,8 +71,12 @@ def process_launch(paths: Paths, spec: ProcessSpec, identity: Identity | None = 
     )
 
 
-def job_launch(paths: Paths, job: JobSpec, identity: Identity | None = None) -> Launch:
+def job_launch(
+    paths: Paths, job: JobSpec, identity: Identity | None = None, household: Household | None = None
+) -> Launch:
     """How a job is started. Raises StartError."""
+    if job.hands_over and job.kind is not JobKind.REMOVE:
+        return _hand_over_launch(paths, job, identity, household)
     return LAUNCHES[job.kind](paths, job, identity)
 
 
@@ -108,16 +112,23 @@ def _unpack_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Lau
     return _own_program(paths, job, (sys.executable, "-I", str(UNPACK), str(archive), *user))
 
 
-def _hand_over_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch:
-    """As ourselves: only root gives files away. Where there are no users, all is ours already."""
-    user = (str(identity.build), str(identity.group)) if identity else (str(os.getuid()), str(os.getgid()))
-    return _own_program(paths, job, (sys.executable, "-I", "-S", str(HAND_OVER), job.kind.value, *user))
+def _hand_over_launch(paths: Paths, job: JobSpec, identity: Identity | None, household: Household | None) -> Launch:
+    """As ourselves: only root gives files away. Where there are no users, all is ours already.
+
+    What is sealed is the agent's, for the service's group to read; a static site, for that of the proxy.
+    """
+    agent = household.agent if household else User(os.getuid(), os.getgid())
+    build, group = (identity.build, identity.group) if identity else (agent.uid, agent.gid)
+    if job.kind is JobKind.SEAL and job.static and household and household.proxy:
+        group = household.proxy.gid
+    who = map(str, (build, agent.uid, group))
+    return _own_program(paths, job, (sys.executable, "-I", "-S", str(HAND_OVER), job.kind.value, *who))
 
 
 def _remove_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch:  # noqa: ARG001 - as ourselves
     """No link is followed on the way."""
     service = paths.service(job.service_id)
-    users = (paths.home, paths.tmp, paths.build_home, paths.build_tmp, paths.builds)
+    users = (paths.home, paths.tmp, paths.build_home, paths.build_tmp, paths.builds, paths.releases)
     found = [paths.build_tree(job.service_id, job.release)] if job.release else [of(job.service_id) for of in users]
     names = [str(place.relative_to(service)) for place in found]
     own = {**_own(paths, job.service_id, job.release, job.id), "HOME": "/"}
@@ -157,8 +168,6 @@ def _run_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch
 LAUNCHES = {
     JobKind.BUILD: _build_launch,
     JobKind.UNPACK: _unpack_launch,
-    JobKind.OPEN: _hand_over_launch,
-    JobKind.SEAL: _hand_over_launch,
     JobKind.REMOVE: _remove_launch,
     JobKind.RUN: _run_launch,
     JobKind.CHECK: _run_launch,
@@ -177,9 +186,9 @@ def _own(paths: Paths, service_id: str, release: int, marker: str) -> dict[str, 
 
 
 def program_launch(paths: Paths, argv: tuple[str, ...], marker: str, output: pathlib.Path) -> Launch:
-    """How a program of our own (nginx) is started, in the proxy's directory."""
-    own = {"HOME": str(paths.proxy), procfs.MARKER: marker, procfs.ROOT: str(paths.root)}
-    return Launch(argv, _environment(BASE_PATH, (), own), paths.proxy, ".", output, output)
+    """How a program of our own (nginx) is started, in its own directory."""
+    own = {"HOME": str(paths.nginx), procfs.MARKER: marker, procfs.ROOT: str(paths.root)}
+    return Launch(argv, _environment(BASE_PATH, (), own), paths.nginx, ".", output, output)
 
 
 def _environment(path: str, wanted: tuple[tuple[str, str], ...], own: dict[str, str]) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """The managed nginx: its own check of a candidate, its start, its reload, its restart when it dies.
 
 The proxy's directory is the contract: `generations/<n>/nginx.conf` is a whole configuration with `daemon off`, and
-`current` is a link to the generation that shall serve. What is in them is nobody's business here.
+`current` is a link to the generation that shall serve. What is in them is nobody's business here: where there are
+users, nginx has one of its own, master and workers, so that a configuration gives nobody more than that one may. Of
+root's powers it keeps the one to bind ports below 1024.
 """
 
 import contextlib
@@ -18,12 +20,14 @@ from node_agent.model import restart
 from node_agent.supervisor import launch, procfs, spawn
 from node_agent.supervisor.children import End
 from node_agent.supervisor.host import Host, RefusedError
+from node_agent.supervisor.identities import User
 from node_agent.supervisor.loop import Timer, note
 
 TEST = "proxy-test"
 TEST_TIMEOUT_S = 20.0
 QUIT_GRACE_S = 5.0
 WORDS_LIMIT = 64 << 10
+SETPRIV = "/usr/bin/setpriv"
 
 
 def find_nginx(wanted: str) -> str:
@@ -91,8 +95,9 @@ class Nginx:
         marker = f"{TEST}-{self._tests}"
         words = os.memfd_create(marker)
         try:
+            self._give_place()
             pid = spawn.spawn(self._launch(marker, str(conf), "-t"), words)
-        except launch.StartError as error:
+        except (launch.StartError, OSError) as error:
             os.close(words)
             raise RefusedError(f"cannot run nginx -t: {error}") from error
         kill = self._host.endings.begin
@@ -124,6 +129,7 @@ class Nginx:
             return
         try:
             self._remove_sockets()
+            self._give_place()
             conf = self._host.paths.proxy / "current" / "nginx.conf"
             pid = spawn.spawn(self._launch(procfs.PROXY, str(conf)))
         except (launch.StartError, OSError) as error:
@@ -133,7 +139,9 @@ class Nginx:
             self._again()
             return
         self._host.children.expect(pid, lambda end: self._ended(pid, end))
-        with contextlib.suppress(ProcessLookupError):  # no core with the keys of certificates; its workers inherit it
+        # No core with the keys of certificates; its workers inherit that. One that has dropped to its user is out of our
+        # reach, and has what it inherited from us: none either.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
         self._pid, self._started = pid, self._host.clock.monotonic()
         with contextlib.suppress(OSError):  # it is only a help to find workers that outlived their master
@@ -143,9 +151,28 @@ class Nginx:
 
     def _remove_sockets(self) -> None:
         """A killed nginx leaves its unix sockets, and the next one cannot bind them. Nobody listens on them now."""
-        for file in os.scandir(self._host.paths.proxy):
+        for file in os.scandir(self._host.paths.nginx):
             if stat.S_ISSOCK(file.stat(follow_symlinks=False).st_mode):
                 os.unlink(file.path)  # noqa: PTH108 - scandir speaks of os paths
+
+    def _give_place(self) -> None:
+        """To nginx's user what one of root's wrote, of a version before there were users. Raises OSError.
+
+        Also its log, which it opens again by its name, for the agent to read.
+        """
+        household, paths = self._host.isolation.household, self._host.paths
+        user = household.proxy
+        if user is None:
+            return
+        for file in os.scandir(paths.nginx):
+            if file.stat(follow_symlinks=False).st_uid != user.uid:
+                os.chown(file.path, user.uid, user.gid, follow_symlinks=False)
+        log = spawn.open_output(paths.nginx_log)
+        try:
+            os.fchown(log, household.agent.uid, user.gid)
+            os.fchmod(log, 0o620)
+        finally:
+            os.close(log)
 
     def _tell(self, *, started: bool) -> None:
         waiting, self._waiting = self._waiting, []
@@ -179,9 +206,9 @@ class Nginx:
         return int(pid) if boot_id == self._host.boot_id and not procfs.started(int(pid)) else 0
 
     def _launch(self, marker: str, conf: str, *options: str) -> launch.Launch:
-        proxy = self._host.paths.proxy
-        argv = (self._program, *options, "-p", str(proxy), "-c", conf)
-        return launch.program_launch(self._host.paths, argv, marker, proxy / "error.log")
+        paths, user = self._host.paths, self._host.isolation.household.proxy
+        argv = (self._program, *options, "-p", str(paths.proxy), "-c", conf)
+        return launch.program_launch(paths, _drop(user) + argv, marker, paths.nginx_log)
 
     def _demand(self) -> None:
         if not self._program:
@@ -191,3 +218,11 @@ class Nginx:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+
+
+def _drop(user: User | None) -> tuple[str, ...]:
+    """The words before a program's own that make it run as `user`. No library is loaded by orders of an app here."""
+    if user is None:
+        return ()
+    powers = [f"--{kind}-caps=-all,+net_bind_service" for kind in ("inh", "ambient")]
+    return (SETPRIV, f"--reuid={user.uid}", f"--regid={user.gid}", "--clear-groups", *powers, "--")

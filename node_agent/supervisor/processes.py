@@ -111,13 +111,17 @@ class Processes:
         if record is None or not procfs.kill(record.pid, record.started_ticks, number):
             raise RefusedError(f"cannot signal {process_id}: it does not run")
 
+    def demand_none(self, service_id: str, what: str) -> None:
+        """Raises RefusedError while a process of the service is left."""
+        if left := [str(found) for found in self._table if found.service_id == service_id]:
+            raise RefusedError(f"cannot {what} {service_id}: stop {', '.join(left)} first")
+
     def index_logs(self, service_id: str) -> None:
         self._host.logs.index(service_id)
 
     def forget(self, service_id: str) -> None:
         """Raises RefusedError while a process of the service is left."""
-        if left := [str(found) for found in self._table if found.service_id == service_id]:
-            raise RefusedError(f"cannot forget {service_id}: stop {', '.join(left)} first")
+        self.demand_none(service_id, "forget")
         try:
             self._host.logs.forget(service_id)
         except OSError as error:

@@ -21,8 +21,10 @@ _PEER = struct.Struct("3i")
 class Server:
     """Listens from `listen` on. The socket file stays when the process ends; the next one replaces it."""
 
-    def __init__(self, loop: Loop, paths: Paths) -> None:
+    def __init__(self, loop: Loop, paths: Paths, agent: int | None = None) -> None:
+        """`agent` is its uid, when that is not ours."""
         self._loop, self._paths = loop, paths
+        self._welcome = {0, os.getuid() if agent is None else agent}
         self._connections: set[_Connection] = set()
         self._verbs: Verbs | None = None
         self._changed: set[str] = set()
@@ -64,7 +66,7 @@ class Server:
         with contextlib.suppress(BlockingIOError):
             peer, _ = self._socket.accept()
             _, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-            if uid not in {0, os.getuid()} or self._verbs is None:
+            if uid not in self._welcome or self._verbs is None:
                 note("server.refused", uid=uid)
                 peer.close()
                 return

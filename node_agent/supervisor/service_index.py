@@ -25,7 +25,7 @@ class ServiceIndex:
         self._path = index
         self.directory = index.parent
         self._noted = index.with_name("positions")
-        self._fd = os.open(index, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._fd = os.open(index, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
         self._end, last = self._repair()
         self._checked, seq, self.positions = self._read_positions()
         self.next_seq = max(last.next_seq if last else 1, seq)

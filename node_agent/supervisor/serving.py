@@ -7,7 +7,7 @@ import pathlib
 import signal
 import sys
 
-from node_agent import clock, dumps, paths
+from node_agent import clock, dumps, former_places, paths
 from node_agent.model.log_space import Budgets
 from node_agent.supervisor import adoption, ladder, notify, priority, procfs, spawn
 from node_agent.supervisor.cages import Cages
@@ -27,8 +27,8 @@ from node_agent.supervisor.verbs import Verbs
 PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 38, 36
 
 
-def serve(data_dir: str, nginx: str, log_limits: str, uids: str, boot_id_file: str, rung: str) -> int:
-    """Until a signal or a shutdown; the exit status. Raises OSError, and ValueError for limits or uids that are none."""
+def serve(data_dir: str, nginx: str, log_limits: str, uids: str, agent: str, boot_id_file: str, rung: str) -> int:
+    """Until a signal or a shutdown; the exit status. Raises OSError, and ValueError for limits or users that are none."""
     root = paths.Paths(pathlib.Path(data_dir))
     program, budgets = find_nginx(nginx), Budgets.parse(log_limits)
     root.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -40,10 +40,12 @@ def serve(data_dir: str, nginx: str, log_limits: str, uids: str, boot_id_file: s
         return 3
     _prepare(root)
     system = clock.SystemClock()
-    isolated = open_isolation(root, uids, system)
+    isolated = open_isolation(root, uids, system, agent)
+    own_group = isolated.household.agent.gid
+    os.setresgid(own_group, own_group, own_group)  # what we let the agent read, it reads by its group
     spawn.prepare(users=not isinstance(isolated, NoIsolation))
     loop = Loop(system)
-    server = Server(loop, root)
+    server = Server(loop, root, isolated.household.agent.uid)
     boot_id = procfs.boot_id(boot_id_file or procfs.BOOT_ID)
     host = build_host(root, loop, system, server, boot_id, ladder.open_cages(root.root, rung), budgets, isolated)
     processes, jobs, proxy = Processes(host), Jobs(host), Nginx(host, program)
@@ -75,7 +77,8 @@ def _prepare(root: paths.Paths) -> None:
     os.chdir("/")
     os.umask(0o022)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for directory in (root.records, root.proxy, root.cache):
+    former_places.leave(root)
+    for directory in (root.records, root.proxy, root.cache, root.nginx):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     libc = ctypes.CDLL(None, use_errno=True)
     for option in (PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS):

@@ -28,9 +28,11 @@ FROZEN_S = 0.5
 SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
-def spawn(launch: Launch, output: int | None = None, cage: Cage | None = None, room: Room | None = None) -> int:
+def spawn(
+    launch: Launch, output: int | None = None, cage: Cage | None = None, room: Room | None = None, reader: int = -1
+) -> int:
     """Start it in a session, a cage and a room of its own, with nothing of ours but its output files (or the descriptor
-    `output` instead of them); the pid. Raises StartError.
+    `output` instead of them); the pid. What a user of its own writes belongs to `reader`. Raises StartError.
     """
     opened: list[int] = []
     try:
@@ -42,7 +44,7 @@ def spawn(launch: Launch, output: int | None = None, cage: Cage | None = None, r
             for file in (launch.stdout, launch.stderr):
                 opened.append(_output(file, launch, output))  # noqa: PERF401 - each is closed, also when the next cannot be opened
             if launch.user is not None:
-                _share(launch.user, opened[1:])
+                _share(launch.user, opened[1:], reader)
             _make_directory(launch.env["HOME"])
             os.fchdir(directory)
             if cage is not None:
@@ -153,10 +155,10 @@ def open_output(file: pathlib.Path) -> int:
     """The raw log `file` for appending, made when it is not there. Raises OSError."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(file, flags, 0o600)
+        return os.open(file, flags, 0o640)
     except FileNotFoundError:
         _make_directory(str(file.parent))
-        return os.open(file, flags, 0o600)
+        return os.open(file, flags, 0o640)
 
 
 def _make_directory(path: str) -> None:
@@ -164,12 +166,12 @@ def _make_directory(path: str) -> None:
         pathlib.Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _share(user: User, outputs: list[int]) -> None:
+def _share(user: User, outputs: list[int], reader: int) -> None:
     """Let the program open its output again (/dev/stdout), which it may write and not read."""
     for fd in outputs:
         known = os.fstat(fd)
         if known.st_gid != user.gid and (stat.S_ISREG(known.st_mode) or stat.S_ISFIFO(known.st_mode)):
-            os.fchown(fd, -1, user.gid)
+            os.fchown(fd, reader, user.gid)
             os.fchmod(fd, 0o620)
 
 
@@ -192,7 +194,7 @@ def _open_pipe(file: pathlib.Path) -> int:
 def _open_directory(tree: pathlib.Path, directory: str) -> tuple[int, str]:
     """Open, and its real path."""
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-    fd = os.open(tree, flags)
+    fd = os.open(tree, flags | os.O_NOFOLLOW)
     try:
         top = _real_path(fd)
         if directory in {"", "."}:

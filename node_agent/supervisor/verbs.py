@@ -45,6 +45,7 @@ class Verbs:
             "stats": self._stats,
             **{kind.value: self._run_job for kind in JobKind},
             "cancel_job": self._cancel_job,
+            "prepare_build": self._prepare_build,
             "index_logs": self._index_logs,
             "forget": self._forget,
             "proxy_test": self._proxy_test,
@@ -71,6 +72,7 @@ class Verbs:
         cages = self._host.cages
         capabilities = (
             ("isolation", self._host.isolation.words),
+            ("agent_user", self._host.isolation.household.agent_words),
             ("private_tmp", self._host.isolation.tmp_words),
             ("limits", ",".join(cages.limits)),
             ("limits_rung", cages.words),
@@ -105,6 +107,8 @@ class Verbs:
     def _run_job(self, body: Body, answer: Answer) -> None:
         self._demand_open()
         job = protocol.decode_job_spec(body)
+        if job.kind is JobKind.REMOVE and not job.release:
+            self._processes.demand_none(job.service_id, "delete the files of")
         _seconds(body, "deadline_s")
 
         def done(result: JobResult) -> None:
@@ -116,6 +120,10 @@ class Verbs:
 
     def _cancel_job(self, body: Body, answer: Answer) -> None:
         self._jobs.cancel(protocol.field(body, "job_id", str), answer.ok)
+
+    def _prepare_build(self, body: Body, answer: Answer) -> None:
+        self._host.isolation.prepare_build(protocol.service_id(body), protocol.number(body, "release"))
+        answer.ok()
 
     def _index_logs(self, body: Body, answer: Answer) -> None:
         self._processes.index_logs(protocol.service_id(body))
@@ -136,7 +144,9 @@ class Verbs:
         self._jobs.cancel_all(forget, service_id)
 
     def _proxy_test(self, body: Body, answer: Answer) -> None:
-        self._nginx.test(protocol.number(body, "generation"), lambda good, words: answer.ok([good, words]))
+        generation = protocol.number(body, "generation")
+        self._host.isolation.prepare_proxy(generation)
+        self._nginx.test(generation, lambda good, words: answer.ok([good, words]))
 
     def _proxy_ensure(self, _: Body, answer: Answer) -> None:
         self._demand_open()

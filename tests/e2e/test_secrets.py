@@ -30,7 +30,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 # What agent and supervisor must know to start the application again without the control plane; for their eyes alone.
-ALLOWED = re.compile(r"agent/(journal\.db\S*|records/\S+\.json)")
+ALLOWED = re.compile(r"agent/(agent/journal\.db\S*|records/\S+\.json)")
 
 
 def test_a_secret_reaches_the_application_and_is_seen_nowhere_else(platform: Platform, repository) -> None:

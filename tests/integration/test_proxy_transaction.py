@@ -173,7 +173,7 @@ async def test_a_held_port_is_seen_and_undone_while_the_former_serves(rig, blue)
     disk = Generations(rig.paths.proxy)
     assert (disk.current(), disk.change()) == (before, None)
     assert await answer_of(rig) == "blue"
-    assert await status.ask(str(rig.paths.proxy / "status.sock")) == before
+    assert await status.ask(str(rig.paths.nginx / "status.sock")) == before
 
 
 async def test_a_port_that_becomes_free_is_taken_by_the_next_try(rig, blue):
@@ -318,7 +318,7 @@ async def test_a_killed_nginx_comes_back_with_what_it_served(rig, blue):
     proxy = rig.proxy()
     state = await proxy.apply(table(blue))
     rig.nginx.kill()
-    assert (rig.paths.proxy / "status.sock").exists()  # what would stop the next one from binding
+    assert (rig.paths.nginx / "status.sock").exists()  # what would stop the next one from binding
     await proxy.recover()
     assert await answer_of(rig) == "blue"
     assert await proxy.apply(table(blue)) == state
@@ -344,7 +344,7 @@ async def test_numbers_go_on_above_what_nginx_answers_when_the_files_are_lost(ri
     proxy = rig.proxy()
     for port in range(3):
         await proxy.apply((*table(blue), a_site(2, 1 + port, a_route(2, "b.example.com"))))
-    served = await status.ask(str(rig.paths.proxy / "status.sock"))
+    served = await status.ask(str(rig.paths.nginx / "status.sock"))
     (rig.paths.proxy / "current").unlink()
     for directory in (rig.paths.proxy / "generations").iterdir():
         directory.rename(rig.paths.root / f"lost{directory.name}")

@@ -21,12 +21,12 @@ from tests.waiting import wait_until, wait_until_async
 pytestmark = pytest.mark.skipif(not find_nginx(""), reason="nginx is not installed")
 
 CONF = """
-daemon off; worker_processes 2; pid {proxy}/nginx.pid; error_log {proxy}/error.log;
+daemon off; worker_processes 2; pid {own}/nginx.pid; error_log {log};
 events {{ worker_connections 64; }}
 http {{
   access_log off;
-  client_body_temp_path {proxy}/t1; proxy_temp_path {proxy}/t2; fastcgi_temp_path {proxy}/t3;
-  uwsgi_temp_path {proxy}/t4; scgi_temp_path {proxy}/t5;
+  client_body_temp_path {own}/t1; proxy_temp_path {own}/t2; fastcgi_temp_path {own}/t3;
+  uwsgi_temp_path {own}/t4; scgi_temp_path {own}/t5;
   server {{ listen unix:{socket}; return 200 "generation {number}"; }}
 }}
 """
@@ -34,7 +34,7 @@ http {{
 
 @pytest.fixture
 def proxy_socket(host):
-    return host.paths.proxy / "s"
+    return host.paths.nginx / "s"
 
 
 @pytest.fixture
@@ -52,9 +52,10 @@ def generation(host, proxy_socket):
 
     def write(number, text=CONF):
         proxy = host.paths.proxy
+        places = {"own": host.paths.nginx, "log": host.paths.nginx_log}
         directory = proxy / "generations" / str(number)
         directory.mkdir(parents=True)
-        (directory / "nginx.conf").write_text(text.format(proxy=proxy, socket=proxy_socket, number=number))
+        (directory / "nginx.conf").write_text(text.format(**places, socket=proxy_socket, number=number))
         atomic.symlink(f"generations/{number}", proxy / "current")
 
     return write

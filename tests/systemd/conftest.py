@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.platform import Repository
 from tests.systemd import package
 from tests.systemd.installation import Installation
 
@@ -49,9 +48,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, pathli
 @pytest.fixture(scope="session")
 def app(installed: Installation) -> str:
     """The domain of an application that serves its release and its pid. Its name is `app`."""
-    repository = Repository(installed.repositories / "app")
-    repository.commit(app__py=APP)
-    _, domain = installed.live(
-        "app", pathlib.Path("/opt/repositories/app"), runtime="python", run_cmd="exec python3 app.py"
-    )
+    repository = installed.publish("app", app__py=APP)
+    _, domain = installed.live("app", repository, runtime="python", run_cmd="exec python3 app.py")
     return domain

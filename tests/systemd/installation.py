@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from tests.e2e.platform import EMAIL, Load, Platform
+from tests.e2e.platform import EMAIL, Load, Platform, Repository
 from tests.systemd import package
 from tests.systemd.machine import Machine
 from tests.waiting import wait_until
@@ -84,7 +84,10 @@ class Installation(Platform):
         wait_until(self.ready, 60, "the API")
         self.login()
         token = self.call("POST", "/v1/instances/join-tokens")["token"]
-        (self._shared["etc"] / "join-token").write_text(token)
+        secret = self._shared["etc"] / "join-token"
+        secret.write_text(token)
+        secret.chmod(0o640)
+        self.machine.run("chgrp", "dployr-agent", "/etc/dployr/join-token")
         wait_until(self.is_online, 60, "the agent to join")
 
     def put_in(self, wheel: pathlib.Path) -> None:
@@ -136,6 +139,12 @@ class Installation(Platform):
 
     def get(self, domain: str, path: str = "/") -> tuple[int, str]:
         return self.machine.inside(super().get, domain, path)
+
+    def publish(self, name: str, **files: str) -> pathlib.Path:
+        """A repository of one commit, the agent's own: git refuses local ones of somebody else. Where the host has it."""
+        Repository(self.repositories / name).commit(**files)
+        self.machine.run("chown", "--recursive", "dployr-agent:", f"{PLACES['repositories']}/{name}")
+        return pathlib.Path(PLACES["repositories"], name)
 
     def boot_id(self) -> str:
         """As the supervisor sees it."""

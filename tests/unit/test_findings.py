@@ -9,6 +9,7 @@ from node_agent.model.findings import START, Facts, Finding, findings
 WELL = Facts(
     capabilities={
         "isolation": "users: a uid for each app and one for its builds",
+        "agent_user": "uid 998",
         "limits": "memory,cpu,pids",
         "limits_rung": "cgroup v2",
         "proxy": "managed nginx",
@@ -74,6 +75,11 @@ def test_a_supervisor_that_is_not_root_is_told_how_to_isolate() -> None:
 
 def test_root_without_isolation_is_told_to_read_the_reason() -> None:
     assert "reason" in told(isolation="none: other users cannot enter /root")["a user for each application"].do
+
+
+def test_an_agent_that_is_root_is_told_how_not_to_be() -> None:
+    found = told(agent_user="none: the agent is root, as the supervisor is")["an agent that is not root"]
+    assert "--agent-user" in found.do
 
 
 def test_limits_that_lack_one_name_it() -> None:

@@ -1,0 +1,77 @@
+"""What the program that hands a build over gives and takes, and what it refuses, with users that are not root."""
+
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from node_agent.supervisor.launch import HAND_OVER
+
+BUILD, AGENT, GROUP, OTHER = 200001, 998, 200000, 200003
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+
+
+def hand_over(verb: str, tree: pathlib.Path) -> tuple[int, str]:
+    command = [sys.executable, "-I", "-S", str(HAND_OVER), verb, str(BUILD), str(AGENT), str(GROUP)]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=30, check=False)
+    return done.returncode, done.stdout
+
+
+def whose(path: pathlib.Path) -> tuple[int, int, int]:
+    found = path.lstat()
+    return found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)
+
+
+@pytest.fixture
+def tree(tmp_path: pathlib.Path) -> pathlib.Path:
+    """As the agent made it."""
+    top = tmp_path / "tree"
+    (top / "a" / "b").mkdir(parents=True)
+    (top / "a" / "b" / "file").write_text("x")
+    for place in (top, top / "a", top / "a" / "b", top / "a" / "b" / "file"):
+        os.chown(place, AGENT, AGENT)
+    return top
+
+
+def test_a_tree_is_the_builds_and_then_the_agents_for_the_group_to_read(tree: pathlib.Path) -> None:
+    file = tree / "a" / "b" / "file"
+    assert hand_over("open_build", tree) == (0, "")
+    assert {whose(place)[:2] for place in (tree, tree / "a", file)} == {(BUILD, GROUP)}
+    file.chmod(0o4700)
+    assert hand_over("seal_release", tree) == (0, "")
+    assert whose(tree) == (AGENT, GROUP, 0o750)
+    assert whose(file) == (AGENT, GROUP, 0o750)
+
+
+@pytest.mark.parametrize("verb", ["open_build", "seal_release"])
+@pytest.mark.parametrize("owner", [0, OTHER])
+def test_what_is_somebody_elses_stays_so(tree: pathlib.Path, verb: str, owner: int) -> None:
+    for theirs in (tree / "a" / "b" / "theirs", tree / "a" / "place"):
+        if theirs.name == "place":
+            theirs.mkdir()
+        else:
+            theirs.write_text("secret")
+        os.chown(theirs, owner, owner)
+        before = whose(theirs)
+        code, said = hand_over(verb, tree)
+        assert (code, "neither the build's nor the agent's" in said) == (2, True)
+        assert whose(theirs) == before
+        if theirs.is_dir():
+            theirs.rmdir()
+        else:
+            theirs.unlink()
+
+
+def test_no_link_is_followed_to_what_it_leads_to(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("x")
+    (tree / "a" / "link").symlink_to(outside)
+    (tree / "a" / "name").symlink_to(outside / "file")
+    assert hand_over("open_build", tree) == (0, "")
+    assert hand_over("seal_release", tree) == (0, "")
+    assert {whose(place)[:2] for place in (outside, outside / "file")} == {(0, 0)}

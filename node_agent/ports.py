@@ -139,7 +139,10 @@ class Canary:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where the proxy sends a service's requests: ports on loopback, or a directory (service, release, root)."""
+    """Where the proxy sends a service's requests: ports on loopback, or a directory (service, release, root).
+
+    With neither nothing runs that may have them, and the proxy answers so.
+    """
 
     release: int
     ports: tuple[int, ...] = ()

@@ -30,6 +30,7 @@ from node_agent.proxy.transaction import NginxProxy
 from node_agent.reconciler import gate
 from node_agent.reconciler.branches import Branches
 from node_agent.reconciler.host import Host
+from node_agent.reconciler.owners import Owners
 from node_agent.reconciler.reconciler import Reconciler
 from node_agent.reconciler.runs import Runs
 from node_agent.reconciler.sites import Sites
@@ -99,7 +100,7 @@ async def _begin(
     builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives)
     tasks.create_task(builder.trash.run(), name="trash")
     proxy = NginxProxy(paths, supervisor, render.ProxySettings(settings.proxy_host, settings.proxy_port), clock)
-    host = Host(journal, supervisor, builder, Sites(proxy, journal), clock, hits)
+    host = Host(journal, supervisor, builder, Sites(proxy, journal), clock, hits, Owners(supervisor))
     reconciler = Reconciler(host, tasks)
     tasks.create_task(reconciler.run(), name="reconciler")
     branches = Branches(journal, git, host.heads, clock, clocks.SystemChance(), reconciler.changed)

@@ -46,11 +46,7 @@ def render(generation: int, sites: tuple[ports.Site, ...], settings: ProxySettin
     routes claim the same place.
     """
     served = sorted((site for site in sites if site.routes), key=lambda site: site.service_id)
-    files = {
-        f"upstreams/{checked_id(site.service_id)}.conf": _upstream(site)
-        for site in served
-        if site.upstream.static_root is None
-    }
+    files = {f"upstreams/{checked_id(site.service_id)}.conf": _upstream(site) for site in served if site.upstream.ports}
     for site in served:
         if site.upstream.canary is not None and hits_socket(paths):  # read before the routes that name it
             files[f"formats/{site.service_id}.conf"] = f'log_format {site.service_id} "{requests.FORMAT}";\n'
@@ -100,8 +96,6 @@ def _checked(route: spec.RouteSpec, site: ports.Site) -> Location:
 def _upstream(site: ports.Site) -> str:
     """Of several servers one that refuses is left out for a moment; a single one marked so would lengthen the outage."""
     found = [_port(port) for port in site.upstream.ports]
-    if not found:
-        raise ValueError(f"cannot route {site.service_id}: no process of it listens")
     words = "max_fails=1 fail_timeout=1s" if len(found) > 1 else "max_fails=0"
     if site.upstream.canary is not None:
         return _trial(site, site.upstream.canary)
@@ -137,6 +131,8 @@ def _location(place: Location, paths: Paths) -> str:
     common = options.common(place.route_id, place.options)
     if place.site.upstream.static_root is not None:
         return _static(place, common, paths)
+    if not place.site.upstream.ports:
+        return _places(place, [*common, *text.DOWN])
     target = f"proxy_pass http://{place.site.service_id};"
     return _places(place, [*common, *options.proxied(place.options), *_shared(place.site, paths), target])
 

@@ -130,6 +130,12 @@ MAINTENANCE = (
     ),
 )
 
+DOWN = (
+    "default_type text/plain;",
+    "add_header Cache-Control no-store always;",
+    'return 502 "The application is not running.\\n";',
+)
+
 MIME = (
     "types {\n"
     + "".join(f"    {kind} {' '.join(endings)};\n" for kind, endings in sorted(mime.TYPES.items()))

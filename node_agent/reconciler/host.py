@@ -13,6 +13,7 @@ from node_agent.model.actions import Target
 from node_agent.model.status import ReleaseState
 from node_agent.reconciler import gate, sockets, trial
 from node_agent.reconciler.branches import Heads
+from node_agent.reconciler.owners import Owners
 from node_agent.reconciler.plan import Facts, ProcessFact, Sealed
 from node_agent.reconciler.sites import Sites
 
@@ -44,6 +45,7 @@ class Host:
     sites: Sites
     clock: Clock
     requests: ports.Requests
+    owners: Owners
     heads: Heads = dataclasses.field(default_factory=Heads)
 
 
@@ -71,7 +73,7 @@ class ServiceHost:
         releases = await journal.releases(self.service_id)
         return Facts(
             sealed=await self._sealed_releases(),
-            processes=tuple(ProcessFact(Target(p.id.release, p.id.restart), p.id.name, p.state, p.port) for p in found),
+            processes=tuple(self._fact(one) for one in found),
             passed=frozenset(self.passed | ({live} if live else set())),
             failed=frozenset(await journal.failures(self.service_id)),
             live=live,
@@ -81,6 +83,10 @@ class ServiceHost:
             proven=frozenset(self.proven),
             trial=self.trial,
         )
+
+    def _fact(self, one: process.ProcessStatus) -> ProcessFact:
+        target = Target(one.id.release, one.id.restart)
+        return ProcessFact(target, one.id.name, one.state, one.port, owned=self.host.owners.owns(one))
 
     async def _sealed_releases(self) -> tuple[Sealed, ...]:
         found = []
@@ -220,6 +226,7 @@ class ServiceHost:
                     tasks.create_task(gate.wait(self.host.supervisor, watched, self.host.clock), name=member.name)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
+        await self.host.owners.look()
         self.passed.add(target)
 
     async def try_out(self, target: Target) -> None:

@@ -15,12 +15,13 @@ KEPT_RELEASES = 5
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcessFact:
-    """`port` is where the process was told to listen."""
+    """`port` is where the process was told to listen, `owned` whether it was seen to, and nobody else."""
 
     target: Target
     name: str
     state: str
     port: int
+    owned: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,14 +63,16 @@ class Facts:
         return tuple(name for name in sealed.members if name not in there) if sealed else ()
 
     def upstream(self, target: Target) -> ports.Upstream | None:
-        """Where requests for `target` would go; None while there is nothing to send them to, or none of it is routed."""
+        """Where requests for `target` would go; None while there is no process that could have any.
+
+        A process without a port of its own gets none: somebody else may listen there.
+        """
         sealed = self.release(target.release)
         if sealed is not None and sealed.static_root is not None:
             return ports.Upstream(target.release, static_root=sealed.static_root)
-        routed = sorted(
-            (found.port for found in self.processes if found.target == target and formation.is_routed(found.name)),
-        )
-        return ports.Upstream(target.release, tuple(routed)) if routed else None
+        routed = [one for one in self.processes if one.target == target and formation.is_routed(one.name)]
+        owned = tuple(sorted(one.port for one in routed if one.owned))
+        return ports.Upstream(target.release, owned) if routed else None
 
     def site_of(self, wish: spec.ServiceSpec, target: Target) -> ports.Site | None:
         """What the proxy should answer with while `target` serves."""
@@ -80,7 +83,7 @@ class Facts:
 
     def _canary(self) -> ports.Canary | None:
         found = self.upstream(self.trial[0]) if self.trial and self.trial[0] not in self.failed else None
-        return ports.Canary(found.release, found.ports, self.trial[1]) if found and self.trial else None
+        return ports.Canary(found.release, found.ports, self.trial[1]) if found and found.ports and self.trial else None
 
 
 def is_cancelled(wish: spec.ServiceSpec, facts: Facts) -> bool:

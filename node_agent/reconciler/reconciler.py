@@ -39,7 +39,9 @@ class Reconciler:
     async def run(self) -> None:
         """Recover the proxy, begin every journalled service, then sweep for ever."""
         await self._recover()
+        await self._see_owners()
         self._host.supervisor.subscribe(self.changed)
+        self._tasks.create_task(self._host.owners.run(self.changed), name="owners")
         for wish, forgotten in await self._host.journal.wishes():
             if not forgotten:
                 self._worker(wish.service_id)
@@ -53,6 +55,13 @@ class Reconciler:
         for _, task in self._workers.values():
             task.cancel()
         await asyncio.gather(*(task for _, task in self._workers.values()), return_exceptions=True)
+
+    async def _see_owners(self) -> None:
+        """Before anything is decided: what runs keeps its requests."""
+        try:
+            await self._host.owners.look()
+        except errors.AgentError as error:  # it is looked at again as soon as the supervisor is back
+            log.warning("owners.not_seen", error=str(error))
 
     async def _recover(self) -> None:
         while True:

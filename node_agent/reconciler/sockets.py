@@ -8,12 +8,14 @@ import os
 import pathlib
 from collections.abc import Iterator
 
+HERE = frozenset({"0100007F", "00000000"})  # 127.0.0.1 and every address, as /proc/net/tcp writes them
+HERE_TOO = frozenset({"0" * 32, "0" * 16 + "FFFF0000" + "0100007F"})  # the same in /proc/net/tcp6
 LISTEN = "0A"
 ESTABLISHED = "01"
 
 
-def _entries(state: str) -> Iterator[tuple[int, str, int]]:
-    """(local port, inode, uid) of every TCP socket in `state`, both families."""
+def _entries(state: str) -> Iterator[tuple[str, int, str, int]]:
+    """(local address, local port, inode, uid) of every TCP socket in `state`, both families."""
     for family in ("tcp", "tcp6"):
         try:
             lines = pathlib.Path("/proc/net", family).read_text(encoding="ascii").splitlines()[1:]
@@ -22,25 +24,53 @@ def _entries(state: str) -> Iterator[tuple[int, str, int]]:
         for line in lines:
             fields = line.split()
             if fields[3] == state:
-                yield int(fields[1].rpartition(":")[2], 16), fields[9], int(fields[7])
+                address, _, port = fields[1].rpartition(":")
+                yield address, int(port, 16), fields[9], int(fields[7])
 
 
 def listening_ports() -> frozenset[int]:
     """Every TCP port on which this host listens, on any address."""
-    return frozenset(port for port, _, _ in _entries(LISTEN))
+    return frozenset(port for _, port, _, _ in _entries(LISTEN))
+
+
+def listeners() -> dict[int, frozenset[int]]:
+    """The users to whom a connection to 127.0.0.1 may come, by port.
+
+    A socket of IPv6 counts where there is none of IPv4: beside one it takes no such connection, and another one's must
+    not make a port look shared.
+    """
+    found: dict[int, set[int]] = {}
+    others: dict[int, set[int]] = {}
+    for address, port, _, uid in _entries(LISTEN):
+        if address in HERE:
+            found.setdefault(port, set()).add(uid)
+        elif address in HERE_TOO:
+            others.setdefault(port, set()).add(uid)
+    return {port: frozenset(uids) for port, uids in {**others, **found}.items()}
+
+
+def owns(pid: int, port: int, listening: dict[int, frozenset[int]], *, known: bool) -> bool:
+    """Does the process tree of `pid` listen on `port`, and nobody else? `listening` is what `listeners` said.
+
+    Where apps share our user the table of users says nothing: then `known`, that it did before, is enough.
+    """
+    owner = _owner(pid)
+    if listening.get(port) != frozenset({owner}):
+        return False
+    return owner != os.geteuid() or known or port in ports_of(pid)
 
 
 def established(served: frozenset[int]) -> int:
     """Connections that servers on these ports have accepted and not finished."""
-    return sum(1 for local, _, _ in _entries(ESTABLISHED) if local in served)
+    return sum(1 for _, local, _, _ in _entries(ESTABLISHED) if local in served)
 
 
 def ports_of(pid: int) -> frozenset[int]:
     """The ports on which the process tree of `pid`, a session leader, listens."""
     owner = _owner(pid)
     if owner != os.geteuid():
-        return frozenset(port for port, _, uid in _entries(LISTEN) if uid == owner)
-    inodes = {inode: port for port, inode, _ in _entries(LISTEN)}
+        return frozenset(port for _, port, _, uid in _entries(LISTEN) if uid == owner)
+    inodes = {inode: port for _, port, inode, _ in _entries(LISTEN)}
     held: set[int] = set()
     for member in _tree(pid):
         held |= {inodes[inode] for inode in _socket_inodes(member) if inode in inodes}

@@ -20,6 +20,7 @@ from node_agent.proxy.requests import RequestCounts
 from node_agent.reconciler import host
 from node_agent.reconciler.branches import Branches
 from node_agent.reconciler.host import Host
+from node_agent.reconciler.owners import Owners
 from node_agent.reconciler.reconciler import Reconciler
 from node_agent.reconciler.sites import Sites
 from node_agent.state.journal import Journal
@@ -77,6 +78,7 @@ class Rig:
             Sites(self.proxy, self.journal),
             clock.SystemClock(),
             self.requests,
+            Owners(self.supervisor),
         )
         self.reconciler = Reconciler(host, self._tasks)
         self._run = self._tasks.create_task(self.reconciler.run())

@@ -15,6 +15,7 @@ from node_agent.model.run import Ending, RunSpec
 from node_agent.proxy.render import ProxySettings
 from node_agent.proxy.requests import RequestCounts
 from node_agent.reconciler.host import Host
+from node_agent.reconciler.owners import Owners
 from node_agent.reconciler.runs import Runs
 from node_agent.reconciler.sites import Sites
 from node_agent.state.journal import Journal
@@ -35,7 +36,9 @@ class World:
         proxy = FakeProxy(host.paths, ProxySettings("127.0.0.1", 8081))
         builder = FakeBuilder()
         self.builder = builder
-        parts = Host(journal, client, builder, Sites(proxy, journal), clock.SystemClock(), RequestCounts())
+        parts = Host(
+            journal, client, builder, Sites(proxy, journal), clock.SystemClock(), RequestCounts(), Owners(client)
+        )
         self.runs = Runs(parts, host.paths)
         self.written: list[tuple[str, bytes]] = []
 

@@ -332,10 +332,12 @@ def test_several_processes_share_the_requests_and_one_that_refuses_is_left_out_f
     assert block[2] == [["server", "127.0.0.1:20001", *words], ["server", "127.0.0.1:20002", *words]]
 
 
-def test_a_service_without_a_port_cannot_be_rendered():
+def test_a_service_of_which_nothing_runs_is_answered_for_and_sent_nowhere():
     site = ports.Site(an_id("svc", 1), ports.Upstream(1), (a_route(1, "a.example.com"),))
-    with pytest.raises(ValueError, match="no process of it listens"):
-        render.render(1, (site,), SETTINGS, PATHS)
+    files = render.render(1, (site,), SETTINGS, PATHS)
+    assert not any(name.startswith("upstreams/") for name in files)
+    assert "proxy_pass" not in files[f"routes/{an_id('rte', 1)}.conf"]
+    assert "return 502" in files[f"routes/{an_id('rte', 1)}.conf"]
 
 
 @given(DOMAINS, PATH_TEXTS, some.integers(1, 65535))

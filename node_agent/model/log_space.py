@@ -1,13 +1,14 @@
 """How much room logs may take, and which service gives up how much. Decides; touches nothing."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from node_agent.model import log_index
 from node_agent.model.log_index import SIZE, Entry, Source
 
 MIB = 1 << 20
 DAY_S = 86400.0
+BEHIND = 64 * MIB  # that a service's numbering may be, at most: numbered in 30 ms when its process ends
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,6 +59,14 @@ def plan(used: dict[str, int], budgets: Budgets, now: float) -> tuple[Cut, ...]:
     return tuple(Cut(service_id, size - goal if size > limit else 0, before) for service_id, size in used.items())
 
 
+def in_a_hurry(behind: Mapping[str, int], budgets: Budgets) -> set[str]:
+    """Which services may not wait any longer until what they wrote is numbered: `behind` counts the bytes of each."""
+    if sum(behind.values()) > budgets.host_bytes // 8:
+        return set(behind)
+    most = min(budgets.service_bytes // 8, BEHIND)
+    return {service_id for service_id, size in behind.items() if size > most}
+
+
 def fair_share(sizes: Iterable[int], total: int) -> int:
     """The most that each may have so that all together have at most `total`."""
     left, ordered = total, sorted(sizes)
@@ -71,9 +80,10 @@ def fair_share(sizes: Iterable[int], total: int) -> int:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Given:
-    """The first `count` entries are given up for `gap`; `last` are the last ones of each raw file among them."""
+    """The first `count` entries, of `freed` bytes, are given up for `gap`; `last` are the last of each raw file in them."""
 
     count: int
+    freed: int
     gap: Entry
     last: dict[Source, Entry]
 
@@ -98,4 +108,4 @@ def take(oldest: Sequence[Entry | None], cut: Cut) -> Given | None:
     if good is None or (good.gap and count == 1):
         return None
     gap = log_index.lost(first_seq, good.next_seq - first_seq, good.time)
-    return Given(count, gap, last)
+    return Given(count, freed, gap, last)

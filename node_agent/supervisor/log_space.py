@@ -1,9 +1,11 @@
 """Keeps the logs within their budgets: what is oldest is given up, entry by entry, and the room goes back to the disk.
 
 A service's log is a window over its numbers. What leaves it is punched out of the raw files, whose offsets stay; a file
-of which nothing is left is deleted. Long pieces are punched a bit at a time, so that a flood delays nobody.
+of which nothing is left is deleted.
 """
 
+import collections
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -15,7 +17,8 @@ from node_agent.model.log_blocks import BLOCK
 from node_agent.model.log_index import Entry, Source
 from node_agent.model.log_space import Budgets, Cut
 from node_agent.paths import ID, Paths
-from node_agent.supervisor.log_holes import Ends, Holes, holds
+from node_agent.supervisor.background import Background
+from node_agent.supervisor.log_holes import OldEnd, holds, punch
 from node_agent.supervisor.log_packing import Packing
 from node_agent.supervisor.loop import Loop, note
 from node_agent.supervisor.raw_writers import TAIL
@@ -45,12 +48,14 @@ class LogSpace:
         self._used: dict[str, int] = {}
         self._grown: dict[str, int] = {}
         self._busy: set[str] = set()
+        self._freeing: collections.Counter[str] = collections.Counter()  # bytes of holes that are being made
         self._packing = Packing(loop)
+        self._background = Background(loop)
         self.has_holes = raw_log.can_punch(paths.root)
         loop.later(FIRST_ROUND_S, self._round)
 
     def grew(self, service_id: str, size: int) -> None:
-        """So much was indexed: every now and then it is time to look at the room."""
+        """So much was written: every now and then it is time to look at the room."""
         grown = self._grown.get(service_id, 0) + size
         if grown >= self._budgets.step:
             self._look_at(service_id)
@@ -88,9 +93,8 @@ class LogSpace:
         """Measure one service, then cut whatever has more than it may."""
         self._busy.discard(service_id)
         try:
-            self._used[service_id] = sum(
-                file.stat().st_blocks * 512 for file in os.scandir(self._paths.logs(service_id))
-            )
+            on_disk = sum(file.stat().st_blocks * 512 for file in os.scandir(self._paths.logs(service_id)))
+            self._used[service_id] = max(0, on_disk - self._freeing[service_id])
         except OSError:  # it is being forgotten
             self._used.pop(service_id, None)
         for cut in log_space.plan(self._used, self._budgets, self._clock.now()):
@@ -124,16 +128,17 @@ class LogSpace:
         if is_quiet or len(index.positions) < known:
             index.write_positions(flushed=is_quiet)
         index.give_up(given.count, given.gap, raw_log.punch)
-        if holes:
-            self._busy.add(cut.service_id)
-            self._turns.add(Holes(self._turns, holes, lambda: self._hollowed(cut.service_id)).punch)
+        for old in holes:
+            share = given.freed // len(holes)
+            self._freeing[cut.service_id] += share
+            self._background.do(functools.partial(punch, old), functools.partial(self._hollowed, cut.service_id, share))
         return True
 
-    def _let_go(self, service_id: str, index: ServiceIndex, given: dict[Source, Entry]) -> Ends:
+    def _let_go(self, service_id: str, index: ServiceIndex, given: dict[Source, Entry]) -> list[OldEnd]:
         """Delete the files of which nothing is kept; up to where the others are hollow. One that does not hold its entry
         was deleted, damaged, or cut and written anew by its program: what stands there now is not to be touched.
         """
-        holes: Ends = []
+        holes: list[OldEnd] = []
         for source, last in given.items():
             path, is_all = self._path(service_id, source), _is_all(index, source, last)
             end = last.offset + last.length - TAIL * is_all
@@ -143,11 +148,11 @@ class LogSpace:
                 path.unlink()
                 del index.positions[source]
             elif end >= BLOCK:
-                holes.append((path, end // BLOCK * BLOCK))
+                holes.append(OldEnd(path, end // BLOCK * BLOCK, self._is_watched(service_id, source)))
         return holes
 
-    def _hollowed(self, service_id: str) -> None:
-        self._busy.discard(service_id)
+    def _hollowed(self, service_id: str, freed: int) -> None:
+        self._freeing[service_id] -= freed
         self._look_at(service_id)
 
     def _delete_oldest(self, cut: Cut) -> None:

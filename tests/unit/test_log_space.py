@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from node_agent.model import log_index, log_space
 from node_agent.model.log_index import SIZE, Source
-from node_agent.model.log_space import Budgets, Cut
+from node_agent.model.log_space import MIB, Budgets, Cut
 
 WEB = Source("web.1", 1, "stdout")
 SIZES = st.dictionaries(st.from_regex(r"[a-z]{1,4}", fullmatch=True), st.integers(0, 10**6), max_size=8)
@@ -76,3 +76,20 @@ def test_what_its_program_cut_away_is_not_taken_for_what_stands_there_now():
     entries = [an_entry(1, offset=5000), log_index.lost(2, 1, 100.0, WEB), an_entry(3)]
     assert log_space.take(entries, Cut("svc", 10**6, 0.0)).last == {WEB: entries[2]}
     assert log_space.take(entries[:2], Cut("svc", 10**6, 0.0)).last == {}
+
+
+@pytest.mark.parametrize(
+    ("behind", "hurry"),
+    [
+        ({"a": 64 * MIB, "b": 1}, set()),
+        ({"a": 64 * MIB + 1, "b": 1}, {"a"}),
+        (dict.fromkeys("abcdefghi", 60 * MIB), set("abcdefghi")),
+        ({}, set()),
+    ],
+)
+def test_numbering_waits_while_the_service_and_the_host_have_room_for_what_is_behind(behind, hurry):
+    assert log_space.in_a_hurry(behind, Budgets()) == hurry
+
+
+def test_little_room_leaves_little_time():
+    assert log_space.in_a_hurry({"a": 2 * MIB}, Budgets(service_bytes=8 * MIB)) == {"a"}

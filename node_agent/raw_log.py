@@ -12,7 +12,7 @@ from node_agent.model.log_blocks import BLOCK
 from node_agent.model.log_index import Entry
 
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2
-_SCAN = log_index.SIZE * 1024
+_SCAN = log_index.SIZE * 64
 
 
 class RawFile:

@@ -144,7 +144,7 @@ class Cursor:
             gap = LogLine(first, entry.time, source.stream, source.process, source.release, b"", entry.next_seq - 1)
             return [*found, gap]
         found += (
-            LogLine(seq, entry.time, source.stream, source.process, source.release, text)
+            LogLine(seq, entry.time, source.stream, source.process, source.release, text, late=entry.late)
             for seq, text in enumerate(texts[first - entry.seq :], start=first)
             if self._query.grep in text
         )

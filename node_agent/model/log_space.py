@@ -1,7 +1,7 @@
 """How much room logs may take, and which service gives up how much. Decides; touches nothing."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from node_agent.model import log_index
 from node_agent.model.log_index import SIZE, Entry, Source
@@ -88,17 +88,22 @@ class Given:
     last: dict[Source, Entry]
 
 
-def take(oldest: Sequence[Entry | None], cut: Cut) -> Given | None:
-    """Which of the `oldest` entries `cut` takes; None for none. It ends at a good entry, so that the count is right."""
+Ends = frozenset[tuple[Source, int]]  # of entries: the raw file, and the offset behind it
+
+
+def take(oldest: Iterable[Entry | None], cut: Cut, kept: Ends = frozenset()) -> Given | None:
+    """Which of the `oldest` entries `cut` takes; None for none. It ends at a good entry, so that the count is right, and
+    before the first that ends at one of `kept`.
+    """
     good: Entry | None = None
-    count = freed = 0
-    first_seq = next((entry.seq for entry in oldest if entry is not None), 0)
+    count = freed = first_seq = 0
     last: dict[Source, Entry] = {}
     for number, entry in enumerate(oldest, start=1):
         if entry is None:
             continue
-        if freed >= cut.free and entry.time >= cut.before:
+        if (freed >= cut.free and entry.time >= cut.before) or (entry.source, entry.offset + entry.length) in kept:
             break
+        first_seq = first_seq or entry.seq
         good, count = entry, number
         freed += entry.length + SIZE
         if not entry.gap:

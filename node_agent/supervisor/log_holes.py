@@ -48,6 +48,6 @@ def holds(path: pathlib.Path, entry: Entry) -> bool:
     except FileNotFoundError:
         return False
     try:
-        return file.lines(entry) is not None
+        return file.holds(entry)
     finally:
         file.close()

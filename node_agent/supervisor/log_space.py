@@ -28,6 +28,7 @@ from node_agent.supervisor.turns import Turns
 FIRST_ROUND_S, ROUND_S = 10.0, 3600.0
 IDLE_S = 3600.0  # a file that nobody wrote to for so long is closed
 ENTRIES = 256  # looked at in one turn
+LOOK_S = 0.02  # a flood is looked at no more often
 
 
 class LogSpace:
@@ -48,6 +49,7 @@ class LogSpace:
         self._used: dict[str, int] = {}
         self._grown: dict[str, int] = {}
         self._busy: set[str] = set()
+        self._held_up: set[str] = set()  # would give up more, once more of them is numbered
         self._freeing: collections.Counter[str] = collections.Counter()  # bytes of holes that are being made
         self._packing = Packing(loop)
         self._background = Background(loop)
@@ -57,7 +59,7 @@ class LogSpace:
     def grew(self, service_id: str, size: int) -> None:
         """So much was written: every now and then it is time to look at the room."""
         grown = self._grown.get(service_id, 0) + size
-        if grown >= self._budgets.step:
+        if grown >= self._budgets.step or service_id in self._held_up:
             self._look_at(service_id)
             grown = 0
         self._grown[service_id] = grown
@@ -87,11 +89,12 @@ class LogSpace:
     def _look_at(self, service_id: str) -> None:
         if service_id not in self._busy:
             self._busy.add(service_id)
-            self._turns.add(lambda: self._look(service_id))
+            self._loop.later(LOOK_S, lambda: self._turns.add(lambda: self._look(service_id)))
 
     def _look(self, service_id: str) -> None:
         """Measure one service, then cut whatever has more than it may."""
         self._busy.discard(service_id)
+        self._held_up.discard(service_id)
         try:
             on_disk = sum(file.stat().st_blocks * 512 for file in os.scandir(self._paths.logs(service_id)))
             self._used[service_id] = max(0, on_disk - self._freeing[service_id])
@@ -119,7 +122,9 @@ class LogSpace:
         killed in between, no line is numbered again, and what is gone is seen by its checksum.
         """
         index = self._index(cut.service_id)
-        given = log_space.take(index.oldest(ENTRIES), cut)
+        given = log_space.take(index.oldest(ENTRIES), cut, self._followed(cut.service_id, index))
+        if given is None or given.freed < cut.free:
+            self._held_up.add(cut.service_id)
         if given is None:
             return False
         known = len(index.positions)
@@ -131,8 +136,18 @@ class LogSpace:
         for old in holes:
             share = given.freed // len(holes)
             self._freeing[cut.service_id] += share
-            self._background.do(functools.partial(punch, old), functools.partial(self._hollowed, cut.service_id, share))
+            done = functools.partial(self._hollowed, cut.service_id, share)
+            self._background.do(old.path, functools.partial(punch, old), done)
         return True
+
+    def _followed(self, service_id: str, index: ServiceIndex) -> log_space.Ends:
+        """Where more waits to be numbered. While the last entry of a file is kept, no note of its place has to be durable."""
+        watched = [(source, at) for source, at in index.positions.items() if self._is_watched(service_id, source)]
+        return frozenset(
+            (source, at)
+            for source, at in watched
+            if self._path(service_id, source).stat().st_size > at + log_index.LINE_LIMIT
+        )
 
     def _let_go(self, service_id: str, index: ServiceIndex, given: dict[Source, Entry]) -> list[OldEnd]:
         """Delete the files of which nothing is kept; up to where the others are hollow. One that does not hold its entry

@@ -65,6 +65,12 @@ def test_a_gap_grows_over_what_follows_it_and_alone_is_nothing_to_take():
     assert log_space.take([gap], Cut("svc", 10**6, 100.0)) is None
 
 
+def test_the_last_entry_of_a_file_of_which_more_waits_is_kept():
+    entries = [an_entry(number, length=1000, offset=1000 * number) for number in range(1, 5)]
+    assert log_space.take(entries, Cut("svc", 10**6, 0.0), frozenset({(WEB, 4000)})).count == 2
+    assert log_space.take(entries, Cut("svc", 10**6, 0.0), frozenset({(WEB, 2000)})) is None
+
+
 def test_damaged_entries_are_counted_by_their_neighbours_and_never_the_last():
     entries = [None, an_entry(5, lines=2), None, an_entry(10), None]
     given_up = log_space.take(entries, Cut("svc", 10**6, 0.0))

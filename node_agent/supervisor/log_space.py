@@ -142,11 +142,11 @@ class LogSpace:
 
     def _followed(self, service_id: str, index: ServiceIndex) -> log_space.Ends:
         """Where more waits to be numbered. While the last entry of a file is kept, no note of its place has to be durable."""
-        watched = [(source, at) for source, at in index.positions.items() if self._is_watched(service_id, source)]
+        sizes = {file.name: file.stat().st_size for file in os.scandir(index.directory)}
         return frozenset(
             (source, at)
-            for source, at in watched
-            if self._path(service_id, source).stat().st_size > at + log_index.LINE_LIMIT
+            for source, at in index.positions.items()
+            if self._is_watched(service_id, source) and sizes.get(source.file_name, 0) > at + log_index.LINE_LIMIT
         )
 
     def _let_go(self, service_id: str, index: ServiceIndex, given: dict[Source, Entry]) -> list[OldEnd]:

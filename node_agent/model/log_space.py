@@ -1,7 +1,7 @@
 """How much room logs may take, and which service gives up how much. Decides; touches nothing."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from node_agent.model import log_index
 from node_agent.model.log_index import SIZE, Entry, Source
@@ -46,17 +46,27 @@ class Cut:
     before: float
 
 
-def plan(used: dict[str, int], budgets: Budgets, now: float) -> tuple[Cut, ...]:
+def plan(
+    used: Mapping[str, int], budgets: Budgets, now: float, flooded: Collection[str] = frozenset()
+) -> tuple[Cut, ...]:
     """One cut for each service that has bytes on the disk; most free nothing but what is too old.
 
     What is over seven eighths of its budget is cut to three quarters: cuts are rare, and a flood that goes on meanwhile
-    has some room. Where the host has too little room the largest logs give way first: what a flood takes is not taken
+    has some room. Those that are `flooded` have a quarter less, so that the flood is within the budget even when we are
+    held up for a while. Where the host has too little room the largest logs give way first: what a flood takes is not taken
     from the quiet.
     """
     cap = min(budgets.service_bytes, fair_share(used.values(), budgets.host_bytes))
-    limit, goal = cap - cap // 8, cap - cap // 4
     before = now - budgets.age_s
-    return tuple(Cut(service_id, size - goal if size > limit else 0, before) for service_id, size in used.items())
+    return tuple(
+        Cut(service_id, _too_much(size, cap, cap // 4 if service_id in flooded else 0), before)
+        for service_id, size in used.items()
+    )
+
+
+def _too_much(size: int, cap: int, less: int) -> int:
+    limit, goal = cap - cap // 8 - less, cap - cap // 4 - less
+    return size - goal if size > limit else 0
 
 
 def in_a_hurry(behind: Mapping[str, int], budgets: Budgets) -> set[str]:

@@ -24,13 +24,13 @@ class Floods:
     ) -> None:
         self._loop, self._budgets, self._go_on, self._grew = loop, budgets, go_on, grew
         self._files: dict[str, Watched] = {}
-        self._urgent: set[str] = set()
+        self.urgent: set[str] = set()  # services that are numbered at full speed, for what they have behind
         self._timer: Timer | None = None
 
     def add(self, watched: Watched) -> None:
         """More of it waits."""
         self._files[watched.key] = watched
-        if watched.service_id in self._urgent:
+        if watched.service_id in self.urgent:
             self._go_on(watched)
         if self._timer is None:
             self._timer = self._loop.later(TICK_S, self._tick)
@@ -41,10 +41,10 @@ class Floods:
     def _tick(self) -> None:
         self._timer = None
         grows = sum(self._measure(watched) for watched in self._files.values())
-        self._urgent = self._services_in_a_hurry() if grows else {found.service_id for found in self._files.values()}
-        paced = [watched for watched in self._files.values() if watched.service_id not in self._urgent]
+        self.urgent = self._services_in_a_hurry() if grows else {found.service_id for found in self._files.values()}
+        paced = [watched for watched in self._files.values() if watched.service_id not in self.urgent]
         for watched in tuple(self._files.values()):
-            if watched.service_id in self._urgent:
+            if watched.service_id in self.urgent:
                 self._go_on(watched)
         if paced:
             self._files[paced[0].key] = self._files.pop(paced[0].key)  # the last one next time

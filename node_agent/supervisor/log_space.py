@@ -8,7 +8,7 @@ import collections
 import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from node_agent import raw_log
 from node_agent.clock import Clock
@@ -32,7 +32,9 @@ LOOK_S = 0.02  # a flood is looked at no more often
 
 
 class LogSpace:
-    """`index` opens the index of a service, `is_watched` says whether a process writes to a raw file."""
+    """`index` opens the index of a service, `is_watched` says whether a process writes to a raw file, `flooded` which
+    services grow as fast as they are numbered.
+    """
 
     def __init__(
         self,
@@ -42,10 +44,11 @@ class LogSpace:
         budgets: Budgets,
         index: Callable[[str], ServiceIndex],
         is_watched: Callable[[str, Source], bool],
+        flooded: Callable[[], Collection[str]],
     ) -> None:
         self._loop, self._paths, self._clock, self._budgets = loop, paths, clock, budgets
         self._turns = Turns(loop)  # its own, beside those of the indexer: many writers must not outrun it
-        self._index, self._is_watched = index, is_watched
+        self._index, self._is_watched, self._flooded = index, is_watched, flooded
         self._used: dict[str, int] = {}
         self._grown: dict[str, int] = {}
         self._busy: set[str] = set()
@@ -100,7 +103,7 @@ class LogSpace:
             self._used[service_id] = max(0, on_disk - self._freeing[service_id])
         except OSError:  # it is being forgotten
             self._used.pop(service_id, None)
-        for cut in log_space.plan(self._used, self._budgets, self._clock.now()):
+        for cut in log_space.plan(self._used, self._budgets, self._clock.now(), self._flooded()):
             if cut.free or cut.service_id == service_id:
                 self._cut(cut)
 

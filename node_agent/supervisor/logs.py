@@ -39,7 +39,9 @@ class LogStore:
         self._by_watch: dict[int, Watched] = {}
         self._turns = Turns(loop)
         budgets = budgets or Budgets()
-        self._space = LogSpace(loop, paths, clock, budgets, self._index, lambda *key: key in self._watched)
+        self._space = LogSpace(
+            loop, paths, clock, budgets, self._index, lambda *key: key in self._watched, lambda: self._floods.urgent
+        )
         self._floods = Floods(loop, budgets, self._be_due, self._space.grew)
         self._buffer = bytearray(log_index.CHUNK_LIMIT)
         self._nobody_looked = True

@@ -25,6 +25,11 @@ def test_after_the_cuts_each_service_and_the_host_are_within_their_budgets(used,
     assert sum(left.values()) <= host_bytes
 
 
+def test_a_flooded_service_is_cut_deeper_so_that_there_is_room_for_what_comes():
+    cuts = log_space.plan({"loud": 700, "calm": 700}, Budgets(1000, 10**6), 0.0, {"loud"})
+    assert {cut.service_id: cut.free for cut in cuts} == {"loud": 200, "calm": 0}
+
+
 @given(SIZES, st.integers(1, 10**6))
 def test_where_the_host_is_full_the_largest_give_way_first(used, host_bytes):
     cuts = {cut.service_id: cut.free for cut in log_space.plan(used, Budgets(10**9, host_bytes), 0.0)}

@@ -5,7 +5,7 @@ BIN := .venv/bin
 TEST ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-tests demo test test-all check format wire reference bench bench-deploy bench-api bench-supervisor clean
+.PHONY: help install install-tests demo test test-all check format wire reference bench bench-deploy bench-api bench-supervisor bench-flood clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -41,7 +41,7 @@ wire: install
 reference: install  ## write docs/reference/api.md and errors.md from the contract
 	@$(BIN)/python -m tools.reference
 
-bench: bench-deploy bench-api bench-supervisor  ## all benchmarks
+bench: bench-deploy bench-api bench-supervisor bench-flood  ## all benchmarks
 
 bench-deploy: install  ## how long a deployment takes: POST to first 200, cold and warm
 	@$(BIN)/python -m benchmarks.deploy
@@ -51,6 +51,9 @@ bench-api: install  ## requests a second and their latency, beside a bare Flask 
 
 bench-supervisor: install  ## restarts, memory, logs, beside five other supervisors; ARGS=--quick does less
 	@$(BIN)/python -m benchmarks.supervisor $(ARGS)
+
+bench-flood: install  ## a service that writes 100,000 lines a second, and its neighbour; ARGS=--quick does less
+	@$(BIN)/python -m benchmarks.flood $(ARGS)
 
 clean:  ## remove what was made here, .venv included; end a demo first
 	rm -rf .venv .cache .demo build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

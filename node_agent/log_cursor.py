@@ -7,7 +7,7 @@ come as a gap with the exact count.
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import Self, cast
 
 from node_agent import raw_log
 from node_agent.model import log_index
@@ -17,6 +17,7 @@ from node_agent.paths import Paths
 
 BATCH_LINES, BATCH_BYTES = 100, 256 << 10
 BLOCK_ENTRIES = 512
+DAMAGED_ENTRIES = 8  # one after the other, that a search by bisection sees past
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,13 +59,15 @@ class Cursor:
         query, end = self._query, self._size()
         if query.until and not query.follow:
             end = self._last_until(query.until, end)
+        since = self._first_since(query.since, end)
         if query.after_seq:
             self._at = self._bisect(end, lambda entry: entry.next_seq <= query.after_seq + 1)
             self._expected = self._skip_to = query.after_seq + 1
+            self._pass_over(since)
         else:
             self._at = end
             with _RawFiles(self._paths, query.service_id) as files:
-                self._seek_tail(query.tail, files)
+                self._seek_tail(query.tail, files, since)
         return end
 
     def next_lines(self, until: int | None) -> list[LogLine]:
@@ -90,15 +93,21 @@ class Cursor:
                         break
         return found
 
-    def _seek_tail(self, missing: int, files: "_RawFiles") -> None:
-        """Backwards until `missing` lines match, the log is older than asked for, or the search took long enough."""
-        searched, first, beginning = 0, self._at, self._first()
+    def _pass_over(self, since: int) -> None:
+        """Go on to `since`: nothing before it matches."""
+        if since > self._at:
+            entry = self._entries(since - 1, since)[0]
+            if entry is not None:
+                self._at = since
+                self._expected = self._skip_to = max(self._expected, entry.next_seq)
+
+    def _seek_tail(self, missing: int, files: "_RawFiles", beginning: int) -> None:
+        """Backwards until `missing` lines match, `beginning` is reached, or the search took long enough."""
+        searched, first = 0, self._at
         while self._at > beginning and missing > 0 and searched < self._search.tail_bytes:
             start = max(beginning, self._at - BLOCK_ENTRIES)
-            newest = 0.0
             for entry in reversed(self._entries(start, self._at)):
                 self._at -= 1
-                newest = max(newest, entry.time if entry else newest)
                 if entry is None or not self._matches(entry):
                     continue
                 found = self._found(entry, files)
@@ -107,9 +116,6 @@ class Cursor:
                     first, self._skip_to = self._at, found[max(0, len(found) - missing)]
                 missing -= len(found)
                 if missing <= 0 or searched >= self._search.tail_bytes:
-                    break
-            else:
-                if newest < self._query.since:  # entries are nearly in the order of time
                     break
         self._at = first
 
@@ -138,7 +144,7 @@ class Cursor:
             gap = LogLine(first, entry.time, source.stream, source.process, source.release, b"", entry.next_seq - 1)
             return [*found, gap]
         found += (
-            LogLine(seq, entry.time, source.stream, source.process, source.release, text)
+            LogLine(seq, entry.time, source.stream, source.process, source.release, text, late=entry.late)
             for seq, text in enumerate(texts[first - entry.seq :], start=first)
             if self._query.grep in text
         )
@@ -157,14 +163,19 @@ class Cursor:
                 at = number
         return at
 
+    def _first_since(self, time: float, end: int) -> int:
+        """Nothing before it is as new as `time`. A late entry says nothing of those before it: it stands among newer."""
+        return self._bisect(end, lambda entry: not entry.late and entry.time < time)
+
     def _bisect(self, end: int, is_before: Callable[[Entry], bool]) -> int:
-        """The first entry that is not before what is looked for, or an earlier one when damage is in the way."""
+        """The first entry that is not before what is looked for, or an earlier one when much damage is in the way."""
         low, high = min(self._first(), end), end
         while low < high:
             middle = (low + high) // 2
-            entry = self._entries(middle, middle + 1)[0]
-            if entry is not None and is_before(entry):
-                low = middle + 1
+            found = self._entries(middle, min(high, middle + DAMAGED_ENTRIES))
+            good = next((number for number, entry in enumerate(found) if entry is not None), None)
+            if good is not None and is_before(cast("Entry", found[good])):
+                low = middle + good + 1
             else:
                 high = middle
         return low

@@ -12,7 +12,7 @@ from node_agent.model.log_blocks import BLOCK
 from node_agent.model.log_index import Entry
 
 _KEEP_SIZE, _PUNCH_HOLE = 1, 2
-_SCAN = log_index.SIZE * 1024
+_SCAN = log_index.SIZE * 64
 
 
 class RawFile:
@@ -27,10 +27,18 @@ class RawFile:
 
     def lines(self, entry: Entry) -> list[bytes] | None:
         """The lines of `entry`; None when the file no longer holds them. Raises OSError."""
-        found = log_index.lines_of(entry, os.pread(self._fd, entry.length, entry.offset))
-        if found is None and entry.length and not entry.gap:
-            found = log_index.lines_of(entry, self._unpacked(entry))
-        return found
+        data = self._data(entry)
+        return None if data is None else log_index.split_lines(data)
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the bytes of `entry` are still there. Raises OSError."""
+        return self._data(entry) is not None
+
+    def _data(self, entry: Entry) -> bytes | None:
+        data = os.pread(self._fd, entry.length, entry.offset)
+        if not log_index.is_of(entry, data) and entry.length and not entry.gap:
+            data = self._unpacked(entry)
+        return data if log_index.is_of(entry, data) else None
 
     def _unpacked(self, entry: Entry) -> bytes:
         first, last = entry.offset // BLOCK, (entry.offset + entry.length - 1) // BLOCK

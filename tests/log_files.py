@@ -18,17 +18,38 @@ class WrittenLog:
         paths.logs(service_id).mkdir(parents=True)
 
     def write(
-        self, data: bytes, process: str = "web.1", release: int = 1, stream: str = "stdout", time: float = 1.5
+        self,
+        data: bytes,
+        process: str = "web.1",
+        release: int = 1,
+        stream: str = "stdout",
+        time: float = 1.5,
+        *,
+        late: bool = False,
     ) -> pathlib.Path:
         raw = self.paths.log_file(self.service_id, process, release, stream)
         offset = raw.stat().st_size if raw.exists() else 0
         with raw.open("ab") as file:
             file.write(data)
-        entry = log_index.describe(self.seq, Source(process, release, stream), offset, data, len(data), time)
+        entry = log_index.describe(self.seq, Source(process, release, stream), offset, data, len(data), time, late=late)
         with self.paths.log_index(self.service_id).open("ab") as file:
             file.write(log_index.pack(entry))
         self.seq = entry.next_seq
         return raw
+
+    def write_many(self, count: int, process: str = "web.1") -> None:
+        """One line for each second from 1 on, each an entry of its own."""
+        raw = self.paths.log_file(self.service_id, process, 1, "stdout")
+        source, offset, entries = Source(process, 1, "stdout"), 0, []
+        with raw.open("xb") as file:
+            for number in range(1, count + 1):
+                data = b"%d\n" % number
+                file.write(data)
+                entry = log_index.describe(self.seq, source, offset, data, len(data), float(number))
+                entries.append(log_index.pack(entry))
+                self.seq, offset = entry.next_seq, offset + len(data)
+        with self.paths.log_index(self.service_id).open("ab") as index:
+            index.write(b"".join(entries))
 
     def give_up(self, count: int) -> None:
         index = ServiceIndex(self.paths.log_index(self.service_id))

@@ -114,8 +114,17 @@ def _live(
     store.catch_up()
     for number, step in enumerate(steps, start=1):
         loop.later(30.0 * number, lambda step=step: step(store))
-    loop.later(30.0 * len(steps) + 200.0, loop.stop)
+    loop.later(30.0 * len(steps) + 200.0, lambda: _stop_at_rest(loop, store))
     loop.run()
+
+
+def _stop_at_rest(loop: Loop, store: LogStore, looks: int = 0) -> None:
+    """Holes are made beside the loop, in a time of their own: wait until two looks in a row find none in the making."""
+    if looks == 2:
+        loop.stop()
+    else:
+        looks = 0 if store._space._freeing.total() else looks + 1
+        loop.later(30.0, lambda: _stop_at_rest(loop, store, looks))
 
 
 def without_holes(directory: pathlib.Path, work: Callable[[pathlib.Path], Any]) -> Any:

@@ -8,16 +8,18 @@ import random
 import signal
 import subprocess
 import sys
+import time
 
-from node_agent.model import spec
+from node_agent.model import log_space, spec
 from node_agent.paths import Paths
 from node_agent.state.journal import Journal
+from tests import log_life
 from tests.e2e.platform import Repository, free_port
 from tests.oracle import logs, processes
 from tests.waiting import wait_until, wait_until_async
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
-# Counts its lines, each in its log first; every fifth goes to standard error. A detached child outlives it if it can.
+# Counts its lines of three kilobytes, each in its log first; every fifth goes to standard error. A detached child outlives it if it can.
 APP = """
 import os, socket, threading, time
 
@@ -31,7 +33,7 @@ file = os.open(os.path.join(counted, life), os.O_WRONLY | os.O_CREAT, 0o644)
 number = 0
 while True:
     number += 1
-    os.write(1 + (number % 5 == 0), b"%s %d %d\\n" % (life.encode(), number, time.monotonic_ns()))
+    os.write(1 + (number % 5 == 0), b"%s %d %d %s\\n" % (life.encode(), number, time.monotonic_ns(), b"x" * 2900))
     os.pwrite(file, b"%012d" % number, 0)
     time.sleep(0.01)
 """
@@ -58,6 +60,7 @@ class Host:
             "agent": ("node_agent", "run", *data, *nowhere, *proxy, "--allow-file-remotes"),
         }
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
+        self._built: dict[str, int] = {}
 
     async def begin(self) -> None:
         """Returns when all are live: what dies before is a failed release, and is not tried again."""
@@ -73,6 +76,7 @@ class Host:
             await wait_until_async(all_live, 300, f"{len(self.services)} live releases ({self._log})")
         finally:
             await journal.close()
+        self._built = {service_id: self._build_lines(service_id) for service_id in self.services}
 
     def _wish(self, service_id: str) -> spec.ServiceSpec:
         release = spec.ReleaseSpec(
@@ -117,6 +121,13 @@ class Host:
         directory = self.paths.home(service_id) / "counted"
         return sum(int(file.read_text() or 0) for file in directory.iterdir()) if directory.exists() else 0
 
+    def written(self, service_id: str) -> int:
+        """Bytes of its log, whether they are still there or were given up."""
+        return sum(file.stat().st_size for file in self.paths.logs(service_id).glob("*.r*.*"))
+
+    def _build_lines(self, service_id: str) -> int:
+        return sum(len(file.read_bytes().splitlines()) for file in self.paths.logs(service_id).glob("build.*"))
+
     def end(self) -> None:
         """Agent, then everything by the supervisor's own command."""
         if agent := self.parts.pop("agent", None):
@@ -132,7 +143,15 @@ class Host:
 
     def verdicts(self) -> dict[str, logs.Found]:
         where = ((service_id, self.paths.service(service_id)) for service_id in self.services)
-        return {service_id: logs.judge(path / "logs", path / "home" / "counted") for service_id, path in where}
+        return {
+            service_id: logs.judge(path / "logs", path / "home" / "counted", self._built[service_id])
+            for service_id, path in where
+        }
+
+    def compress(self) -> None:
+        """Let hours pass in which nobody writes: each file of some length is compressed."""
+        hours = [lambda _: None] * (10 * len(self.services))
+        log_life.live(self.paths, hours, log_space.Budgets(), now=time.time() + 7200, alive=())
 
 
 def kill(pid: int) -> None:

@@ -7,12 +7,15 @@ from control_plane.domain import values
 
 
 class LogLineShape(shapes.Shape):
+    """`late`: the line was written while no supervisor ran on its instance, and `ts` is when the file was last written."""
+
     seq: int
     ts: str | None
     stream: str
     process: str
     release: int
     line: str
+    late: bool
 
     @classmethod
     def of(cls, line: values.LogLine) -> "LogLineShape":
@@ -23,6 +26,7 @@ class LogLineShape(shapes.Shape):
             process=line.process,
             release=line.release,
             line=line.line.decode("utf-8", "replace"),
+            late=line.late,
         )
 
 

@@ -119,6 +119,7 @@ def log_line(line: pb.LogLine) -> values.LogLine:
         release=line.release,
         line=line.line,
         gap_to=line.gap_to,
+        late=line.late,
     )
 
 

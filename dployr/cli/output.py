@@ -18,14 +18,21 @@ def print_json(value: Any) -> None:
 
 
 def print_log_line(entry: dict[str, Any], *, prefix: str = "") -> None:
-    """One line of a log: escaped on a terminal, the app's own characters into a pipe."""
+    """One line of a log, or what is to be said instead of lines that are lost."""
     if "gap" in entry:
         click.echo(
             f"{prefix}… {entry['gap'].get('from')} to {entry['gap'].get('to')} left out: too fast for us …", err=True
         )
         return
+    click.echo(prefix + log_text(entry, on_terminal=sys.stdout.isatty()))
+
+
+def log_text(entry: dict[str, Any], *, on_terminal: bool) -> str:
+    """Escaped on a terminal, with a mark where the time is not that of the line; the app's own characters into a pipe."""
     line = str(entry.get("line", ""))
-    click.echo(prefix + (clean(line) if sys.stdout.isatty() else line))
+    if not on_terminal:
+        return line
+    return ("(late) " if entry.get("late") else "") + clean(line)
 
 
 def print_facts(facts: Sequence[tuple[str, object]]) -> None:

@@ -38,7 +38,9 @@ class LogQuery:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line as the app wrote it, without its newline; `gap_to` not 0 marks lines seq … gap_to as lost."""
+    """One line as the app wrote it, without its newline; `gap_to` not 0 marks lines seq … gap_to as lost. `late`: it was
+    written while no supervisor ran, and `time` is that of its file.
+    """
 
     seq: int
     time: float
@@ -47,6 +49,7 @@ class LogLine:
     release: int
     line: bytes
     gap_to: int = 0
+    late: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -167,6 +167,9 @@ def describe(
 
 def lines_of(entry: Entry, data: bytes) -> list[bytes] | None:
     """The lines of `entry` out of `data`, what its raw file holds there; None when that is no longer what it was."""
-    if entry.gap or len(data) != entry.length or zlib.crc32(data) != entry.checksum:
-        return None
-    return split_lines(data)
+    return split_lines(data) if is_of(entry, data) else None
+
+
+def is_of(entry: Entry, data: bytes) -> bool:
+    """Whether `data` is what `entry` stands for."""
+    return not entry.gap and len(data) == entry.length and zlib.crc32(data) == entry.checksum

@@ -1,13 +1,14 @@
 """How much room logs may take, and which service gives up how much. Decides; touches nothing."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 from node_agent.model import log_index
 from node_agent.model.log_index import SIZE, Entry, Source
 
 MIB = 1 << 20
 DAY_S = 86400.0
+BEHIND = 64 * MIB  # that a service's numbering may be, at most: numbered in 30 ms when its process ends
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,17 +46,35 @@ class Cut:
     before: float
 
 
-def plan(used: dict[str, int], budgets: Budgets, now: float) -> tuple[Cut, ...]:
+def plan(
+    used: Mapping[str, int], budgets: Budgets, now: float, flooded: Collection[str] = frozenset()
+) -> tuple[Cut, ...]:
     """One cut for each service that has bytes on the disk; most free nothing but what is too old.
 
     What is over seven eighths of its budget is cut to three quarters: cuts are rare, and a flood that goes on meanwhile
-    has some room. Where the host has too little room the largest logs give way first: what a flood takes is not taken
+    has some room. Those that are `flooded` have a quarter less, so that the flood is within the budget even when we are
+    held up for a while. Where the host has too little room the largest logs give way first: what a flood takes is not taken
     from the quiet.
     """
     cap = min(budgets.service_bytes, fair_share(used.values(), budgets.host_bytes))
-    limit, goal = cap - cap // 8, cap - cap // 4
     before = now - budgets.age_s
-    return tuple(Cut(service_id, size - goal if size > limit else 0, before) for service_id, size in used.items())
+    return tuple(
+        Cut(service_id, _too_much(size, cap, cap // 4 if service_id in flooded else 0), before)
+        for service_id, size in used.items()
+    )
+
+
+def _too_much(size: int, cap: int, less: int) -> int:
+    limit, goal = cap - cap // 8 - less, cap - cap // 4 - less
+    return size - goal if size > limit else 0
+
+
+def in_a_hurry(behind: Mapping[str, int], budgets: Budgets) -> set[str]:
+    """Which services may not wait any longer until what they wrote is numbered: `behind` counts the bytes of each."""
+    if sum(behind.values()) > budgets.host_bytes // 8:
+        return set(behind)
+    most = min(budgets.service_bytes // 8, BEHIND)
+    return {service_id for service_id, size in behind.items() if size > most}
 
 
 def fair_share(sizes: Iterable[int], total: int) -> int:
@@ -71,24 +90,30 @@ def fair_share(sizes: Iterable[int], total: int) -> int:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Given:
-    """The first `count` entries are given up for `gap`; `last` are the last ones of each raw file among them."""
+    """The first `count` entries, of `freed` bytes, are given up for `gap`; `last` are the last of each raw file in them."""
 
     count: int
+    freed: int
     gap: Entry
     last: dict[Source, Entry]
 
 
-def take(oldest: Sequence[Entry | None], cut: Cut) -> Given | None:
-    """Which of the `oldest` entries `cut` takes; None for none. It ends at a good entry, so that the count is right."""
+Ends = frozenset[tuple[Source, int]]  # of entries: the raw file, and the offset behind it
+
+
+def take(oldest: Iterable[Entry | None], cut: Cut, kept: Ends = frozenset()) -> Given | None:
+    """Which of the `oldest` entries `cut` takes; None for none. It ends at a good entry, so that the count is right, and
+    before the first that ends at one of `kept`.
+    """
     good: Entry | None = None
-    count = freed = 0
-    first_seq = next((entry.seq for entry in oldest if entry is not None), 0)
+    count = freed = first_seq = 0
     last: dict[Source, Entry] = {}
     for number, entry in enumerate(oldest, start=1):
         if entry is None:
             continue
-        if freed >= cut.free and entry.time >= cut.before:
+        if (freed >= cut.free and entry.time >= cut.before) or (entry.source, entry.offset + entry.length) in kept:
             break
+        first_seq = first_seq or entry.seq
         good, count = entry, number
         freed += entry.length + SIZE
         if not entry.gap:
@@ -98,4 +123,4 @@ def take(oldest: Sequence[Entry | None], cut: Cut) -> Given | None:
     if good is None or (good.gap and count == 1):
         return None
     gap = log_index.lost(first_seq, good.next_seq - first_seq, good.time)
-    return Given(count, gap, last)
+    return Given(count, freed, gap, last)

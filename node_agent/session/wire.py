@@ -117,6 +117,7 @@ def log_batch(request_id: str, batch: log.LogBatch) -> pb.LogBatch:
             release=line.release,
             line=line.line,
             gap_to=line.gap_to,
+            late=line.late,
         )
         for line in batch.lines
     ]

@@ -1,53 +1,42 @@
-"""Gives the room at the old ends of raw files back to the disk, a piece at a time."""
+"""Gives the room at the old ends of raw files back to the disk."""
 
+import dataclasses
 import os
 import pathlib
-from collections.abc import Callable
 
 from node_agent import raw_log
-from node_agent.model.log_blocks import BLOCK
 from node_agent.model.log_index import Entry
 from node_agent.supervisor.loop import note
-from node_agent.supervisor.turns import Turns
-
-PIECE = 2 << 20  # bytes punched in one turn
-
-Ends = list[tuple[pathlib.Path, int]]
 
 
-class Holes:
-    """Holes at the old ends of raw files, made piece by piece; then `done`."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class OldEnd:
+    """The first `end` bytes of the raw file at `path` go; `is_open`: programs write to it."""
 
-    def __init__(self, turns: Turns, ends: Ends, done: Callable[[], None]) -> None:
-        self._turns, self._ends, self._done = turns, ends, done
-        self._at = 0
-
-    def punch(self) -> None:
-        path, end = self._ends[-1]
-        try:
-            self._at = _punch_piece(path, self._at, end)
-        except OSError as error:
-            note("log.not_punched", file=path.name, error=error)
-            self._at = end
-        if self._at >= end:
-            self._ends.pop()
-            self._at = 0
-        if self._ends:
-            self._turns.add(self.punch)
-        else:
-            self._done()
+    path: pathlib.Path
+    end: int
+    is_open: bool
 
 
-def _punch_piece(path: pathlib.Path, at: int, end: int) -> int:
-    """Up to where the hole goes now. The file stays as old as it was: its age tells when it was written to."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+def punch(old: OldEnd) -> None:
+    """Make it hollow. Called beside the loop; what cannot be done is written down.
+
+    In one call, for each waits for the file's lock, and a flood holds that most of the time; what is hollow already costs
+    nothing. A closed file stays as old as it was: its age tells when it was written to.
+    """
     try:
-        start = max(at, raw_log.first_data(fd, at) // BLOCK * BLOCK)
-        if start < end:
-            before = os.fstat(fd)
-            raw_log.punch(fd, start, min(end, start + PIECE))
+        _punch(old)
+    except OSError as error:
+        note("log.not_punched", file=old.path.name, error=error)
+
+
+def _punch(old: OldEnd) -> None:
+    fd = os.open(old.path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        before = os.fstat(fd)
+        raw_log.punch(fd, 0, old.end)
+        if not old.is_open:
             os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
-        return start + PIECE
     finally:
         os.close(fd)
 
@@ -59,6 +48,6 @@ def holds(path: pathlib.Path, entry: Entry) -> bool:
     except FileNotFoundError:
         return False
     try:
-        return file.lines(entry) is not None
+        return file.holds(entry)
     finally:
         file.close()

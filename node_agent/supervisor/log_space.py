@@ -1,12 +1,14 @@
 """Keeps the logs within their budgets: what is oldest is given up, entry by entry, and the room goes back to the disk.
 
 A service's log is a window over its numbers. What leaves it is punched out of the raw files, whose offsets stay; a file
-of which nothing is left is deleted. Long pieces are punched a bit at a time, so that a flood delays nobody.
+of which nothing is left is deleted.
 """
 
+import collections
+import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from node_agent import raw_log
 from node_agent.clock import Clock
@@ -15,7 +17,8 @@ from node_agent.model.log_blocks import BLOCK
 from node_agent.model.log_index import Entry, Source
 from node_agent.model.log_space import Budgets, Cut
 from node_agent.paths import ID, Paths
-from node_agent.supervisor.log_holes import Ends, Holes, holds
+from node_agent.supervisor.background import Background
+from node_agent.supervisor.log_holes import OldEnd, holds, punch
 from node_agent.supervisor.log_packing import Packing
 from node_agent.supervisor.loop import Loop, note
 from node_agent.supervisor.raw_writers import TAIL
@@ -25,10 +28,13 @@ from node_agent.supervisor.turns import Turns
 FIRST_ROUND_S, ROUND_S = 10.0, 3600.0
 IDLE_S = 3600.0  # a file that nobody wrote to for so long is closed
 ENTRIES = 256  # looked at in one turn
+LOOK_S = 0.02  # a flood is looked at no more often
 
 
 class LogSpace:
-    """`index` opens the index of a service, `is_watched` says whether a process writes to a raw file."""
+    """`index` opens the index of a service, `is_watched` says whether a process writes to a raw file, `flooded` which
+    services grow as fast as they are numbered.
+    """
 
     def __init__(
         self,
@@ -38,21 +44,25 @@ class LogSpace:
         budgets: Budgets,
         index: Callable[[str], ServiceIndex],
         is_watched: Callable[[str, Source], bool],
+        flooded: Callable[[], Collection[str]],
     ) -> None:
         self._loop, self._paths, self._clock, self._budgets = loop, paths, clock, budgets
         self._turns = Turns(loop)  # its own, beside those of the indexer: many writers must not outrun it
-        self._index, self._is_watched = index, is_watched
+        self._index, self._is_watched, self._flooded = index, is_watched, flooded
         self._used: dict[str, int] = {}
         self._grown: dict[str, int] = {}
         self._busy: set[str] = set()
+        self._held_up: set[str] = set()  # would give up more, once more of them is numbered
+        self._freeing: collections.Counter[str] = collections.Counter()  # bytes of holes that are being made
         self._packing = Packing(loop)
+        self._background = Background(loop)
         self.has_holes = raw_log.can_punch(paths.root)
         loop.later(FIRST_ROUND_S, self._round)
 
     def grew(self, service_id: str, size: int) -> None:
-        """So much was indexed: every now and then it is time to look at the room."""
+        """So much was written: every now and then it is time to look at the room."""
         grown = self._grown.get(service_id, 0) + size
-        if grown >= self._budgets.step:
+        if grown >= self._budgets.step or service_id in self._held_up:
             self._look_at(service_id)
             grown = 0
         self._grown[service_id] = grown
@@ -82,18 +92,18 @@ class LogSpace:
     def _look_at(self, service_id: str) -> None:
         if service_id not in self._busy:
             self._busy.add(service_id)
-            self._turns.add(lambda: self._look(service_id))
+            self._loop.later(LOOK_S, lambda: self._turns.add(lambda: self._look(service_id)))
 
     def _look(self, service_id: str) -> None:
         """Measure one service, then cut whatever has more than it may."""
         self._busy.discard(service_id)
+        self._held_up.discard(service_id)
         try:
-            self._used[service_id] = sum(
-                file.stat().st_blocks * 512 for file in os.scandir(self._paths.logs(service_id))
-            )
+            on_disk = sum(file.stat().st_blocks * 512 for file in os.scandir(self._paths.logs(service_id)))
+            self._used[service_id] = max(0, on_disk - self._freeing[service_id])
         except OSError:  # it is being forgotten
             self._used.pop(service_id, None)
-        for cut in log_space.plan(self._used, self._budgets, self._clock.now()):
+        for cut in log_space.plan(self._used, self._budgets, self._clock.now(), self._flooded()):
             if cut.free or cut.service_id == service_id:
                 self._cut(cut)
 
@@ -115,7 +125,9 @@ class LogSpace:
         killed in between, no line is numbered again, and what is gone is seen by its checksum.
         """
         index = self._index(cut.service_id)
-        given = log_space.take(index.oldest(ENTRIES), cut)
+        given = log_space.take(index.oldest(ENTRIES), cut, self._followed(cut.service_id, index))
+        if given is None or given.freed < cut.free:
+            self._held_up.add(cut.service_id)
         if given is None:
             return False
         known = len(index.positions)
@@ -124,16 +136,27 @@ class LogSpace:
         if is_quiet or len(index.positions) < known:
             index.write_positions(flushed=is_quiet)
         index.give_up(given.count, given.gap, raw_log.punch)
-        if holes:
-            self._busy.add(cut.service_id)
-            self._turns.add(Holes(self._turns, holes, lambda: self._hollowed(cut.service_id)).punch)
+        for old in holes:
+            share = given.freed // len(holes)
+            self._freeing[cut.service_id] += share
+            done = functools.partial(self._hollowed, cut.service_id, share)
+            self._background.do(old.path, functools.partial(punch, old), done)
         return True
 
-    def _let_go(self, service_id: str, index: ServiceIndex, given: dict[Source, Entry]) -> Ends:
+    def _followed(self, service_id: str, index: ServiceIndex) -> log_space.Ends:
+        """Where more waits to be numbered. While the last entry of a file is kept, no note of its place has to be durable."""
+        sizes = {file.name: file.stat().st_size for file in os.scandir(index.directory)}
+        return frozenset(
+            (source, at)
+            for source, at in index.positions.items()
+            if self._is_watched(service_id, source) and sizes.get(source.file_name, 0) > at + log_index.LINE_LIMIT
+        )
+
+    def _let_go(self, service_id: str, index: ServiceIndex, given: dict[Source, Entry]) -> list[OldEnd]:
         """Delete the files of which nothing is kept; up to where the others are hollow. One that does not hold its entry
         was deleted, damaged, or cut and written anew by its program: what stands there now is not to be touched.
         """
-        holes: Ends = []
+        holes: list[OldEnd] = []
         for source, last in given.items():
             path, is_all = self._path(service_id, source), _is_all(index, source, last)
             end = last.offset + last.length - TAIL * is_all
@@ -143,11 +166,11 @@ class LogSpace:
                 path.unlink()
                 del index.positions[source]
             elif end >= BLOCK:
-                holes.append((path, end // BLOCK * BLOCK))
+                holes.append(OldEnd(path, end // BLOCK * BLOCK, self._is_watched(service_id, source)))
         return holes
 
-    def _hollowed(self, service_id: str) -> None:
-        self._busy.discard(service_id)
+    def _hollowed(self, service_id: str, freed: int) -> None:
+        self._freeing[service_id] -= freed
         self._look_at(service_id)
 
     def _delete_oldest(self, cut: Cut) -> None:

@@ -16,6 +16,7 @@ from node_agent.model.log_index import Entry, Source
 from node_agent.model.log_space import Budgets
 from node_agent.paths import ID, Paths
 from node_agent.supervisor import spawn
+from node_agent.supervisor.log_floods import Floods
 from node_agent.supervisor.log_space import LogSpace
 from node_agent.supervisor.loop import Loop, note
 from node_agent.supervisor.raw_writers import Watched
@@ -37,7 +38,11 @@ class LogStore:
         self._watched: dict[tuple[str, Source], Watched] = {}
         self._by_watch: dict[int, Watched] = {}
         self._turns = Turns(loop)
-        self._space = LogSpace(loop, paths, clock, budgets or Budgets(), self._index, lambda *key: key in self._watched)
+        budgets = budgets or Budgets()
+        self._space = LogSpace(
+            loop, paths, clock, budgets, self._index, lambda *key: key in self._watched, lambda: self._floods.urgent
+        )
+        self._floods = Floods(loop, budgets, self._be_due, self._space.grew)
         self._buffer = bytearray(log_index.CHUNK_LIMIT)
         self._nobody_looked = True
         self._inotify = inotify.Inotify()
@@ -156,10 +161,12 @@ class LogStore:
         if self._nobody_looked:
             found = os.fstat(fd)
             watched.late_to, watched.late_time = found.st_size, found.st_mtime
+        watched.size = self._index(service_id).positions.get(source, 0)
         self._be_due(watched)
 
     def _end(self, watched: Watched) -> None:
         watched.forget_timer()
+        self._floods.discard(watched)
         del self._watched[watched.service_id, watched.source]
         if self._by_watch.pop(watched.watch, None) is not None:
             with contextlib.suppress(OSError):
@@ -193,37 +200,38 @@ class LogStore:
         watched.is_due = False
         if self._watched.get((watched.service_id, watched.source)) is not watched:
             return
-        left = self._read(watched, final=False)
-        if left is None:
+        more_waits = self._read(watched, final=False)
+        if more_waits:
+            self._floods.add(watched)
+            return
+        self._floods.discard(watched)
+        if more_waits is None:
             watched.pending = self._loop.later(RETRY_S, lambda: self._be_due(watched))
-        elif left > log_index.LINE_LIMIT:
-            self._be_due(watched)
         else:
-            self._await_more(watched, left)
+            self._await_more(watched)
 
-    def _await_more(self, watched: Watched, left: int) -> None:
+    def _await_more(self, watched: Watched) -> None:
         """A partial line that is left is numbered as it is, unless more comes within PARTIAL_AGE_S."""
         with _noted("log.not_watched", watched.service_id):
             if not watched.watch:
                 watched.watch = self._inotify.add(f"/proc/self/fd/{watched.fd}", inotify.IN_MODIFY | inotify.IN_ONESHOT)
                 self._by_watch[watched.watch] = watched
-            if os.fstat(watched.fd).st_size != self._index(watched.service_id).positions.get(watched.source, 0) + left:
+            if os.fstat(watched.fd).st_size != watched.size:
                 self._gather(watched)
-            elif left:
+            elif watched.numbered < watched.size:
                 watched.pending = self._loop.later(PARTIAL_AGE_S, lambda: self._flush(watched))
 
     def _flush(self, watched: Watched) -> None:
         watched.pending = None
         self._read(watched, final=True)
 
-    def _read(self, watched: Watched, *, final: bool) -> int | None:
-        """How many bytes are left over; None when it did not work."""
+    def _read(self, watched: Watched, *, final: bool) -> bool | None:
+        """Whether more waits; None when it did not work."""
         with _noted("log.not_indexed", watched.service_id):
-            index = self._index(watched.service_id)
-            before = index.positions.get(watched.source, 0)
-            left = watched.read(index, self._buffer, self._clock.now(), final=final)
-            self._space.grew(watched.service_id, index.positions.get(watched.source, 0) - before)
-            return left
+            before = watched.size
+            more_waits = watched.read(self._index(watched.service_id), self._buffer, self._clock.now(), final=final)
+            self._space.grew(watched.service_id, max(0, watched.size - before))
+            return more_waits
         return None
 
     def _tail_of(self, service_id: str, entry: Entry) -> list[bytes]:

@@ -16,7 +16,7 @@ TAIL = 64  # bytes before what is new that must still be what they were
 @dataclasses.dataclass(slots=True)
 class Watched:
     """`users` counts the processes, `watch` is 0 while no wake-up is asked for. Bytes before `late_to` were written when
-    nobody looked, the last of them at `late_time`.
+    nobody looked, the last of them at `late_time`. `numbered` of its `size` when it was last looked at are done.
     """
 
     service_id: str
@@ -29,17 +29,23 @@ class Watched:
     tail: bytes | None = None
     late_to: int = 0
     late_time: float = 0.0
+    size: int = 0
+    numbered: int = 0
+
+    @property
+    def key(self) -> str:
+        return f"{self.service_id}/{self.source.file_name}"
 
     def forget_timer(self) -> None:
         if self.pending is not None:
             self.pending.cancel()
             self.pending = None
 
-    def read(self, index: ServiceIndex, buffer: bytearray, now: float, *, final: bool) -> int:
-        """Number what is new; how many bytes are left over. Only a final pass takes more than PASS_LIMIT. `buffer` has
+    def read(self, index: ServiceIndex, buffer: bytearray, now: float, *, final: bool) -> bool:
+        """Number what is new; whether more of it waits, since only a final pass takes more than PASS_LIMIT. `buffer` has
         room for the bytes of one entry.
         """
-        size = os.fstat(self.fd).st_size
+        self.size = size = os.fstat(self.fd).st_size
         entries: list[Entry] = []
         offset, seq = index.positions.get(self.source, -1), index.next_seq
         if not self._continues(offset, size):
@@ -60,7 +66,8 @@ class Watched:
             self.tail = bytes(buffer[max(0, length - TAIL) : length])
         if entries:
             index.append(entries)
-        return size - offset
+        self.numbered = offset
+        return stop <= offset < size
 
     def _continues(self, offset: int, size: int) -> bool:
         """Whether the file still begins with what was numbered."""

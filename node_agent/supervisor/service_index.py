@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from node_agent import atomic, raw_log
 from node_agent.model import log_index
@@ -54,9 +54,10 @@ class ServiceIndex:
         found = log_index.unpack_all(os.pread(self._fd, size, self._end - size))
         return [entry for entry in reversed(found) if entry is not None]
 
-    def oldest(self, limit: int) -> list[Entry | None]:
-        """At most `limit` entries from the first one that is kept."""
-        return log_index.unpack_all(os.pread(self._fd, limit * SIZE, raw_log.first_entry(self._fd) * SIZE))
+    def oldest(self, limit: int) -> Iterator[Entry | None]:
+        """At most `limit` entries from the first one that is kept, each unpacked when it is asked for."""
+        data = os.pread(self._fd, limit * SIZE, raw_log.first_entry(self._fd) * SIZE)
+        return (log_index.unpack(data[at : at + SIZE]) for at in range(0, len(data) - SIZE + 1, SIZE))
 
     def give_up(self, count: int, gap: Entry, punch: Callable[[int, int, int], None]) -> None:
         """The first `count` entries that are kept give way to `gap`, in the place of the last of them.

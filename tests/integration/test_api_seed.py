@@ -166,6 +166,7 @@ def test_services_are_listed_shown_started_stopped_and_restarted(client, deploye
 
 def test_service_logs_as_a_page(plane, client, deployed):
     plane.relay.tail = [api_fixtures.a_line(seq, f"line {seq}") for seq in range(1, 5)]
+    plane.relay.tail[3] = api_fixtures.a_line(4, late=True)
     plane.relay.tail.append(api_fixtures.a_line(5, gap_to=7))
     page = client.get(f"/v1/services/{deployed['service_id']}/logs?tail=3&after_seq=1").json
     assert page["next_cursor"] == "7"
@@ -177,7 +178,9 @@ def test_service_logs_as_a_page(plane, client, deployed):
         "process": "web.1",
         "release": 1,
         "line": "line 3",
+        "late": False,
     }
+    assert page["data"][1]["late"]
     assert page["data"][2] == {"gap": {"from": 5, "to": 7}}
 
 

@@ -160,3 +160,12 @@ async def test_a_follower_that_stops_costs_little_memory_and_its_marker_is_exact
                 lost += line.gap_to - line.seq + 1 if line.gap_to else 0
         assert lost > 40_000
         await lines.aclose()
+
+
+async def test_lines_that_were_found_late_are_marked_on_their_whole_way(tmp_path):
+    async with all_parts(tmp_path) as (hub, agent, log):
+        log.write(b"in time\n")
+        log.write(b"late\n", late=True)
+        query = values.LogQuery(SERVICE)
+        found = [line async for batch in hub.relay.read(agent.identity.instance_id, query) for line in batch]
+        assert [(line.line, line.late) for line in found] == [(b"in time", False), (b"late", True)]

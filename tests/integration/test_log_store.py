@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pathlib
 import shutil
 import signal
 
@@ -126,6 +127,54 @@ async def test_a_span_of_time_is_cut_out(log):
     assert await texts(log.paths, tail=2, until=5.0) == [b"4", b"5"]
     assert await texts(log.paths, tail=9, since=600.0, until=602.0) == [b"600", b"601", b"602"]
     assert await texts(log.paths, tail=9, since=5000.0) == []
+
+
+def bytes_read():
+    """By this process, of whatever file."""
+    return int(pathlib.Path("/proc/self/io").read_text().split()[1])
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/io"), reason="the kernel does not count what is read")
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"after_seq": 10_000, "until": 10_003.0},
+        {"since": 10_001.0, "until": 10_003.0},
+        {"tail": 3, "until": 10_003.0},
+        {"after_seq": 7, "since": 10_001.0, "until": 10_003.0},
+        {"since": 19_998.0},
+        {"after_seq": 3, "since": 19_998.0},
+        {"since": 19_950.0, "process": "web.9"},
+        {"since": 200_000.0, "grep": b"1"},
+    ],
+)
+async def test_a_place_is_found_by_number_and_by_time_without_reading_what_is_before_or_after(log, query):
+    log.write_many(20_000)  # 1.6 MB of index
+    before = bytes_read()
+    found = await texts(log.paths, **query)
+    assert bytes_read() - before < 120_000
+    last = {10_003.0: [b"10001", b"10002", b"10003"], None: [b"19998", b"19999", b"20000"]}[query.get("until")]
+    assert found == ([] if "process" in query or "grep" in query else last)
+
+
+async def test_lines_that_were_found_late_do_not_hide_those_before_them_from_a_search_by_time(log):
+    for number in range(1, 400):
+        log.write(b"%d\n" % number, time=float(number))
+        if number % 2:
+            log.write(b"late %d\n" % number, time=5.0, late=True)
+    for since in (1.0, 100.0, 398.0):
+        found = await texts(log.paths, tail=5000, since=since)
+        assert [text for text in found if not text.startswith(b"late")] == [b"%d" % n for n in range(int(since), 400)]
+        assert len([text for text in found if text.startswith(b"late")]) == (200 if since < 5 else 0)
+
+
+async def test_damaged_entries_do_not_lead_a_search_by_time_astray(log):
+    log.write_many(1000)
+    for damaged in (499, 500, 501, 620, 749):
+        with log.paths.log_index(SERVICE).open("r+b") as file:
+            file.seek(SIZE * damaged)
+            file.write(b"\xff" * 4)
+    assert await texts(log.paths, tail=9, since=740.0, until=745.0) == [b"%d" % n for n in range(740, 746)]
 
 
 async def test_a_search_goes_through_a_bounded_piece_of_the_newest_output(log):

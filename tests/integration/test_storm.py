@@ -2,7 +2,7 @@
 hold every line.
 
 A real agent and a real supervisor are killed at random, and the applications too, while these write numbered lines. The
-oracle (tests/oracle) judges. STORM_SEED replays the choices; TEST_ALL=1 kills 300 times among 20 services.
+oracle (tests/oracle) judges. There is little room for logs: they are cut in the storm, and compressed after it. STORM_SEED replays the choices; TEST_ALL=1 kills 300 times among 20 services.
 """
 
 import os
@@ -17,6 +17,7 @@ from tests.waiting import wait_until
 
 ALL = bool(os.environ.get("TEST_ALL"))
 KILLS, SERVICES = (300, 20) if ALL else (15, 6)
+LIMIT = 1 << 20  # of the log of a service
 PARTS = ("supervisor", "agent")
 
 
@@ -29,7 +30,7 @@ def chance():
 
 @pytest.fixture
 async def host(tmp_path):
-    made = storm_fixtures.Host(tmp_path, SERVICES)
+    made = storm_fixtures.Host(tmp_path, SERVICES, "--log-limits", f"{LIMIT >> 20},1000,30")
     try:
         await made.begin()
         yield made
@@ -92,6 +93,9 @@ async def test_whoever_is_killed_no_line_is_lost_no_application_doubled_and_noth
     wait_until(lambda: (host.keep(), storm.look(), len(storm.expected) == SERVICES)[-1], 120, "all applications")
     before = {service_id: host.counted(service_id) for service_id in host.services}
     wait_until(lambda: all(host.counted(each) > before[each] + 20 for each in host.services), 60, "the lines of all")
+    wait_until(
+        lambda: all(host.written(each) > LIMIT * 3 // 2 for each in host.services), 120, "more than there is room"
+    )
     storm.look()
     host.end()
 
@@ -99,4 +103,12 @@ async def test_whoever_is_killed_no_line_is_lost_no_application_doubled_and_noth
     assert processes.groups(tuple(host.services)) == []
     verdicts = host.verdicts()
     assert {service_id: found.problems for service_id, found in verdicts.items() if found.problems} == {}
-    assert all(len(found.lines) > before[service_id] for service_id, found in verdicts.items())
+    assert all(len(found.lines) + found.gaps > before[service_id] for service_id, found in verdicts.items())
+    assert all(found.is_cut for found in verdicts.values())
+    host.compress()
+    again = host.verdicts()
+    assert {service_id: found.problems for service_id, found in again.items() if found.problems} == {}
+    assert all(found.blocks for found in again.values())
+    assert {each: found.lines for each, found in again.items()} == {
+        each: found.lines for each, found in verdicts.items()
+    }

@@ -85,3 +85,10 @@ def test_an_address_is_host_and_port(text: str) -> None:
 def test_an_ipv6_address_is_written_in_brackets() -> None:
     assert str(addresses.parse("[::1]:80", "--api")) == "[::1]:80"
     assert addresses.parse("0.0.0.0:80", "--api").url() == "http://127.0.0.1:80"
+
+
+def test_a_late_line_is_marked_on_a_terminal_and_is_the_apps_own_in_a_pipe() -> None:
+    late = {"seq": 1, "line": "red \x1b", "late": True}
+    assert output.log_text(late, on_terminal=True) == "(late) red \\x1b"
+    assert output.log_text(late, on_terminal=False) == "red \x1b"
+    assert output.log_text(late | {"late": False}, on_terminal=True) == "red \\x1b"

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from node_agent.model import log_index, log_space
 from node_agent.model.log_index import SIZE, Source
-from node_agent.model.log_space import Budgets, Cut
+from node_agent.model.log_space import MIB, Budgets, Cut
 
 WEB = Source("web.1", 1, "stdout")
 SIZES = st.dictionaries(st.from_regex(r"[a-z]{1,4}", fullmatch=True), st.integers(0, 10**6), max_size=8)
@@ -23,6 +23,11 @@ def test_after_the_cuts_each_service_and_the_host_are_within_their_budgets(used,
     assert set(left) == set(used)
     assert all(0 <= size <= service_bytes for size in left.values())
     assert sum(left.values()) <= host_bytes
+
+
+def test_a_flooded_service_is_cut_deeper_so_that_there_is_room_for_what_comes():
+    cuts = log_space.plan({"loud": 700, "calm": 700}, Budgets(1000, 10**6), 0.0, {"loud"})
+    assert {cut.service_id: cut.free for cut in cuts} == {"loud": 200, "calm": 0}
 
 
 @given(SIZES, st.integers(1, 10**6))
@@ -65,6 +70,12 @@ def test_a_gap_grows_over_what_follows_it_and_alone_is_nothing_to_take():
     assert log_space.take([gap], Cut("svc", 10**6, 100.0)) is None
 
 
+def test_the_last_entry_of_a_file_of_which_more_waits_is_kept():
+    entries = [an_entry(number, length=1000, offset=1000 * number) for number in range(1, 5)]
+    assert log_space.take(entries, Cut("svc", 10**6, 0.0), frozenset({(WEB, 4000)})).count == 2
+    assert log_space.take(entries, Cut("svc", 10**6, 0.0), frozenset({(WEB, 2000)})) is None
+
+
 def test_damaged_entries_are_counted_by_their_neighbours_and_never_the_last():
     entries = [None, an_entry(5, lines=2), None, an_entry(10), None]
     given_up = log_space.take(entries, Cut("svc", 10**6, 0.0))
@@ -76,3 +87,20 @@ def test_what_its_program_cut_away_is_not_taken_for_what_stands_there_now():
     entries = [an_entry(1, offset=5000), log_index.lost(2, 1, 100.0, WEB), an_entry(3)]
     assert log_space.take(entries, Cut("svc", 10**6, 0.0)).last == {WEB: entries[2]}
     assert log_space.take(entries[:2], Cut("svc", 10**6, 0.0)).last == {}
+
+
+@pytest.mark.parametrize(
+    ("behind", "hurry"),
+    [
+        ({"a": 64 * MIB, "b": 1}, set()),
+        ({"a": 64 * MIB + 1, "b": 1}, {"a"}),
+        (dict.fromkeys("abcdefghi", 60 * MIB), set("abcdefghi")),
+        ({}, set()),
+    ],
+)
+def test_numbering_waits_while_the_service_and_the_host_have_room_for_what_is_behind(behind, hurry):
+    assert log_space.in_a_hurry(behind, Budgets()) == hurry
+
+
+def test_little_room_leaves_little_time():
+    assert log_space.in_a_hurry({"a": 2 * MIB}, Budgets(service_bytes=8 * MIB)) == {"a"}

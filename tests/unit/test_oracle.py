@@ -36,12 +36,33 @@ class Written:
         self.entries.append(body + zlib.crc32(body).to_bytes(4, "little"))
         self.seq += lines
 
+    def give_up(self, entries: int) -> None:
+        """As the store does: the lines of the first entries become one gap, what they took becomes zeros."""
+        numbers, length = 0, 0
+        for entry in self.entries[:entries]:
+            _, _, offset, lines, size, *_ = logs.ENTRY.unpack(entry)
+            numbers, length = numbers + lines, offset + size
+        body = logs.ENTRY.pack(1, 1.5, 0, numbers, 0, 0, 0, 0, logs.GAP, b"", 0)[:-4]
+        gap = body + zlib.crc32(body).to_bytes(4, "little")
+        self.entries[:entries] = [bytes(logs.ENTRY.size)] * (entries - 1) + [gap]
+        self.raw.write_bytes(bytes(length) + self.raw.read_bytes()[length:])
+
+    def compress(self) -> None:
+        data, packed = self.raw.read_bytes(), b""
+        for at in range(0, len(data), logs.BLOCK):
+            block = data[at : at + logs.BLOCK]
+            if len(block) == logs.BLOCK:
+                text = zlib.compress(block)
+                block = (logs.WORD + len(text).to_bytes(4, "little") + text).ljust(logs.BLOCK, b"\0")
+            packed += block
+        self.raw.write_bytes(packed)
+
     def count(self, number: int, life: str = LIFE) -> None:
         (self.counted / life).write_text(f"{number:012}")
 
-    def judged(self) -> logs.Found:
+    def judged(self, others: int = 0) -> logs.Found:
         (self.logs / "index").write_bytes(b"".join(self.entries))
-        return logs.judge(self.logs, self.counted)
+        return logs.judge(self.logs, self.counted, others)
 
 
 @pytest.fixture
@@ -83,6 +104,55 @@ def test_a_gap_that_claims_too_much_is_found(written: Written) -> None:
     written.entry(4, 0, 0, logs.GAP)
     written.count(5)
     assert "2 lines are not there, 4 are said to be lost" in problem(written)
+
+
+@pytest.fixture
+def long(written: Written) -> Written:
+    """Of some blocks."""
+    for first in range(4, 12_000, 300):
+        written.lines(*range(first, first + 300))
+    written.count(12_003)
+    return written
+
+
+def test_compressed_blocks_are_read_and_what_is_wrong_in_them_is_found(long: Written) -> None:
+    long.compress()
+    found = long.judged()
+    assert found.problems == []
+    assert len(found.lines) == 12_003
+    assert found.blocks > 3
+    data = long.raw.read_bytes()
+    long.raw.write_bytes(data[: logs.BLOCK + 100] + b"?" + data[logs.BLOCK + 101 :])
+    assert "are not what web.1.r1.stdout holds" in problem(long)
+
+
+def test_an_old_end_that_was_given_up_is_a_gap_of_exactly_its_lines(long: Written) -> None:
+    long.give_up(20)
+    long.compress()
+    found = long.judged()
+    assert found.problems == []
+    assert (found.gaps, found.is_cut) == (3 + 18 * 300, True)
+    long.count(12_002)
+    assert long.judged().problems == []  # one more than was counted
+    long.count(12_006)
+    assert "are said to be lost" in problem(long)
+
+
+def test_lines_of_the_build_that_were_given_up_are_counted_too(long: Written) -> None:
+    long.entries, long.seq = [], 1
+    long.raw.write_bytes(b"")
+    long.entry(60, 0, 0, logs.GAP)
+    long.lines(*range(1, 12_004))
+    assert long.judged(others=60).problems == []
+    assert "are said to be lost" in "; ".join(long.judged(others=58).problems)
+
+
+def test_a_newer_line_that_is_lost_while_an_older_is_there_is_found(long: Written) -> None:
+    long.give_up(2)
+    long.entry(1, 0, 0, logs.GAP)
+    long.lines(12_005, 12_006)
+    long.count(12_006)
+    assert "newer than some" in problem(long)
 
 
 def test_a_line_that_is_numbered_twice_is_found(written: Written) -> None:

@@ -4,7 +4,15 @@ from typing import Any
 
 from control_plane.api.examples import ids
 
-LINE = {"seq": 41, "ts": ids.TIME, "stream": "stdout", "process": "web.1", "release": 2, "line": "listening on 3000"}
+LINE = {
+    "seq": 41,
+    "ts": ids.TIME,
+    "stream": "stdout",
+    "process": "web.1",
+    "release": 2,
+    "line": "listening on 3000",
+    "late": False,
+}
 
 REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
     "ServicePatch": {"limit": {"replicas": 1, "resources": {"memory": "512M"}}},

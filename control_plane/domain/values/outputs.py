@@ -20,7 +20,7 @@ class LogQuery:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LogLine:
-    """`gap_to` not 0 marks the lines seq … gap_to as lost."""
+    """`gap_to` not 0 marks the lines seq … gap_to as lost. `late`: written while no supervisor ran, `time` is the file's."""
 
     seq: int
     time: float
@@ -29,6 +29,7 @@ class LogLine:
     release: int
     line: bytes
     gap_to: int = 0
+    late: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,0 +1,114 @@
+"""What a burst waits for, and works beside the loop."""
+
+import os
+import threading
+
+import pytest
+
+from node_agent.clock import SystemClock
+from node_agent.model.log_index import Source
+from node_agent.model.log_space import MIB, Budgets
+from node_agent.supervisor.background import Background
+from node_agent.supervisor.log_floods import Floods
+from node_agent.supervisor.loop import Loop
+from node_agent.supervisor.raw_writers import Watched
+from tests.waiting import wait_until
+
+BUDGETS = Budgets(service_bytes=64 * MIB)
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def now(self) -> float:
+        return self.now_s
+
+
+class Burst:
+    """Three files of two services that grow; `turns` are the files that got one since it was asked for."""
+
+    def __init__(self, directory) -> None:
+        self.clock, self.directory = Clock(), directory
+        self.loop = Loop(self.clock)
+        self.got, self.grown = [], {"svc_a": 0, "svc_b": 0}
+        self.floods = Floods(self.loop, BUDGETS, lambda watched: self.got.append(watched.source.process), self.grow)
+        self.files = {
+            name: Watched(service_id, Source(name, 1, "stdout"), os.open(directory / name, os.O_RDWR | os.O_CREAT))
+            for service_id, name in (("svc_a", "one"), ("svc_a", "two"), ("svc_b", "three"))
+        }
+
+    def grow(self, service_id, size) -> None:
+        self.grown[service_id] += size
+
+    def write(self, name, size) -> None:
+        os.ftruncate(self.files[name].fd, os.fstat(self.files[name].fd).st_size + size)
+
+    def turns(self) -> list[str]:
+        self.got.clear()
+        self.clock.now_s += 1.0
+        self.loop.turn(0.0)
+        return list(self.got)
+
+
+@pytest.fixture
+def burst(tmp_path):
+    made = Burst(tmp_path)
+    for watched in made.files.values():
+        made.floods.add(watched)
+    yield made
+    for watched in made.files.values():
+        os.close(watched.fd)
+
+
+def test_while_a_burst_grows_its_files_have_one_turn_after_the_other(burst):
+    got = []
+    for _ in range(4):
+        burst.write("two", MIB)
+        got += burst.turns()
+    assert got == ["one", "two", "three", "one"]
+    assert burst.grown == {"svc_a": 4 * MIB, "svc_b": 0}
+
+
+def test_a_service_with_too_much_behind_waits_no_longer_and_another_still_does(burst):
+    burst.write("one", 9 * MIB)
+    assert burst.turns() == ["one", "two", "three"]
+    burst.got.clear()
+    burst.floods.add(burst.files["one"])  # had its turn, and more waits
+    burst.floods.add(burst.files["three"])
+    assert burst.got == ["one"]
+
+
+def test_once_nothing_grows_everything_goes_on(burst):
+    burst.write("one", MIB)
+    assert len(burst.turns()) == 1
+    assert sorted(burst.turns()) == ["one", "three", "two"]
+
+
+def test_what_is_numbered_is_not_looked_at_any_more(burst):
+    for watched in burst.files.values():
+        burst.floods.discard(watched)
+    assert burst.turns() == burst.turns() == []
+
+
+def test_works_with_one_key_follow_each_other_and_the_newest_stands_for_those_that_wait():
+    loop = Loop(SystemClock())
+    background, may_end, told = Background(loop), threading.Event(), []
+    background.do("file", may_end.wait, lambda: told.append(1))
+    background.do("file", lambda: told.append("never"), lambda: told.append(2))
+    background.do("file", lambda: told.append("newest"), lambda: told.append(3))
+    background.do("other", lambda: told.append("other"), lambda: None)
+    wait_until(lambda: told == ["other"], what="the work with another key")
+    may_end.set()
+
+    def all_done():
+        loop.turn(0.01)
+        return 3 in told
+
+    wait_until(all_done, what="all works")
+    assert told == ["other", 1, "newest", 2, 3]

@@ -5,6 +5,7 @@ import os
 import pathlib
 import pickle
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from node_agent.supervisor.logs import LogStore
 from node_agent.supervisor.loop import Loop
 from tests.supervisor_host import SERVICE
 
+WRITING = threading.Lock()
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 1 << 14, 1 << 18
 
 Step = Callable[[LogStore], None]
@@ -52,11 +54,12 @@ class Writer:
         return self.memory.exists() and not self.raw.exists()
 
     def write(self, data: bytes) -> None:
-        """No audit event lies between the two writes, so no kill does."""
+        """No kill lies between the two writes: no audit event of this thread does, and those of others wait."""
         with self.memory.open("ab", buffering=0) as memory:
             fd = self.fd if self.fd >= 0 else os.open(self.raw, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            memory.write(data)
-            os.write(fd, data)
+            with WRITING:
+                memory.write(data)
+                os.write(fd, data)
             if fd != self.fd:
                 os.close(fd)
 
@@ -100,7 +103,8 @@ def _live(
         nonlocal left
         left -= 1
         if left == 0:
-            os._exit(0)
+            with WRITING:
+                os._exit(0)
 
     loop = Loop(HastyClock(now))
     always, writer = os.pipe()

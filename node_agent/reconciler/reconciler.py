@@ -41,13 +41,14 @@ class Reconciler:
         await self._recover()
         await self._see_owners()
         self._host.supervisor.subscribe(self.changed)
-        self._tasks.create_task(self._host.owners.run(self.changed), name="owners")
         for wish, forgotten in await self._host.journal.wishes():
             if not forgotten:
                 self._worker(wish.service_id)
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            await self._sweep()
+        async with asyncio.TaskGroup() as own:
+            own.create_task(self._host.owners.run(self.changed), name="owners")
+            while True:
+                await asyncio.sleep(SWEEP_S)
+                await self._sweep()
 
     async def fence(self) -> None:
         """A newer session holds this identity: stop changing things, leave the applications alone."""

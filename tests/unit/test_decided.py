@@ -154,17 +154,17 @@ def test_a_given_field_stays_given_whatever_the_rows_say():
 
 def test_runtime_start_and_port_may_be_left_open_where_the_instance_detects():
     fields = builders.some_fields(runtime="", version="", run_cmd="", port=None)
-    assert declaration.problems(fields, DETECTS, allow_file=False) == []
-    assert {one["field"] for one in declaration.problems(fields, abilities.Abilities(), allow_file=False)} == {
-        *("runtime", "run_cmd", "port")
-    }
+    assert declaration.problems(fields, DETECTS, allow_file=False, allow_ssh=False) == []
+    assert {
+        one["field"] for one in declaration.problems(fields, abilities.Abilities(), allow_file=False, allow_ssh=False)
+    } == {*("runtime", "run_cmd", "port")}
     config = declaration.config_of(fields)
     assert (config.runtime, config.port) == ("", declaration.USUAL_PORT)
 
 
 def test_a_version_without_its_runtime_is_refused():
     fields = builders.some_fields(runtime="", version="20")
-    (problem,) = declaration.problems(fields, DETECTS, allow_file=False)
+    (problem,) = declaration.problems(fields, DETECTS, allow_file=False, allow_ssh=False)
     assert problem == {"field": "version", "issue": "needs a runtime; give that too"}
 
 

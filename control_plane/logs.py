@@ -37,4 +37,6 @@ def write_traceback(stream: TextIO, info: Any) -> None:
 
 
 def printable(text: str) -> str:
+    if text.isprintable():  # nearly always
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -61,6 +61,7 @@ def receive(path: models_hooks.HookPath) -> flask.Response:
     The body is signed with the hook's secret (`X-Hub-Signature-256`, `X-Gitea-Signature`, `webhook-signature`) or comes
     with it (`X-Gitlab-Token`). The same delivery is answered as before and deploys nothing twice.
     """
+    commands.check_marks()
     api = context.current()
     call = push.Call({name.lower(): text for name, text in flask.request.headers.items()}, flask.request.get_data())
     api.call(api.services.hooks.authenticate(path.deployment, path.token, call))

@@ -164,7 +164,7 @@ def quota_headers(response: flask.Response) -> flask.Response:
     Read from the counter itself: `limiter.current_limit` is the login's own limit there, or nothing at all.
     """
     api = context.current()
-    item = limits.parse(_quota_of(api.settings))
+    item = _parsed(_quota_of(api.settings))
     window = api.limiter.limiter.get_window_stats(item, caller(), SCOPE)
     fresh = api.services.clock.now().timestamp() + item.get_expiry()  # nothing is counted yet
     response.headers["X-RateLimit-Limit"] = str(item.amount)
@@ -195,6 +195,11 @@ def caller() -> str:
 def _quota_of(settings: context.HttpSettings) -> str:
     amount = settings.requests_per_hour if flask.g.get("principal") else settings.anonymous_per_hour
     return f"{amount}/hour"
+
+
+@functools.lru_cache(maxsize=16)  # there are two for each app
+def _parsed(quota: str) -> limits.RateLimitItem:
+    return limits.parse(quota)
 
 
 def _is_uncounted() -> bool:

@@ -84,7 +84,9 @@ def _crash_of(document: dict[str, Any] | None) -> values.Crash | None:
     return values.Crash(**{**document, "lines": tuple(document["lines"])}) if document else None
 
 
+@functools.lru_cache(maxsize=KNOWN)
 def document_of(observed: values.Observed) -> str:
+    """A new wish writes what was observed once more, as it was; so most of these were made before."""
     document = {name: getattr(observed, name) for name in OBSERVED}
     document["processes"] = [dataclasses.asdict(one) for one in observed.processes]
     return json.dumps(document, separators=(",", ":"), allow_nan=False)

@@ -95,6 +95,18 @@ def test_the_same_delivery_makes_one_release(hook, host):
     assert hook.newest()["number"] == number
 
 
+@pytest.mark.parametrize("asked", ["Idempotency-Key", "If-Match", "dry_run"])
+def test_what_a_push_cannot_be_asked_for_is_refused_and_deploys_nothing(hook, asked):
+    sent = pushes.from_github(hook.secret, pushes.github(after=a_commit(0xC1)), delivery=f"asked-{asked}")
+    number = hook.newest()["number"]
+    header = {} if asked == "dry_run" else {asked: '"1"'}
+    path = f"{hook.path}?dry_run=true" if asked == "dry_run" else hook.path
+    answer = hook.send(pushes.Sent(sent.body, {**sent.headers, **header}), path)
+    assert answer.status == 400
+    assert answer.json["error"]["details"]["field"] == asked
+    assert hook.newest()["number"] == number
+
+
 def test_another_delivery_of_the_same_commit_is_ignored(hook):
     for delivery, status in (("same-1", "accepted"), ("same-2", "ignored")):
         answer = hook.send(pushes.from_github(hook.secret, pushes.github(after=a_commit(0xD0)), delivery=delivery))

@@ -143,6 +143,30 @@ def test_logout_ends_this_login_with_all_its_tokens_and_no_other(plane, operator
     assert len(audited(plane, "auth.logout", fam(here["access_token"]))) == 1
 
 
+def test_a_logout_again_is_refused_and_changes_nothing(plane, operator, ada):
+    made = logged_in(operator, ada[1])
+    here = with_token(operator, made["access_token"])
+    assert [here.post("/v1/auth/logout").status for _ in range(2)] == [204, 401]
+    assert len(audited(plane, "auth.logout", fam(made["access_token"]))) == 1
+
+
+@pytest.mark.parametrize("what", ["login", "refresh", "logout", "setup"])
+def test_what_concerns_logins_refuses_an_idempotency_key_and_does_nothing(operator, ada, what):
+    made = logged_in(operator, ada[1])
+    bodies = {
+        "login": {"email": ada[1], "password": PASSWORD},
+        "refresh": {"refresh_token": made["refresh_token"]},
+        "setup": {"token": "0" * 64, "email": "other@example.com", "password": PASSWORD},
+    }
+    sent = with_token(operator, made["access_token"]).post(
+        f"/v1/auth/{what}", bodies.get(what), **{"Idempotency-Key": "a-key"}
+    )
+    assert sent.status == 400
+    assert sent.json["error"]["details"]["field"] == "Idempotency-Key"
+    assert is_in(operator, made["access_token"])
+    assert refreshed(operator, made["refresh_token"]).status == 200
+
+
 def test_another_password_ends_every_other_login(operator, ada):
     here, there = logged_in(operator, ada[1]), logged_in(operator, ada[1])
     client = with_token(operator, here["access_token"])

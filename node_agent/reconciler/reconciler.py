@@ -11,6 +11,7 @@ from node_agent.reconciler.worker import Worker
 
 log = structlog.get_logger()
 SWEEP_S = 10.0
+AWAY_S = 0.2
 
 
 class Reconciler:
@@ -58,11 +59,14 @@ class Reconciler:
         await asyncio.gather(*(task for _, task in self._workers.values()), return_exceptions=True)
 
     async def _see_owners(self) -> None:
-        """Before anything is decided: what runs keeps its requests."""
-        try:
-            await self._host.owners.look()
-        except errors.AgentError as error:  # it is looked at again as soon as the supervisor is back
-            log.warning("owners.not_seen", error=str(error))
+        """Before anything is decided, however long the supervisor is away: what runs keeps its requests."""
+        while True:
+            try:
+                await self._host.owners.look()
+                return
+            except errors.AgentError as error:
+                log.warning("owners.not_seen", error=str(error))
+                await asyncio.sleep(AWAY_S)
 
     async def _recover(self) -> None:
         while True:

@@ -334,3 +334,16 @@ def test_ports_of_two_processes_begin_at_different_places_and_name_each_once():
     one, other = (list(host.ports_for(f"svc_{name}.r1.n0.web.1")) for name in ("A", "B"))
     assert one[0] != other[0]
     assert sorted(one) == sorted(other) == list(range(host.FIRST_PORT, host.LAST_PORT + 1))
+
+
+async def test_an_agent_that_begins_while_the_supervisor_is_away_changes_nothing_before_it_saw_who_owns_which_port(
+    rig: Rig,
+) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    await rig.end()
+    before = rig.proxy.applied
+    rig.supervisor.refuse("processes", "not yet")
+    await rig.begin()
+    assert await rig.live(1)
+    assert rig.proxy.applied == before

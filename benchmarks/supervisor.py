@@ -21,18 +21,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 
-from benchmarks import capture, follower
+from benchmarks import capture, follower, scenes
 from benchmarks.peers import install, ours
-from benchmarks.peers.base import Programs, Supervisor
+from benchmarks.peers.base import Supervisor
 from benchmarks.peers.field import Field, Kind
 from benchmarks.table import Table
-from tests.waiting import wait_until
 
-SETTLED_S = 1.5  # runit and s6 hold a program back that ran for less than a second
-FLOOD_MB, FLOODING_BYTES = 300, 10 << 20
-LOGGERS = 10
 LARGE = 500  # a fleet of this size is measured once
 LOOK_S = 3.0
 
@@ -62,22 +57,22 @@ class Bench:
         self.table.row("restart_ms", "ms")
         self.table.row("restart_flood_ms", "ms")
         count = self.profile.restarts
-        with self.field.all(functools.partial(with_neighbour, 2 * count)) as running:
+        with self.field.all(functools.partial(scenes.with_neighbour, 2 * count)) as running:
             for supervisor in running:
                 supervisor.start()
                 supervisor.wait_stamps(2 * count)
-            time.sleep(SETTLED_S)
+            time.sleep(scenes.SETTLED_S)
             for number in range(2 * count):
                 for supervisor in running:
-                    with flooded(supervisor) if number >= count else contextlib.nullcontext():
-                        took = restart_s(supervisor, number)
+                    with scenes.flooded(supervisor) if number >= count else contextlib.nullcontext():
+                        took = scenes.restart_s(supervisor, number)
                     what = "restart_ms" if number < count else "restart_flood_ms"
                     self.table.add(what, supervisor.name, 1000 * took)
 
     def fleets(self) -> None:
         self.table.row("rss_0_mb", "MB")
         self.field.each(
-            "empty run", lambda _: {}, lambda found: self.table.add("rss_0_mb", found.name, settled_rss(found))
+            "empty run", lambda _: {}, lambda found: self.table.add("rss_0_mb", found.name, scenes.settled_rss(found))
         )
         self.table.row(f"mass_restart_{self.profile.fleets[0]}_ms", "ms")
         self.table.row(f"idle_cpu_{self.profile.fleets[-1]}_pct", "%")
@@ -85,7 +80,7 @@ class Bench:
             for what, unit in (("start_{}_ms", "ms"), ("rss_{}_mb", "MB"), ("pss_{}_mb", "MB")):
                 self.table.row(what.format(count), unit)
             for _ in range(self.profile.rounds if count < LARGE else 1):
-                programs, measured = functools.partial(stampers, count), functools.partial(self._fleet, count)
+                programs, measured = functools.partial(scenes.stampers, count), functools.partial(self._fleet, count)
                 self.field.each(f"fleet of {count}", programs, measured)
 
     def _fleet(self, count: int, supervisor: Supervisor) -> None:
@@ -93,9 +88,10 @@ class Bench:
         supervisor.start()
         stamps = supervisor.wait_stamps(count)
         self.table.add(f"start_{count}_ms", name, 1000 * (max(stamp.at for stamp in stamps) - begun))
-        self.table.add(f"rss_{count}_mb", name, settled_rss(supervisor))
+        self.table.add(f"rss_{count}_mb", name, scenes.settled_rss(supervisor))
         self.table.add(f"pss_{count}_mb", name, supervisor.pss_mb())
         if count == self.profile.fleets[-1]:
+            supervisor.rest()  # what a start leaves to be done is no idleness
             used, begun = supervisor.cpu_s(), time.monotonic()
             time.sleep(self.profile.idle_s)
             self.table.add(
@@ -129,12 +125,12 @@ class Bench:
         self.table.row("adopted", "", more_is_better=True)
         self.table.row("doubles", "")
         self.table.row("back_ms", "ms")
-        self.field.each("survival", tickers, self._survive)
+        self.field.each("survival", scenes.tickers, self._survive)
 
     def _survive(self, supervisor: Supervisor) -> None:
         supervisor.start()
-        before = {stamp.pid for stamp in supervisor.wait_stamps(LOGGERS)}
-        time.sleep(SETTLED_S)
+        before = {stamp.pid for stamp in supervisor.wait_stamps(scenes.LOGGERS)}
+        time.sleep(scenes.SETTLED_S)
         supervisor.kill()
         begun = time.monotonic()
         supervisor.run_again()
@@ -142,51 +138,10 @@ class Bench:
         time.sleep(LOOK_S)
         now = set(supervisor.children())
         self.table.add("adopted", supervisor.name, len(before & now))
-        self.table.add("doubles", supervisor.name, max(0, len(now) - LOGGERS))
+        self.table.add("doubles", supervisor.name, max(0, len(now) - scenes.LOGGERS))
         if isinstance(supervisor, ours.Ours):  # the programs of the others count from one again
             lost = sum(capture.holes(supervisor.log(name)) for name in supervisor.programs)
             self.table.add("log_lost", supervisor.name, lost)
-
-
-def stampers(count: int, supervisor: Supervisor) -> Programs:
-    return {f"p{number}": ("stamp", str(supervisor.stamped)) for number in range(count)}
-
-
-def with_neighbour(count: int, supervisor: Supervisor) -> Programs:
-    """And one that can flood its log."""
-    flood = ("flood", os.devnull, str(FLOOD_MB), f"{supervisor.directory}/go")
-    return {**stampers(count, supervisor), "flood": flood}
-
-
-def tickers(supervisor: Supervisor) -> Programs:
-    return {f"t{number}": ("tick", str(supervisor.stamped)) for number in range(LOGGERS)}
-
-
-def settled_rss(supervisor: Supervisor) -> float:
-    time.sleep(SETTLED_S)
-    return supervisor.rss_mb()
-
-
-def restart_s(supervisor: Supervisor, number: int) -> float:
-    """From SIGKILL for the program that started as number `number` to its successor's own word."""
-    before = supervisor.stamps()
-    begun = time.monotonic()
-    os.kill(before[number].pid, signal.SIGKILL)
-    return supervisor.wait_stamps(len(before) + 1)[-1].at - begun
-
-
-@contextlib.contextmanager
-def flooded(supervisor: Supervisor) -> Iterator[None]:
-    """A neighbour writes as fast as its log is taken."""
-    go, log = supervisor.directory / "go", supervisor.log("flood")
-    before = capture.size(log)
-    quiet = range(before, before + FLOODING_BYTES)  # smaller: it was rotated
-    go.touch()
-    try:
-        wait_until(lambda: capture.size(log) not in quiet, what=f"the flood in {log}")
-        yield
-    finally:
-        go.unlink()
 
 
 def measure(directory: pathlib.Path, profile: Profile) -> Table:

@@ -2,18 +2,21 @@
 programs themselves say in the file of stamps.
 """
 
+import abc
 import contextlib
 import dataclasses
 import os
 import pathlib
 import signal
 import subprocess
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from benchmarks.peers.install import Tools
 from tests.waiting import wait_until
 
 TICKS = os.sysconf("SC_CLK_TCK")
+LOOKS, LOOK_S = 10, 2.0
 Programs = Mapping[str, Sequence[str]]  # arguments of the child by the program's name
 
 
@@ -25,7 +28,7 @@ class Stamp:
     at: float
 
 
-class Supervisor:
+class Supervisor(abc.ABC):
     """One supervisor with a directory of its own. `up` runs it with programs that wait for `start`."""
 
     name = ""
@@ -42,16 +45,17 @@ class Supervisor:
 
     # what each kind does in its own way
 
+    @abc.abstractmethod
     def configure(self) -> None:
         """Write down `self.programs`."""
 
+    @abc.abstractmethod
     def run(self) -> None:
         """Start the supervisor; returns when it takes commands."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def start(self) -> None:
         """Ask for all programs over its control channel; returns when all are asked for."""
-        raise NotImplementedError
 
     def run_again(self) -> None:
         """As after a boot: also the programs are asked for, unless it starts them by itself."""
@@ -139,6 +143,14 @@ class Supervisor:
     def cpu_s(self) -> float:
         """CPU seconds that its own processes have used."""
         return sum(_cpu_s(pid) for pid in self.own())
+
+    def rest(self) -> None:
+        """Wait until a whole look long nothing of it used the processor; one that never rests is taken as it is."""
+        for _ in range(LOOKS):
+            before = self.cpu_s()
+            time.sleep(LOOK_S)
+            if self.cpu_s() == before:
+                return
 
 
 def _rollup(pid: int, field: str) -> int:

@@ -1,5 +1,6 @@
 """runit and s6: a directory per program, a small supervisor and a logger for each, and a pipe that takes commands."""
 
+import abc
 import pathlib
 import shlex
 
@@ -22,8 +23,9 @@ class Tree(Supervisor):
     def services(self) -> pathlib.Path:
         return self.directory / "services"
 
+    @abc.abstractmethod
     def logger(self, name: str) -> str:
-        raise NotImplementedError
+        """The command that takes the output of the program."""
 
     def configure(self) -> None:
         for name, words in self.programs.items():

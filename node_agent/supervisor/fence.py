@@ -7,7 +7,6 @@ host begin there. We need none ourselves. Everything else is left to users and c
 import ctypes
 import errno
 import os
-import platform
 import struct
 
 CLONE_NEWUSER = 0x10000000
@@ -46,9 +45,10 @@ def program() -> bytes:
 
 def raise_up() -> None:
     """From now on, for good. Raises OSError where the kernel or the machine has no such filters."""
-    number = SECCOMP.get(platform.machine())
+    machine = os.uname().machine
+    number = SECCOMP.get(machine)
     if number is None:
-        raise OSError(errno.ENOSYS, f"no filter is known for {platform.machine()}")
+        raise OSError(errno.ENOSYS, f"no filter is known for {machine}")
     text = program()
     code = ctypes.create_string_buffer(text, len(text))
     handle = ctypes.create_string_buffer(struct.pack("@HP", len(text) // 8, ctypes.addressof(code)))

@@ -7,7 +7,7 @@ possible, and never before it rested and nothing of its former service is left.
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from node_agent import atomic
@@ -112,24 +112,29 @@ class Identities:
 
     def ensure(self, service_id: str) -> Identity:
         """The identity of the service, on disk before it is told. Raises OSError; ExhaustedError when none is left."""
-        known = self._used.get(service_id)
-        if known is not None:
-            return known
+        self.ensure_all([service_id])
+        return self._used[service_id]
+
+    def ensure_all(self, service_ids: Iterable[str]) -> None:
+        """`ensure` for several with one flush. When it raises, none of those without an identity got one."""
+        before = dict(self._used), dict(self._resting), self._next
+        try:
+            for service_id in service_ids:
+                if service_id not in self._used:
+                    self._give(service_id)
+            if len(self._used) > len(before[0]):
+                self._save()
+        except OSError:
+            self._used, self._resting, self._next = before
+            raise
+
+    def _give(self, service_id: str) -> None:
         uid = next(filter(self._is_free, self._candidates()), None)
         if uid is None:
             raise ExhaustedError("no uid is free; delete services that are not needed, or widen --uid-range")
-        made = self._used[service_id] = Identity(uid)
-        before, self._next = self._next, uid + PAIR
-        former = self._resting.pop(uid, None)
-        try:
-            self._save()
-        except OSError:
-            del self._used[service_id]
-            self._next = before
-            if former is not None:
-                self._resting[uid] = former
-            raise
-        return made
+        self._used[service_id] = Identity(uid)
+        self._next = uid + PAIR
+        self._resting.pop(uid, None)
 
     def release(self, service_id: str) -> None:
         """The service is forgotten; its identity rests. No-op when it has none. Raises OSError."""

@@ -1,6 +1,7 @@
 """Whether each service has users of its own here, and which. Asked before every start; says no with a reason."""
 
 import os
+from collections.abc import Collection
 from typing import Protocol
 
 from node_agent.clock import Clock
@@ -20,6 +21,10 @@ class Isolation(Protocol):
     words: str
     tmp_words: str
     household: Household
+
+    def expect(self, service_ids: Collection[str]) -> None:
+        """Programs of all these are about to be started: what must be on disk before is written once. Raises OSError."""
+        ...
 
     def of(self, service_id: str) -> Identity | None:
         """Whom the service's programs run as, its directories made; None: as ourselves. Raises OSError."""
@@ -48,6 +53,9 @@ class NoIsolation:
     def __init__(self, why: str) -> None:
         self.words = self.tmp_words = f"none: {why}"
         self.household = Household(User(os.getuid(), os.getgid()))
+
+    def expect(self, service_ids: Collection[str]) -> None:
+        """Nothing is written for any."""
 
     def of(self, service_id: str) -> Identity | None:  # noqa: ARG002 - the same for all
         return None
@@ -87,6 +95,9 @@ class Users:
         self._settled: set[str] = set()
         for service_id in self._identities.ledger()[0]:
             self._settle_again(service_id)
+
+    def expect(self, service_ids: Collection[str]) -> None:
+        self._identities.ensure_all(service_ids)
 
     def of(self, service_id: str) -> Identity | None:
         identity = self._identities.ensure(service_id)

@@ -113,6 +113,7 @@ class _Connection:
             note("server.bad_peer", error=error)
             self._close()
             return
+        self._loop.guarded(functools.partial(self._verbs.expect, frames))
         for frame in frames:
             self._loop.guarded(functools.partial(self._handle, frame))
         if not data:

@@ -2,6 +2,7 @@
 
 import ctypes
 import fcntl
+import gc
 import os
 import pathlib
 import signal
@@ -62,6 +63,8 @@ def serve(data_dir: str, nginx: str, log_limits: str, uids: str, agent: str, boo
         limits=host.cages.words,
         users=isolated.words,
     )
+    gc.collect()
+    gc.freeze()  # what is here now stays: no collection looks at it again, in the middle of a hundred starts
     manager = notify.begin(loop)
     loop.run()
     manager.stopping()

@@ -1,8 +1,9 @@
 """The closed set of verbs: each decodes its fields, asks the part that owns the matter, and answers when it is done."""
 
+import contextlib
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from node_agent.model.process import JobKind, JobResult, SupervisorInfo
@@ -53,6 +54,18 @@ class Verbs:
             "proxy_reload": self._proxy_reload,
             "shutdown": self._shutdown,
         }
+
+    def expect(self, bodies: Sequence[Body]) -> None:
+        """These came together and are about to be handled. What is wrong with one, its own answer says."""
+        starts = [body for body in bodies if body.get("verb") == "start"]
+        if len(starts) < 2 or self._ending:
+            return
+        services = set()
+        for body in starts:
+            with contextlib.suppress(protocol.ProtocolError):
+                services.add(protocol.decode_process_spec(body).id.service_id)
+        with contextlib.suppress(OSError):
+            self._host.isolation.expect(sorted(services))
 
     def handle(self, verb: str, body: Body, answer: Answer) -> None:
         """Do it. Whatever is wrong with the request is an answer; what is wrong with us is both answered and raised."""

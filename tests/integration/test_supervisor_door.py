@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from node_agent.errors import SupervisorUnavailableError
+from node_agent.model.process import ProcessId
 from node_agent.supervisor import protocol
 from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import REPOSITORY, a_process
@@ -49,6 +50,18 @@ def peer(host):
 def test_only_its_owner_may_open_the_socket(host, peer):
     assert stat.S_IMODE(os.stat(host.paths.supervisor_socket).st_mode) == 0o660
     assert stat.S_IMODE(os.stat(host.paths.supervisor_lock).st_mode) == 0o600
+
+
+def test_of_starts_that_come_together_each_has_its_own_answer(host, peer):
+    ids = [ProcessId(f"svc_{number:026}", 1, 0, "web.1") for number in range(1, 4)]
+    for found in ids:
+        host.paths.release_tree(found.service_id, 1).mkdir(parents=True)
+    bodies = [protocol.encode_process_spec(a_process(id=found)) for found in ids]
+    frames = [{"id": number, "verb": "start", **body} for number, body in enumerate(bodies)]
+    frames[1]["port"] = -1
+    peer.socket.sendall(b"".join(map(protocol.encode_frame, frames)))
+    answers = sorted((peer.answer() for _ in frames), key=lambda found: found["id"])
+    assert ["ok" in found for found in answers] == [True, False, True]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become somebody else")

@@ -1,6 +1,7 @@
 """Who has which uid: stable, durable, given again late (T27). The clock and the sight of the host are injected."""
 
 import dataclasses
+import os
 import pathlib
 import random
 
@@ -65,6 +66,34 @@ def test_a_pair_rests_and_is_given_again_only_when_nothing_of_its_service_is_lef
         known.ensure("b")
     host.left = set()
     assert known.ensure("b") == Identity(200000)
+
+
+def test_several_services_get_their_pairs_in_one_go_and_keep_those_they_have(host: Host) -> None:
+    known = host.open()
+    known.ensure("b")
+    known.ensure_all(["a", "b", "c", "a"])
+    expected = {"b": 200000, "a": 200002, "c": 200004}
+    assert known.ledger()[0] == expected
+    assert host.open().ledger()[0] == expected
+
+
+def test_when_there_is_no_pair_for_one_of_several_none_of_them_gets_any(host: Host) -> None:
+    host.span = identities.parse_span("200000-200003")
+    known = host.open()
+    known.ensure("a")
+    with pytest.raises(ExhaustedError):
+        known.ensure_all(["b", "c"])
+    assert known.ledger() == host.open().ledger() == ({"a": 200000}, {})
+    assert known.ensure("c") == Identity(200002)
+
+
+def test_when_the_file_cannot_be_written_none_of_several_gets_any(host: Host) -> None:
+    known = host.open()
+    known.ensure("a")
+    host.file.with_name(f".{host.file.name}.{os.getpid()}.new").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        known.ensure_all(["b", "c"])
+    assert known.ledger() == ({"a": 200000}, {})
 
 
 def test_a_restart_begins_the_rest_anew(host: Host) -> None:

@@ -102,7 +102,7 @@ PORT_MODE = {
 }
 AUTO_ROLLBACK = {
     "type": "boolean",
-    "description": "Go back to the last good release when a new one crashes or fails its checks soon after it went live",
+    "description": "Go back to the last good release when a new one keeps crashing within ten minutes after it went live",
 }
 PLACEMENT = {
     "type": "object",

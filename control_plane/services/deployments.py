@@ -10,7 +10,8 @@ from control_plane.domain import differences, origin, paging, values
 from control_plane.domain.deployment import DeploymentChanges, DeploymentFields
 from control_plane.services import deploy_keys, lists, placement, releases, removal, views
 from control_plane.services.context import deployment_of, named_project, shown_projects
-from control_plane.services.rollouts import Rollouts, follow_port
+from control_plane.services.going_back import follow_port
+from control_plane.services.rollouts import Rollouts
 
 
 class Deployments(Rollouts):

@@ -1,10 +1,8 @@
 """What is done to a deployment without declaring it anew: deploy again, go back, give up, take an uploaded source."""
 
-import dataclasses
-
 from control_plane import errors, ports
 from control_plane.domain import grammar, release, values, variables
-from control_plane.services import deploy_keys, env, events, releases, views
+from control_plane.services import env, events, going_back, releases, views
 from control_plane.services.archives import Archives
 from control_plane.services.context import Context, deployment_of
 
@@ -42,17 +40,10 @@ class Rollouts:
             old, service = await self.changeable(tx, principal, id_or_name)
             target = await _target(tx, old, service, number)
             await _demand_source(tx, old, target)
-            now = {name: getattr(old.config, name) for name in ("description", "labels", "git_token", "placement")}
-            config = dataclasses.replace(target.config, **now)
-            config = deploy_keys.with_key(self._context.ids, old.name, config, old.config)
-            new = await releases.roll_out(
-                self._context, tx, old, service, config, "rollback", target.number, archive=target.archive
-            )
-            await follow_port(tx, service, config.port)
+            new = await going_back.go_back(self._context, tx, old, service, target)
             await self._note_env(tx, principal, service, old.config, new)
             words = f"roll {old.name} back to release {target.number}: release {new.release}"
             await self._note(tx, principal, "deployment.rolled_back", new, words, to=target.number)
-            await self._emit(tx, "deployment.rolled_back", new, release=new.release, to=target.number)
             view = await views.load_one(self._context, tx, new)
         self._context.wake(service.instance_id)
         return view
@@ -164,13 +155,6 @@ class Rollouts:
 
     async def _emit(self, tx: ports.Transaction, name: str, about: values.Deployment, **data: object) -> None:
         await events.emit(self._context, tx, name, subject=about.id, project=about.project_id, name=about.name, **data)
-
-
-async def follow_port(tx: ports.Transaction, service: values.Service, port: int) -> None:
-    """Routes name the declared port; when that changes they go along."""
-    for route in (await tx.routes_of([service.id])).get(service.id, ()):
-        if route.port != port:
-            await tx.update_route(dataclasses.replace(route, port=port))
 
 
 async def _target(

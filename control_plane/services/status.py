@@ -8,7 +8,7 @@ import dataclasses
 from control_plane import errors, ports
 from control_plane.domain import release, values
 from control_plane.domain import service as service_rules
-from control_plane.services import events, releases, removal
+from control_plane.services import events, going_back, releases, removal
 from control_plane.services.context import Context
 
 MAX_MESSAGE = 2000
@@ -69,6 +69,7 @@ class Status:
             await self._emit(tx, service, name, service.id, message=message, live_release=observed.live_release)
         if observed.generation >= service.generation:  # an earlier report is of routes as they were
             await self._take_routes(tx, service, report)
+        await going_back.when_failed(self._context, tx, changed)
         if report.branch_head:
             await self._follow_branch(tx, changed, report.branch_head)
 

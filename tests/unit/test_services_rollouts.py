@@ -439,3 +439,36 @@ async def test_a_rollback_to_a_release_whose_source_is_gone_is_refused(plane, ap
         await plane.deployments.rollback(OPERATOR, "app", 2)
     await plane.report(await plane.services.get(OPERATOR, "app"), number=3, state="retired", live=number)
     assert (await plane.deployments.rollback(OPERATOR, "app", 3)).deployment.release == number + 1
+
+
+async def crash_loops(plane, number):
+    service = await plane.services.get(OPERATOR, "app")
+    observed = values.Observed(service.generation, "crash_looping", "unhealthy", number, "")
+    await plane.report(service, number=number, observed=observed)
+
+
+async def test_a_release_that_keeps_crashing_soon_after_it_went_live_is_gone_back_from_once(plane):
+    await plane.deployments.create(OPERATOR, builders.some_fields(auto_rollback=True))
+    await go_live(plane, 1)
+    await plane.deployments.redeploy(OPERATOR, "app")
+    await go_live(plane, 2)
+    await crash_loops(plane, 2)
+    assert ((await newest(plane)).number, (await newest(plane)).cause, (await newest(plane)).build_of) == (
+        3,
+        "rollback",
+        1,
+    )
+    assert "deployment.rolled_back" in await events(plane)
+    await go_live(plane, 3)
+    await crash_loops(plane, 3)
+    assert (await newest(plane)).number == 3
+
+
+async def test_nobody_goes_back_unasked_nor_from_what_ran_well_for_long_nor_from_a_first_release(plane, app):
+    await go_live(plane, 1)
+    await crash_loops(plane, 1)
+    await declare(plane, auto_rollback=True)
+    await go_live(plane, 2)
+    plane.clock.advance(601)
+    await crash_loops(plane, 2)
+    assert (await newest(plane)).number == 2

@@ -80,7 +80,7 @@ class Config:
     resources: Resources = Resources()
     strategy: Strategy = Strategy()
     port_mode: str = "env"  # env: the app listens on PORT; fixed: always on `port`, so that releases take turns
-    auto_rollback: bool = False  # go back by itself when a release turns out bad soon after it went live
+    auto_rollback: bool = False  # go back by itself when a release keeps crashing soon after it went live
     processes: tuple[tuple[str, str], ...] = ()  # name → command, sorted; `web` is run_cmd
     labels: tuple[tuple[str, str], ...] = ()
     placement: tuple[tuple[str, str], ...] = ()  # labels that an instance must have

@@ -14,7 +14,7 @@ MIN_MEMORY = 4 << 20
 MIN_DISK = 1 << 20
 MAX_BYTES = 1 << 50
 MAX_CPU = 1024.0
-MAX_PIDS = 4_194_304
+MIN_PIDS, MAX_PIDS = 2, 4_194_304  # a shell and the program that it starts
 
 
 def size(value: Any) -> int | None:
@@ -65,7 +65,7 @@ def _issue(key: str, value: Any) -> str:
         return "" if is_number and 0.01 <= value <= MAX_CPU else f"must be 0.01 to {MAX_CPU:g} processors"
     if key == "pids":
         is_whole = isinstance(value, int) and not isinstance(value, bool)
-        return "" if is_whole and 1 <= value <= MAX_PIDS else f"must be 1 to {MAX_PIDS}"
+        return "" if is_whole and MIN_PIDS <= value <= MAX_PIDS else f"must be {MIN_PIDS} to {MAX_PIDS}"
     if key == "strict":
         return "" if isinstance(value, bool) else "must be true or false"
     return "unknown field"

@@ -183,6 +183,7 @@ class ServiceHost:
         self, target: Target, member: formation.Member, release: spec.ReleaseSpec, artifact: ports.Artifact
     ) -> None:
         process_id = self._process_id(target, member.name)
+        limits = _limits(release.resources)
         wanted = process.ProcessSpec(
             id=process_id,
             command=member.command,
@@ -191,12 +192,7 @@ class ServiceHost:
             working_dir=release.working_dir,
             port=await self._port(process_id, release),
             commit=artifact.commit,
-            limits=process.Limits(
-                release.resources.memory_bytes,
-                release.resources.cpu,
-                release.resources.pids,
-                release.resources.strict,
-            ),
+            limits=limits,
         )
         await self.host.supervisor.start(wanted)
 
@@ -324,6 +320,14 @@ class ServiceHost:
 
     def _process_id(self, target: Target, name: str) -> process.ProcessId:
         return process.ProcessId(self.service_id, target.release, target.restart, name)
+
+
+def _limits(wanted: spec.Resources) -> process.Limits:
+    """Raises ReleaseFailedError for what no program can live with: the supervisor would refuse it again and again."""
+    limits = process.Limits(wanted.memory_bytes, wanted.cpu, wanted.pids, wanted.strict)
+    if problem := limits.problem():
+        raise errors.ReleaseFailedError("impossible_limit", f"cannot start the app within {problem}; change resources")
+    return limits
 
 
 def _fixed_port(release: spec.ReleaseSpec) -> int:

@@ -1,5 +1,8 @@
 """A program that ends at once, for an hour of the supervisor's clock: real processes, injected time."""
 
+import os
+import pathlib
+
 import pytest
 
 from node_agent.model.process_state import State
@@ -10,6 +13,7 @@ from node_agent.supervisor.server import Server
 from tests.supervisor_host import SupervisorHost, a_process
 
 HOUR_S = 3600.0
+RESTARTS = 500
 
 
 class SteppedClock:
@@ -82,6 +86,34 @@ def test_a_crash_loop_waits_longer_and_longer_and_is_never_given_up(supervision)
     supervision.processes.stop(a_process().id, 0.0, lambda: None)
     supervision.turn_until(lambda: not supervision.processes.statuses())
     supervision.host.children.reap()
+
+
+def test_five_hundred_restarts_are_waited_for_and_leave_nothing_behind(supervision):
+    process, clock = a_process("echo its last words; exit 3"), supervision.clock
+    supervision.processes.start(process)
+    sizes, began = {}, clock.seconds
+    for lives in range(1, RESTARTS + 1):
+        supervision.turn_until(lambda lives=lives: ended(supervision, lives))
+        if lives in {20, RESTARTS}:
+            supervision.turn_until(lambda: supervision.status.last_lines == ("its last words",))
+            sizes[lives] = held(supervision)
+        while lives < RESTARTS and supervision.status.restarts < lives:
+            clock.seconds += 1.0
+            supervision.loop.turn(0.0)
+    status = supervision.status
+    assert (status.state, status.last_exit) == (State.CRASH_LOOPING.value, "exited(3)")
+    assert status.restarts == RESTARTS - 1
+    assert clock.seconds - began > 45.0 * (RESTARTS - 10), "it did not wait"
+    assert sizes[RESTARTS] == sizes[20]
+    supervision.processes.stop(process.id, 0.0, lambda: None)
+    supervision.turn_until(lambda: not supervision.processes.statuses())
+
+
+def held(supervision):
+    """Descriptors, children, and files of the supervisor."""
+    children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    records = sorted(entry.name for entry in supervision.host.paths.records.iterdir())
+    return len(os.listdir("/proc/self/fd")), len(children), records
 
 
 def ended(supervision, lives):

@@ -129,6 +129,22 @@ async def test_the_limits_of_a_release_reach_its_process(rig: Rig) -> None:
     assert wanted.limits == process.Limits(64 << 20, 0.5, 32, strict=True)
 
 
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        (spec.Resources(memory_bytes=1024), "limits.memory_bytes: a program needs at least 4194304 bytes"),
+        (spec.Resources(cpu=0.001), "limits.cpu: at least 0.01 of a core"),
+        (spec.Resources(pids=1), "limits.pids: at least 2"),
+    ],
+)
+async def test_a_limit_that_no_program_can_live_with_fails_the_release_once(rig: Rig, resources, words) -> None:
+    await rig.reconciler.accept(a_wish(1, dataclasses.replace(a_release(1), commit="c" * 40, resources=resources)))
+    report = await rig.until(lambda r: states(r).get(1) is ReleaseState.FAILED, "the failure")
+    assert (report.releases[0].reason, report.status) == ("impossible_limit", "failed")
+    assert words in report.message
+    assert rig.supervisor.wanted == {}
+
+
 async def test_a_wish_becomes_a_live_release_with_its_commit(rig: Rig) -> None:
     assert await rig.reconciler.accept(a_wish()) == 1
     report = await rig.live(1)

@@ -5,6 +5,7 @@ import pytest
 from control_plane import errors
 from control_plane.domain import abilities, deployment, resources, strategy, values
 from control_plane.domain.deployment import DeploymentChanges
+from node_agent.model import process
 from tests import builders
 
 ABLE = abilities.Abilities(
@@ -218,3 +219,13 @@ def test_labels_and_description_need_no_release_and_the_rest_does():
     old = accepted()
     assert not deployment.needs_release(old, accepted(labels={"a": "1"}, description="x"))
     assert deployment.needs_release(old, accepted(replicas=2))
+
+
+@pytest.mark.parametrize(
+    ("field", "least", "less"),
+    [("memory", process.LEAST_MEMORY, 1024), ("cpu", process.LEAST_CPU, 0.0001), ("pids", process.LEAST_PIDS, 1)],
+)
+def test_the_least_of_a_limit_is_what_a_host_can_start_a_program_within(field, least, less) -> None:
+    assert resources.problems({field: least}) == []
+    assert [found["field"] for found in resources.problems({field: less})] == [f"resources.{field}"]
+    assert resources.problems({field: 0}), "no limit is null, not 0"

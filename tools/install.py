@@ -27,6 +27,8 @@ OLDEST = (3, 11)
 PROGRAMS = (("nginx", "nginx-light"), ("git", "git"))
 TEST_PROGRAMS = (
     ("redis-server", "redis-server"),
+    ("bwrap", "bubblewrap"),
+    ("php", "php-cli"),
     ("ip", "iproute2"),
     ("systemd-analyze", "systemd"),
     ("dbus-daemon", "dbus"),

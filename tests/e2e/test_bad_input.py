@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.conftest import node_app
 from tests.e2e.platform import Platform, Refused
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 GOOD = {
@@ -41,6 +42,12 @@ GOOD = {
         ("static_dir", "/etc"),
         ("env", {"A B": "1"}),
         ("env", {"PORT": "1"}),
+        ("env", {"LARGE": "x" * (200 << 10)}),
+        ("env", {f"LARGE_{n}": "x" * (20 << 10) for n in range(10)}),
+        ("resources", {"memory": 1024}),
+        ("resources", {"pids": 0}),
+        ("resources", {"pids": 1}),
+        ("resources", {"cpu": 1e9}),
     ],
 )
 def test_a_bad_field_is_a_400_that_names_it(platform: Platform, field: str, value: object) -> None:
@@ -90,3 +97,60 @@ def test_a_branch_that_does_not_exist_fails_the_release_with_its_name(platform: 
     failed = platform.settled("branchless", 1)
     assert failed["status"] == "failed"
     assert "nope" in failed["status_reason"]
+
+
+BAD_STARTS = {
+    "no-program": ({"run_cmd": "no-such-program"}, "no-such-program: not found"),
+    "no-file": ({"run_cmd": "exec ./gone.js"}, "./gone.js: not found"),
+    "no-executable": ({"run_cmd": "./server.js"}, "./server.js: Permission denied"),
+    "no-directory": ({"working_dir": "gone"}, "working_dir 'gone'"),
+    "no-memory": ({"resources": {"memory": "4M"}}, "more than 4 MiB of memory"),
+}
+
+
+def test_what_cannot_start_fails_with_a_reason_and_no_process_is_left(platform: Platform, repository) -> None:
+    repository.commit(**node_app())
+    supervisor = platform.processes_of("node_agent.supervisor")
+    for name, (fields, _) in BAD_STARTS.items():
+        platform.deploy(name, repository, **{"runtime": "nodejs", "run_cmd": "node server.js", **fields})
+    for name, (_, reason) in BAD_STARTS.items():
+        failed = platform.settled(name, 1)
+        assert failed["status"] == "failed"
+        assert reason in failed["status_reason"]
+        wait_until(lambda name=name: platform.pids(name) == [], 20, f"the end of {name}")
+    assert platform.processes_of("node_agent.supervisor") == supervisor
+
+
+FRAGILE = """
+import http.server, os, pathlib
+
+down = pathlib.Path(os.environ["HOME"], "down")
+if down.exists():
+    raise SystemExit("the database is not there")
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/down":
+            down.touch()
+            os._exit(1)
+        self.send_response(200)
+        self.end_headers()
+
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+def test_an_app_that_crashes_again_and_again_after_it_was_live_says_so_and_why(platform: Platform, repository) -> None:
+    repository.commit(main__py=FRAGILE)
+    _, domain = platform.live("fragile", repository, runtime="python", run_cmd="python main.py")
+    platform.get(domain, "/down")
+
+    def looping() -> dict | None:
+        found = platform.call("GET", "/v1/services/fragile")
+        return found if found["status"] == "crash_looping" else None
+
+    found = wait_until(looping, 40, "the crash loop")
+    (process,) = found["processes"]
+    assert process["state"] == "crash_looping"
+    assert process["restarts"] >= 4
+    assert "the database is not there" in str(process["crash"])

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 
 import pytest
@@ -99,6 +100,40 @@ async def test_when_the_sending_replica_is_killed_the_other_one_goes_on_and_no_i
     assert len(receiver.ids) == len(wanted) + len(twice)
     in_flight = set(receiver.ids[:sent_before]) - recorded
     assert twice <= in_flight
+    assert in_order(receiver.ids) == [list(range(subject, len(every), SUBJECTS)) for subject in range(SUBJECTS)]
+
+
+async def test_a_replica_that_stood_still_sends_nothing_more_when_it_goes_on(tmp_path):
+    database = tmp_path / "data" / "control-plane.db"
+    every = [a_delivery(number, subject=f"dep_{number % SUBJECTS}") for number in range(SUBJECTS * EACH)]
+    third = len(every) // 3
+    async with (
+        a_store(database) as opened,
+        a_receiver() as receiver,
+        a_replica(database, "rep_a") as a,
+        a_replica(database, "rep_b") as b,
+    ):
+        async with opened.write() as tx:
+            hook = values.Webhook("whk_1", "prj_1", receiver.url(), ("*",), "webhook-secret", "", "", START, START)
+            await tx.insert_webhook(hook)
+        await queue(opened, *every[:third])
+        await wait_until_async(lambda: len(receiver.ids) >= third, what="a sender")
+        await wait_until_async(lambda: is_delivered(opened, {one.event_id for one in every[:third]}))
+        first = (await holder_of(opened)).holder
+        stopped = {"rep_a": a, "rep_b": b}[first]
+        stopped.send_signal(signal.SIGSTOP)
+        await queue(opened, *every[third : 2 * third])
+
+        async def changed_hands():
+            return (await holder_of(opened)).holder != first
+
+        await wait_until_async(changed_hands, 60, "the other replica")
+        stopped.send_signal(signal.SIGCONT)
+        await queue(opened, *every[2 * third :])
+        wanted = {delivery.event_id for delivery in every}
+        await wait_until_async(lambda: is_delivered(opened, wanted), 60, "every delivery")
+        assert await changed_hands()
+    assert sorted(receiver.ids) == sorted(wanted)
     assert in_order(receiver.ids) == [list(range(subject, len(every), SUBJECTS)) for subject in range(SUBJECTS)]
 
 

@@ -7,12 +7,13 @@ import json
 import random
 from collections.abc import AsyncIterator
 
+from addresses import public
 from control_plane import config
 from control_plane.delivery import lanes
 from control_plane.delivery.client import Client
 from control_plane.delivery.guard import Guard
 from control_plane.delivery.sender import Sender
-from control_plane.domain import outgoing, webhook
+from control_plane.domain import webhook
 from control_plane.fakes.deliveries import MemoryDeliveries
 from tests.waiting import wait_until_async
 
@@ -108,7 +109,7 @@ async def a_sender(
     deliveries: MemoryDeliveries | None = None,
     attempt_s: float = 10.0,
     limits: lanes.Limits | None = None,
-    allow: outgoing.Allow = ALLOW,
+    allow: public.Allow = ALLOW,
     start: datetime.datetime = START,
 ) -> AsyncIterator[World]:
     queue = deliveries or MemoryDeliveries()

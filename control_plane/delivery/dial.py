@@ -7,7 +7,7 @@ from typing import Any
 
 import httpcore2
 
-from control_plane.domain import outgoing
+from addresses.public import Address
 
 CONNECT_S = 3.0  # to one address, while others are left
 MAX_DIALLED = 4
@@ -18,7 +18,7 @@ PIECE = 16 * 1024
 class Dialler(httpcore2.AsyncNetworkBackend):
     """Connects to the checked addresses only, whatever host it is asked for. The host stays what TLS verifies."""
 
-    def __init__(self, addresses: Sequence[outgoing.Address]) -> None:
+    def __init__(self, addresses: Sequence[Address]) -> None:
         self._addresses = addresses[:MAX_DIALLED]
         self._network = httpcore2.AnyIOBackend()
         self._stream: httpcore2.AsyncNetworkStream | None = None

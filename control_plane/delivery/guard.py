@@ -6,11 +6,12 @@ one resolves and checks again, because a name may lead elsewhere by then.
 
 import dataclasses
 import ipaddress
-import socket
 from collections.abc import Callable
 
 import structlog
 
+from addresses import own, public
+from addresses.public import Address, Allow
 from control_plane import errors
 from control_plane.delivery.parts import Resolver
 from control_plane.domain import outgoing
@@ -23,18 +24,7 @@ class Checked:
     """`addresses` are in the resolver's order, at least one."""
 
     url: outgoing.Url
-    addresses: tuple[outgoing.Address, ...]
-
-
-def is_own(address: outgoing.Address) -> bool:
-    """Whether `address` is one of this machine's: the kernel would then speak from it to it. Nothing is sent."""
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((str(address), 9))
-            return str(probe.getsockname()[0]) == str(address)
-    except OSError:
-        return False  # no way there, so it is not here
+    addresses: tuple[Address, ...]
 
 
 class Guard:
@@ -43,8 +33,8 @@ class Guard:
     def __init__(
         self,
         resolver: Resolver,
-        allow: outgoing.Allow = (),
-        is_own: Callable[[outgoing.Address], bool] = is_own,
+        allow: Allow = (),
+        is_own: Callable[[Address], bool] = own.is_own,
     ) -> None:
         self._resolver = resolver
         self._allow = allow
@@ -61,16 +51,16 @@ class Guard:
                 raise outgoing.refused(f"{target.host} {'' if target.literal else 'leads to an address that '}{issue}")
         return Checked(target, addresses)
 
-    async def _resolve(self, target: outgoing.Url) -> tuple[outgoing.Address, ...]:
+    async def _resolve(self, target: outgoing.Url) -> tuple[Address, ...]:
         texts = await self._resolver.resolve(target.host, target.port)
         if not texts:
             raise errors.UnavailableError(f"cannot resolve {target.host}: it has no address")
         try:
-            return tuple(outgoing.plain(ipaddress.ip_address(text)) for text in texts)
+            return tuple(public.plain(ipaddress.ip_address(text)) for text in texts)
         except ValueError:
             raise outgoing.refused(f"{target.host} leads to what is no address") from None
 
-    def _issue(self, address: outgoing.Address, port: int) -> str:
+    def _issue(self, address: Address, port: int) -> str:
         if issue := outgoing.address_issue(address, port, self._allow):
             return issue
         allowed = any(address in network for network in self._allow)

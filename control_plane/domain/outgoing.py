@@ -9,11 +9,8 @@ import ipaddress
 import re
 import unicodedata
 
+from addresses.public import Address, Allow, is_allowed, is_public, plain
 from control_plane import errors
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Allow = tuple[Network, ...]
 
 PORTS = {"https": 443, "http": 80}
 MAX_URL = 2048
@@ -25,19 +22,6 @@ TARGET = re.compile(r"/[A-Za-z0-9._~:/?@!$&'()*+,;=%\[\]-]*")
 LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 
-# The list is ours, so that an update of the standard library changes nothing. IPv6 is the other way round: only global
-# unicast may be called, less what is embedded or reserved there. NAT64 (64:ff9b::/96) lies outside of it.
-DENIED = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-        "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",
-        "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-        "168.63.129.16/32",  # a cloud's own services, on an address that looks public
-        "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
-    )
-)  # fmt: skip
-GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 LOOPBACK = ipaddress.ip_address("127.0.0.1")
 
 
@@ -72,25 +56,11 @@ def check_url(text: str, allow: Allow = ()) -> Url:
 def address_issue(address: Address, port: int, allow: Allow) -> str:
     """Why `address` may not be called on `port`, "" when it may. Inside the allow-list any port may."""
     address = plain(address)
-    if any(address in network for network in allow):
+    if is_allowed(address, allow):
         return ""
     if not is_public(address):
         return "is not a public address"
     return "" if port in PORTS.values() else f"may not be called on port {port}, only on 443 and 80"
-
-
-def is_public(address: Address) -> bool:
-    address = plain(address)
-    if isinstance(address, ipaddress.IPv6Address) and address not in GLOBAL_V6:
-        return False
-    return not any(address in network for network in DENIED)
-
-
-def plain(address: Address) -> Address:
-    """What is called in truth: an IPv4 address in IPv6 clothes is that IPv4 address. A zone is dropped."""
-    if isinstance(address, ipaddress.IPv6Address):
-        return address.ipv4_mapped or ipaddress.IPv6Address(int(address))
-    return address
 
 
 def parse_url(text: str) -> Url:

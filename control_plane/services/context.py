@@ -5,9 +5,10 @@ import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Protocol, TypeVar
 
+from addresses.public import Allow
 from control_plane import errors, ports
 from control_plane.clock import Clock, Ids
-from control_plane.domain import outgoing, permissions, values
+from control_plane.domain import permissions, values
 from control_plane.services import unit
 
 
@@ -27,7 +28,7 @@ class Context:
     allow_file_remotes: bool = False
     allow_ssh_remotes: bool = False
     base_url: str = "http://127.0.0.1:8080"
-    webhook_allow: outgoing.Allow = ()
+    webhook_allow: Allow = ()
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[ports.Transaction]:

@@ -1,11 +1,13 @@
 """The addresses that a fetch may dial. Resolved once, all of them checked, and git is then given exactly those."""
 
 import asyncio
+import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
 
+from addresses import public
+from addresses.own import is_own
 from node_agent.errors import ReleaseFailedError
-from node_agent.model import egress
 
 Resolve = Callable[[str, int], Awaitable[tuple[str, ...]]]
 
@@ -19,7 +21,7 @@ async def system_resolve(host: str, port: int) -> tuple[str, ...]:
 class Egress:
     """`allow` is the operator's list: networks that are not public and may be fetched from all the same."""
 
-    def __init__(self, allow: egress.Allow = (), resolve: Resolve = system_resolve) -> None:
+    def __init__(self, allow: public.Allow = (), resolve: Resolve = system_resolve) -> None:
         self._allow = allow
         self._resolve = resolve
 
@@ -27,12 +29,12 @@ class Egress:
         """The addresses of `host`, at least one. Raises ReleaseFailedError for one that must not be called."""
         try:
             texts = await self._resolve(host, port)
-            addresses = tuple(egress.parsed(text) for text in texts)
+            addresses = tuple(public.plain(ipaddress.ip_address(text)) for text in texts)
         except (OSError, ValueError, UnicodeError) as error:
             raise _unknown(host) from error
         if not addresses:
             raise _unknown(host)
-        if egress.first_refused(addresses, self._allow) or any(self._is_refused_own(one) for one in addresses):
+        if public.first_refused(addresses, self._allow) or any(self._is_refused_own(one) for one in addresses):
             # Which address a name has in here is not for everybody to know.
             raise ReleaseFailedError(
                 "remote_refused",
@@ -41,19 +43,8 @@ class Egress:
             )
         return tuple(map(str, addresses))
 
-    def _is_refused_own(self, address: egress.Address) -> bool:
-        return not egress.is_allowed(address, self._allow) and is_own(address)
-
-
-def is_own(address: egress.Address) -> bool:
-    """Whether `address` is one of this machine's: the kernel would then speak from it to it. Nothing is sent."""
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((str(address), 9))
-            return str(probe.getsockname()[0]) == str(address)
-    except OSError:
-        return False  # no way there, so it is not here
+    def _is_refused_own(self, address: public.Address) -> bool:
+        return not public.is_allowed(address, self._allow) and is_own(address)
 
 
 def _unknown(host: str) -> ReleaseFailedError:

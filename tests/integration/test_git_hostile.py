@@ -1,6 +1,7 @@
 """T12 and T18: what a hostile remote, server or repository may try, with real git and a real https host beside us."""
 
 import asyncio
+import ipaddress
 import json
 import os
 import pathlib
@@ -16,7 +17,6 @@ from node_agent.builder.egress import Egress
 from node_agent.builder.git import Git, Policy
 from node_agent.builder.git_command import GitCommand
 from node_agent.errors import ReleaseFailedError
-from node_agent.model import egress
 from node_agent.model.source import Access
 from node_agent.paths import Paths
 from tests.builder_fixtures import Repository
@@ -33,7 +33,7 @@ async def everywhere(*_):
 
 
 def allowed(*networks):
-    return Egress(tuple(egress.ipaddress.ip_network(one) for one in networks))
+    return Egress(tuple(ipaddress.ip_network(one) for one in networks))
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ async def test_a_name_that_leads_elsewhere_at_the_second_look_is_dialled_where_i
         asked.append(name)
         return ("127.0.0.1",)
 
-    reach = Egress(tuple(egress.ipaddress.ip_network(one) for one in ("127.0.0.0/8",)), resolve)
+    reach = Egress(tuple(ipaddress.ip_network(one) for one in ("127.0.0.0/8",)), resolve)
     # The host's own name service knows no such name: git reaches it by the address that it is given alone.
     found = a_git(paths, host, reach=reach, command=GitCommand(paths.cache / "git", ca_file=str(host.ca_file)))
     ended = await refused(found.resolve(f"https://git.rebinding.test:{host.server_port}/app", "main"))

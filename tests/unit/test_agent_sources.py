@@ -4,10 +4,11 @@ import ipaddress
 
 import pytest
 
+from addresses import public
 from node_agent import config, wiring
 from node_agent.builder.egress import Egress
 from node_agent.errors import ReleaseFailedError
-from node_agent.model import egress, source
+from node_agent.model import source
 
 BASE = ("--data-dir", "/x", "--hub", "h:1", "--enrol", "h:2", "--proxy-listen", "h:3")
 
@@ -81,10 +82,10 @@ def test_a_port_that_is_none_is_refused(remote):
     ],
 )
 def test_what_is_not_public_is_not_called_unless_the_operator_allows_it(address):
-    found = egress.parsed(address)
-    assert egress.first_refused([egress.parsed("1.1.1.1"), found], ()) == found
+    found = public.plain(ipaddress.ip_address(address))
+    assert public.first_refused([ipaddress.ip_address("1.1.1.1"), found], ()) == found
     network = ipaddress.ip_network(f"{found}/{found.max_prefixlen}")
-    assert egress.first_refused([found], (network,)) is None
+    assert public.first_refused([found], (network,)) is None
 
 
 async def test_one_bad_address_among_good_ones_is_enough():

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from addresses import public
+from addresses.own import is_own
 from control_plane import errors
-from control_plane.delivery.guard import Guard, is_own
+from control_plane.delivery.guard import Guard
 from control_plane.domain import outgoing
 from tests.delivery_fixtures import Names, networks
 
@@ -35,7 +37,7 @@ TEXTS = [
 @pytest.mark.parametrize("text", HOSTILE)
 def test_an_address_that_is_not_public_is_refused_on_every_port(text):
     address = ipaddress.ip_address(text)
-    assert not outgoing.is_public(address)
+    assert not public.is_public(address)
     assert outgoing.address_issue(address, 443, ())
     assert outgoing.address_issue(address, 8080, ())
 
@@ -49,8 +51,8 @@ def test_a_public_address_may_be_called_on_443_and_80_only(text):
 
 @given(st.ip_addresses())
 def test_nothing_is_called_that_the_standard_library_takes_for_private(address):
-    if outgoing.is_public(address):
-        plain = outgoing.plain(address)
+    if public.is_public(address):
+        plain = public.plain(address)
         assert plain.is_global
         assert not plain.is_multicast
 
@@ -145,7 +147,7 @@ def test_any_text_is_refused_or_leads_to_something_public(text):
         return
     assert url.port in {443, 80}
     assert url.host.isascii()
-    assert url.literal is None or outgoing.is_public(url.literal)
+    assert url.literal is None or public.is_public(url.literal)
     assert url.literal is not None or outgoing.parse_v4(url.host) is None
 
 
@@ -185,7 +187,7 @@ async def test_a_name_is_checked_again_each_time():
 async def test_a_public_address_of_this_machine_is_refused_unless_it_is_allowed():
     names = Names(["93.184.216.34"])
 
-    def ours(address: outgoing.Address) -> bool:
+    def ours(address: public.Address) -> bool:
         return str(address) == "93.184.216.34"
 
     with pytest.raises(errors.InvalidError, match="this machine"):

@@ -1,4 +1,4 @@
-"""Where a fetch may lead: public addresses, and the networks that the operator allows. Pure; nothing is resolved here."""
+"""Public addresses, and the networks that an operator allows besides. Pure; nothing is resolved here."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -22,24 +22,25 @@ DENIED = tuple(
 GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 
 
-def parsed(text: str) -> Address:
-    """What is called in truth: an IPv4 address in IPv6 clothes is that IPv4 address. A zone is dropped. ValueError."""
-    address = ipaddress.ip_address(text)
+def plain(address: Address) -> Address:
+    """What is called in truth: an IPv4 address in IPv6 clothes is that IPv4 address. A zone is dropped."""
     if isinstance(address, ipaddress.IPv6Address):
         return address.ipv4_mapped or ipaddress.IPv6Address(int(address))
     return address
 
 
 def is_allowed(address: Address, allow: Allow) -> bool:
-    return any(address in network for network in allow)
+    """Does the operator's list hold it?"""
+    return any(plain(address) in network for network in allow)
 
 
 def is_public(address: Address) -> bool:
+    address = plain(address)
     if isinstance(address, ipaddress.IPv6Address) and address not in GLOBAL_V6:
         return False
     return not any(address in network for network in DENIED)
 
 
 def first_refused(addresses: Iterable[Address], allow: Allow) -> Address | None:
-    """One that must not be called; all count, because we do not choose which one is."""
+    """One that must not be called; all count where nobody chooses which one is."""
     return next((one for one in addresses if not is_allowed(one, allow) and not is_public(one)), None)

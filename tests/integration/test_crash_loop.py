@@ -104,7 +104,8 @@ def test_five_hundred_restarts_are_waited_for_and_leave_nothing_behind(supervisi
     assert (status.state, status.last_exit) == (State.CRASH_LOOPING.value, "exited(3)")
     assert status.restarts == RESTARTS - 1
     assert clock.seconds - began > 45.0 * (RESTARTS - 10), "it did not wait"
-    assert sizes[RESTARTS] == sizes[20]
+    assert sizes[RESTARTS][1:] == sizes[20][1:]
+    assert sizes[RESTARTS][0] <= sizes[20][0], "descriptors grow"  # fewer: an earlier test's were collected meanwhile
     supervision.processes.stop(process.id, 0.0, lambda: None)
     supervision.turn_until(lambda: not supervision.processes.statuses())
 

@@ -6,19 +6,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SOURCES = (
-    "control_plane",
-    "node_agent",
-    "dployr",
-    "protos",
-    "detection",
-    "pyproject.toml",
-    "setup.cfg",
-    "README.md",
-    "LICENSE",
-)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = [pattern.removesuffix("*") for pattern in PROJECT["tool"]["setuptools"]["packages"]["find"]["include"]]
+SOURCES = (*PACKAGES, "pyproject.toml", "setup.cfg", "README.md", "LICENSE")
 DEPENDENCIES = pathlib.Path(sysconfig.get_path("purelib"))
 MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 

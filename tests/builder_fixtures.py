@@ -66,18 +66,20 @@ class Repository:
 
 
 class LocalJobs:
-    """Runs jobs as the supervisor would, without its isolation. `ran` lists the commands."""
+    """Runs jobs as the supervisor would, without its isolation. `ran` lists the commands, `sealed` what each seal was for."""
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self.ran: list[str] = []
+        self.sealed: list[bool] = []
 
     async def prepare_build(self, service_id: str, release: int) -> None:
         """All is this test's own."""
 
     async def run_job(self, job: JobSpec) -> JobResult:
         if job.hands_over:
+            self.sealed += [job.static] if job.kind is JobKind.SEAL else []
             return JobResult("exited", 0, 0.0)
         self.ran.append(job.command)
         tree = self._paths.build_tree(job.service_id, job.release)

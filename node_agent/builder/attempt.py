@@ -85,7 +85,8 @@ class Attempt:
         async with self._tools.builds:
             self._progress(ReleaseState.BUILDING, commit)
             dependencies_key = await self._build(found, toolchain)
-            return await self._seal(self._draft(found, commit, key, dependencies_key, toolchain))
+            static = found.release.runtime is Runtime.STATIC
+            return await self._seal(self._draft(found, commit, key, dependencies_key, toolchain), static=static)
 
     def _discard(self) -> None:
         paths, number = self._tools.paths, self._release.number
@@ -246,14 +247,13 @@ class Attempt:
                 await self._run_job(self._ours(process.JobKind.REMOVE))
         await in_thread(self._discard)
 
-    def _ours(self, kind: process.JobKind) -> process.JobSpec:
-        static = kind is process.JobKind.SEAL and self._release.runtime is Runtime.STATIC
+    def _ours(self, kind: process.JobKind, *, static: bool = False) -> process.JobSpec:
         service_id, number = self._service_id, self._release.number
         return process.JobSpec(service_id, number, "", (), "", "", HAND_OVER_S, kind, static=static)
 
-    async def _hand_over(self, kind: process.JobKind) -> None:
-        """Let the user of the builds write into the tree, or nobody any more."""
-        result = await self._run_job(self._ours(kind))
+    async def _hand_over(self, kind: process.JobKind, *, static: bool = False) -> None:
+        """Let the user of the builds write into the tree, or nobody any more. What is `static` the proxy may read."""
+        result = await self._run_job(self._ours(kind, static=static))
         if (result.outcome, result.code) != ("exited", 0):
             said = result.last_lines[-1] if result.last_lines else f"{result.outcome} {result.code}"
             raise ReleaseFailedError("bad_build_tree", f"cannot take the build for a release: {said[:500]}")
@@ -303,13 +303,14 @@ class Attempt:
                 durations=tuple(self._durations),
                 origin=self._origin,
                 decided=decided.still(former.decided, self._release),
-            )
+            ),
+            static=former.static_root is not None,
         )
 
-    async def _seal(self, draft: Callable[[], Manifest]) -> Manifest:
+    async def _seal(self, draft: Callable[[], Manifest], *, static: bool) -> Manifest:
         began = self._tools.clock.monotonic()
         paths, service_id, number = self._tools.paths, self._service_id, self._release.number
-        await self._hand_over(process.JobKind.SEAL)
+        await self._hand_over(process.JobKind.SEAL, static=static)
         done, listing = await in_thread(lambda: seal.stage(paths, service_id, draft()))
         # A plain thread: a slow disk holds up no cancellation, and to flush what nobody wants any more does no harm.
         await asyncio.to_thread(trees.flush, seal.staging(paths, service_id, number))

@@ -408,6 +408,15 @@ async def test_a_source_that_says_what_it_is_needs_no_request(bench):
     assert (await bench.builder.sealed(SERVICE, 1)) == artifact
 
 
+async def test_a_site_is_sealed_for_the_proxy_whoever_says_that_it_is_one(bench):
+    bench.repository.write({"index.html": "x"})
+    await bench.build(bench.release(1, runtime=Runtime.DETECT))
+    await bench.build(bench.release(2, runtime=Runtime.DETECT, port=9000))
+    bench.repository.write({"Procfile": "web: true\n", "dployr.yaml": "runtime: custom\n"})
+    await bench.build(bench.release(3, runtime=Runtime.DETECT))
+    assert bench.jobs.sealed == [True, True, False]
+
+
 async def test_the_first_lines_of_the_log_say_what_was_decided_and_what_was_not_used(bench):
     bench.repository.write({"index.html": "x", "dployr.yaml": "name: mine\nruntime: static\n"})
     await bench.build(bench.release(runtime=Runtime.DETECT))

@@ -80,7 +80,7 @@ class Attempt:
         found = await in_thread(looking.look, self._tree, self._release)
         for line in found.words():
             self._log.write(line)
-        looking.start_command(found)
+        looking.start_command(found.release, found.decision.run.reason)
         toolchain = await self._toolchain(found)
         async with self._tools.builds:
             self._progress(ReleaseState.BUILDING, commit)
@@ -280,7 +280,7 @@ class Attempt:
             dependencies_key=dependencies_key,
             toolchain=toolchain,
             static_root=looking.static_root(self._tree, found),
-            run_cmd=looking.start_command(found),
+            run_cmd=looking.start_command(found.release),
             inventory="",
             files=0,
             bytes=0,
@@ -290,19 +290,18 @@ class Attempt:
         )
 
     async def _seal_again(self, former: Manifest, commit: str, key: str) -> Manifest:
-        """The build of `former`, with the start that this release asks for."""
-        release = decided.effective(self._release, former.decided)
+        """The build of `former`, with the start that this release asks for, else with what the source says."""
+        run_cmd = looking.start_command(decided.effective(self._release, former.decided))
         return await self._seal(
             lambda: dataclasses.replace(
                 former,
                 release=self._release.number,
                 commit=commit,
                 key=key,
-                run_cmd=release.run_cmd or former.run_cmd,
+                run_cmd=run_cmd,
                 sealed_at=self._tools.clock.now(),
                 durations=tuple(self._durations),
                 origin=self._origin,
-                decided=decided.still(former.decided, self._release),
             ),
             static=former.static_root is not None,
         )

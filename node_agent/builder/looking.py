@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 
-from detection import choices, manifest, source
+from detection import choices, manifest, merge, source
 from node_agent.builder import seal
 from node_agent.errors import ReleaseFailedError
 from node_agent.model import decided, detect, end_of_life
@@ -13,7 +13,10 @@ from node_agent.model.spec import ReleaseSpec, Runtime
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Look:
-    """`release` is the one asked for, filled up with what its source decided (`rows`). `files` are its working directory."""
+    """`release` is the one asked for, filled up with what its source says (`rows`, also where the request says otherwise).
+
+    `decision` is by all that was asked for. `files` are those of its working directory.
+    """
 
     release: ReleaseSpec
     rows: decided.Rows
@@ -57,20 +60,20 @@ def look(place: pathlib.Path, asked: ReleaseSpec) -> Look:
         raise ReleaseFailedError(
             "unknown_runtime", "cannot tell what the source is: set runtime, or add a dployr.yaml with it"
         )
-    rows = decided.rows_of(decision, seen.said)
-    return Look(decided.effective(asked, rows), decided.still(rows, asked), decision, seen.files)
+    rows = decided.rows_of(merge.decide(seen.files, seen.said, decided.asked_of_build(asked)), seen.said)
+    return Look(decided.effective(asked, rows), rows, decision, seen.files)
 
 
-def start_command(found: Look) -> str:
-    """Raises ReleaseFailedError when nothing says it."""
-    command, why = found.release.run_cmd, found.decision.run.reason
-    if not command and found.release.runtime is not Runtime.STATIC and not found.release.processes:
+def start_command(release: ReleaseSpec, why: str = "") -> str:
+    """Of a release that is filled up; `why` is why nothing was found. Raises ReleaseFailedError when nothing says it."""
+    command = release.run_cmd
+    if not command and release.runtime is not Runtime.STATIC and not release.processes:
         hint = f" ({why})" if why else ""
         raise ReleaseFailedError(
             "no_run_cmd",
             f"cannot tell how to start the application{hint}: set run_cmd, or add a Procfile with `web: …`",
         )
-    return "" if found.release.runtime is Runtime.STATIC else command
+    return "" if release.runtime is Runtime.STATIC else command
 
 
 def static_root(place: pathlib.Path, found: Look) -> str | None:

@@ -11,7 +11,7 @@ from node_agent.model import decided, spec
 from node_agent.model.decided import Rows
 
 FORMAT = 1
-KEY_FORMAT = 2  # raise it when the same source would be decided in another way
+KEY_FORMAT = 3  # raise it when the same source would be decided in another way
 NAME = "manifest.json"
 INVENTORY = "inventory.json"
 
@@ -66,12 +66,17 @@ def read(place: pathlib.Path) -> Manifest | None:
         if values.pop("format") != FORMAT or not (place / "tree").is_dir():
             return None
         durations = tuple((str(name), float(seconds)) for name, seconds in values.pop("durations"))
-        rows = decided.loaded(values.pop("decided", ()))
+        rows = decided.loaded(values.pop("decided", _before_rows(values["run_cmd"])))
         found = Manifest(**values, durations=durations, decided=rows)
         listing = (place / INVENTORY).read_bytes()
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return found if found.inventory == digest(listing) and str(found.release) == place.name else None
+
+
+def _before_rows(run_cmd: str) -> list[list[str]]:
+    """What a release from before rows were sealed says: how it is started."""
+    return [["run_cmd", run_cmd, "detected", "as it was built"]] if run_cmd else []
 
 
 def entries(place: pathlib.Path) -> tuple[inventory.Entry, ...]:

@@ -12,6 +12,7 @@ from node_agent.model import spec
 
 SETTINGS = ("env", "health_check", "resources")
 FIELDS = {"build": "build_cmd", "run": "run_cmd"}
+OF_BUILD = ("runtime", "version", "build_cmd", "working_dir", "static_dir")  # what the key of a build holds
 USUAL = {"health_check": spec.HealthCheck(), "resources": spec.Resources()}
 SECONDS = ("interval", "timeout", "start_period")
 
@@ -44,8 +45,16 @@ def asked(release: spec.ReleaseSpec) -> dict[str, str]:
     return {name: value for name, value in {**plain, **processes}.items() if value}
 
 
+def asked_of_build(release: spec.ReleaseSpec) -> dict[str, str]:
+    """The part of `asked` that is the same for all who use the build again."""
+    return {name: value for name, value in asked(release).items() if name in OF_BUILD}
+
+
 def rows_of(decision: choices.Decision, said: manifest.Manifest) -> Rows:
-    """What the source decided: of the decision what nobody asked for, and the settings in its file."""
+    """What the source decided: of the decision what nobody asked for, and the settings in its file.
+
+    Sealed are the rows of a decision by `asked_of_build`: a request that is taken back later leaves what the source says.
+    """
     rows = [
         Decided(FIELDS.get(name, name), choice.value, choice.origin, choice.reason)
         for name, choice in decision.rows()

@@ -110,10 +110,10 @@ class ServiceHost:
                 return decided.effective(known, artifact.decided) if artifact else known
         raise errors.ReleaseFailedError("unknown_release", f"release {number} is not in the journal; deploy again")
 
-    def decided_of(self, number: int) -> decided.Rows:
-        """What the source of that release decided; nothing until it is sealed."""
-        artifact = self._sealed.get(number)
-        return artifact.decided if artifact else ()
+    def decided_of(self, release: spec.ReleaseSpec) -> decided.Rows:
+        """What the source of that release decided and its request leaves open; nothing until it is sealed."""
+        artifact = self._sealed.get(release.number)
+        return decided.still(artifact.decided, release) if artifact else ()
 
     async def note(self, number: int, state: ReleaseState, commit: str = "", message: str = "") -> None:
         """Journal a step of a release. One that went live once only moves on to draining and retired."""

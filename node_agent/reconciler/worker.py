@@ -213,9 +213,10 @@ class Worker:
 
     async def _releases(self, newest: int) -> tuple[status.ReleaseReport, ...]:
         """What the source decided is told of the wished one alone: the others were told while they were it."""
-        rows = self._service.decided_of(newest)
-        known = [report for _, report in await self._host.journal.releases(self._id)]
-        return tuple(dataclasses.replace(one, decided=rows) if one.number == newest else one for one in known)
+        return tuple(
+            dataclasses.replace(known, decided=self._service.decided_of(release)) if known.number == newest else known
+            for release, known in await self._host.journal.releases(self._id)
+        )
 
     def _route(self, route: spec.RouteSpec, facts: plan.Facts) -> status.RouteReport:
         if words := self._host.sites.words(route.id):

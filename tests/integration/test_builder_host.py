@@ -12,6 +12,7 @@ import pytest
 from node_agent.builder import trees
 from node_agent.builder.build import Limits
 from node_agent.errors import ReleaseFailedError
+from node_agent.model import decided
 from node_agent.model.spec import Runtime
 from tests.builder_fixtures import SERVICE, Bench
 from tests.waiting import wait_until_async
@@ -400,10 +401,10 @@ async def test_a_source_that_says_what_it_is_needs_no_request(bench):
     assert artifact.toolchain == "node-20.1.0"
     assert artifact.run_cmd == "node server.js"
     assert (bench.tree() / "app/made").read_text() == "v20.1.0\nsaid\n"
-    decided = {row.field: (row.value, row.origin) for row in artifact.decided}
-    assert decided["working_dir"] == ("app", "file")
-    assert decided["runtime"] == ("nodejs", "detected")
-    assert decided["env.WORD"] == ("said", "file")
+    rows = {row.field: (row.value, row.origin) for row in artifact.decided}
+    assert rows["working_dir"] == ("app", "file")
+    assert rows["runtime"] == ("nodejs", "detected")
+    assert rows["env.WORD"] == ("said", "file")
     assert "==> version: 20  (.nvmrc says 20)" in bench.log()
     assert (await bench.builder.sealed(SERVICE, 1)) == artifact
 
@@ -444,10 +445,38 @@ async def test_an_unchanged_source_is_started_otherwise_without_a_build(bench):
     node_stand_in(bench, "22.1.0")
     bench.repository.write({"server.js": "", "dployr.yaml": "run_cmd: node of-file.js\nbuild_cmd: echo built\n"})
     first = await bench.build(bench.release(1, runtime=Runtime.DETECT))
-    second = await bench.build(bench.release(2, runtime=Runtime.DETECT, run_cmd="node asked.js", given=("run_cmd",)))
+    asked = bench.release(2, runtime=Runtime.DETECT, run_cmd="node asked.js", given=("run_cmd",))
+    second = await bench.build(asked)
     assert (first.run_cmd, second.run_cmd) == ("node of-file.js", "node asked.js")
-    assert "run_cmd" not in {row.field for row in second.decided}
+    assert "run_cmd" not in {row.field for row in decided.still(second.decided, asked)}
     assert bench.jobs.ran == ["echo built"]
+
+
+async def test_what_a_request_no_longer_says_is_the_sources_word_again(bench):
+    node_stand_in(bench, "22.1.0")
+    bench.repository.write({"server.js": "", "Procfile": "clock: c\n", "dployr.yaml": "env: {A: file}\nport: 80\n"})
+    given = {
+        "run_cmd": "node asked.js",
+        "port": 9,
+        "env": (("A", "x"),),
+        "secret_keys": ("A",),
+        "processes": (("clock", "x"),),
+    }
+    await bench.build(bench.release(1, runtime=Runtime.DETECT, given=("run_cmd", "port"), **given))
+    plain = bench.release(2, runtime=Runtime.DETECT, given=("remote",))
+    second = await bench.build(plain)
+    assert "unchanged since release 1" in bench.log(2)
+    found = decided.effective(plain, second.decided)
+    assert (second.run_cmd, found.run_cmd, found.port) == ("node server.js", "node server.js", 80)
+    assert (found.env, found.processes) == ((("A", "file"),), (("clock", "c"),))
+
+
+async def test_a_start_command_that_is_taken_back_and_said_nowhere_else_is_missed(bench):
+    node_stand_in(bench, "22.1.0")
+    bench.repository.write({"other.js": ""})
+    await bench.build(bench.release(1, runtime=Runtime.NODEJS, run_cmd="node other.js"))
+    error = await failure(bench, bench.release(2, runtime=Runtime.NODEJS))
+    assert error.code == "no_run_cmd"
 
 
 async def test_a_newer_toolchain_of_the_line_means_another_build(bench):

@@ -51,7 +51,7 @@ def version(value: Any) -> str:
 
 def command(value: Any) -> str:
     found = value.strip() if isinstance(value, str) else ""
-    if not found or len(found) > MAX_COMMAND or not _is_printable(found):
+    if not is_command(found):
         raise ValueError(f"must be a command of at most {MAX_COMMAND} printable characters")
     return found
 
@@ -125,7 +125,7 @@ def variable(key: str, value: Any) -> str:
     if key in RESERVED or key.startswith(RESERVED_PREFIX):
         raise ValueError("the key is reserved: the platform sets it")
     found = text(value)
-    if "\0" in found or len(found.encode(errors="replace")) > MAX_ENV_VALUE:
+    if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in found) or len(found.encode()) > MAX_ENV_VALUE:
         raise ValueError(f"the value must be text without NUL, of at most {MAX_ENV_VALUE} bytes")
     return found
 
@@ -138,8 +138,18 @@ def process(key: str, value: Any) -> str:
     return command(value)
 
 
-def _is_printable(found: str) -> bool:
-    return all(char.isprintable() or char in "\n\t" for char in found)
+def check_problems(said: Mapping[str, str]) -> list[str]:
+    """What the values of a health check do not say together."""
+    kind, has_command = said.get("health_check.kind", ""), "health_check.command" in said
+    if kind == "command" and not has_command:
+        return ["health_check.kind: needs a command; give health_check.command"]
+    if kind not in {"", "command"} and has_command:
+        return ["health_check.command: is for the kind command; delete it, or the kind"]
+    return []
+
+
+def is_command(found: str) -> bool:
+    return 0 < len(found) <= MAX_COMMAND and all(char.isprintable() or char in "\n\t" for char in found)
 
 
 PLAIN: Mapping[str, Rule] = {
@@ -164,7 +174,7 @@ NESTED: Mapping[str, Mapping[str, Rule]] = {
     "resources": {
         "memory": size(4 << 20),
         "cpu": processors,
-        "pids": whole(1, 4_194_304),
+        "pids": whole(2, 4_194_304),
         "disk": size(1 << 20),
         "strict": word("true", "false"),
     },
@@ -178,10 +188,12 @@ FORMS: Mapping[str, Mapping[str, str]] = {
     "remote": {"url": "remote", "branch": "branch", "commit_hash": "commit"},
 }
 RENAMED = {"env_vars": "env"}
-# Of a deployment, but nothing that its own source can decide: the request has done so before the source was there.
-OUTSIDE = frozenset(
-    {"name", "project", "description", "labels", "source", "image", "remote", "branch", "commit", "poll"}
-    | {"instance", "placement", "replicas", "strategy", "port_mode"}
+# What a deployment is called and where its source is: the request said so, or the source would not be there. Not used.
+ABOUT = frozenset({"name", "project", "description", "labels", "source", "remote", "branch", "commit"})
+# Settled before the source is read: where and how it is rolled out. In a file these would do nothing, so they are refused.
+SETTLED = frozenset(
+    {"image", "git_host_key", "submodules", "poll", "instance", "placement"}
+    | {"replicas", "strategy", "port_mode", "auto_rollback"}
 )
 PRIVATE = frozenset({"secrets", "git_token"})
-KNOWN = frozenset({*PLAIN, *NESTED, *BY_KEY, *FORMS, *RENAMED, *OUTSIDE, *PRIVATE})
+KNOWN = frozenset({*PLAIN, *NESTED, *BY_KEY, *FORMS, *RENAMED, *ABOUT, *SETTLED, *PRIVATE})

@@ -22,7 +22,7 @@ class ManifestError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Manifest:
-    """`values` are texts by field; of a field that holds keys, `env.KEY`. `ignored` fields are known and not for a file."""
+    """`values` are texts by field; of a field that holds keys, `env.KEY`. `ignored` are fields that say what is known already."""
 
     file: str = ""
     values: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -61,6 +61,7 @@ class _Reader:
     def read(self, document: Mapping[str, Any]) -> Manifest:
         for field, value in document.items():
             self._take(str(field), value)
+        self._problems += fields.check_problems(self._values)
         if len(self._values) > MAX_ENTRIES:
             self._problems.append(f"it has more than {MAX_ENTRIES} values")
         if self._problems:
@@ -74,11 +75,15 @@ class _Reader:
             self._problems.append(
                 f"{field}: does not belong in a source; delete it, and give it to the deployment itself"
             )
+        elif field in fields.SETTLED:
+            self._problems.append(
+                f"{field}: is settled before the source is read; delete it, and give it to the deployment itself"
+            )
         elif field in fields.FORMS and isinstance(value, Mapping):
             self._spread(field, value)
         elif field in fields.PLAIN:
             self._put(field, field, fields.PLAIN[field], value)
-        elif field in fields.OUTSIDE:
+        elif field in fields.ABOUT:
             self._ignored.append(field)
         else:
             self._below(fields.RENAMED.get(field, field), field, value)
@@ -89,7 +94,7 @@ class _Reader:
             written = f"{field}.{_short(str(key))}"
             if key not in form:
                 self._problems.append(f"{written}: unknown field{_suggestion(str(key), form)}")
-            elif form[key] in fields.OUTSIDE:
+            elif form[key] in fields.ABOUT:
                 self._ignored.append(written)
             else:
                 self._put(form[key], written, fields.PLAIN[form[key]], value)

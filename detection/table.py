@@ -8,7 +8,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 
-from detection import documents, node, others, python, version_files
+from detection import documents, fields, node, others, python, version_files
 from detection.choices import NOTHING, Choice, Decision, found
 
 Files = Mapping[str, str]
@@ -124,12 +124,17 @@ def detect(files: Files, runtime: Choice = NOTHING) -> Decision:
 
 def processes(files: Files) -> dict[str, str]:
     """The lines of the Procfile, by name; the first of a name counts."""
-    matches = (PROCESS.fullmatch(line.strip()) for line in files.get("Procfile", "")[: documents.MAX_TEXT].splitlines())
     found_types: dict[str, str] = {}
-    for match in matches:
-        if match:
+    for line in files.get("Procfile", "")[: documents.MAX_TEXT].splitlines():
+        if match := _process(line):
             found_types.setdefault(match[1].lower(), match[2].strip())
     return found_types
+
+
+def _process(line: str) -> re.Match[str] | None:
+    """Of a line that names a process, and a command such as a request may have."""
+    match = PROCESS.fullmatch(line.strip())
+    return match if match and fields.is_command(match[2].strip()) else None
 
 
 def _version(runtime: str, decided: Decision, files: Files) -> Choice:
@@ -148,6 +153,6 @@ def _notes(runtime: Choice, seen: list[tuple[Row, str]], files: Files) -> list[s
     others_seen = {row.runtime: mark for row, mark in seen if row.runtime != runtime.value}
     others_seen = {name: mark for name, mark in others_seen.items() if mark not in runtime.reason}
     lines = files.get("Procfile", "")[: documents.MAX_TEXT].splitlines()[:MAX_LINES]
-    bad = [match[1] for line in lines if (match := MISNAMED.fullmatch(line)) and not PROCESS.fullmatch(line.strip())]
+    bad = [match[1] for line in lines if (match := MISNAMED.fullmatch(line)) and not _process(line)]
     named = [f"Procfile: {name} cannot be used: a name of letters, digits and -, and a command" for name in bad[:3]]
     return named + [f"{mark} would make it {name}: set runtime to have that" for name, mark in others_seen.items()]

@@ -1,12 +1,14 @@
 """The manifest in a source: three kinds of file, the flat and the nested form, and every refusal with its next step."""
 
+import dataclasses
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detection import manifest
+from control_plane.domain.fields import DeploymentFields
+from detection import fields, manifest
 from detection.manifest import ManifestError
 
 FLAT = {
@@ -118,6 +120,29 @@ REFUSED = [
     ("dployr.yaml", "env:\n", "env: must be a mapping"),
     ("dployr.yaml", "secrets: {A: b}\n", "secrets: does not belong in a source"),
     ("dployr.yaml", "git_token: abc\n", "git_token: does not belong in a source"),
+    *(
+        (
+            "dployr.yaml",
+            f"{field}: 2\n",
+            f"{field}: is settled before the source is read; delete it, and give it to the dep",
+        )
+        for field in (
+            "replicas",
+            "strategy",
+            "port_mode",
+            "auto_rollback",
+            "instance",
+            "placement",
+            "submodules",
+            "image",
+            "poll",
+        )
+    ),
+    ("dployr.yaml", "health_check: {kind: command}\n", "health_check.kind: needs a command"),
+    ("dployr.yaml", "health_check: {kind: tcp, command: x}\n", "health_check.command: is for the kind command"),
+    ("dployr.yaml", "resources: {pids: 1}\n", "resources.pids: must be a whole number from 2"),
+    ("dployr.json", '{"env": {"A": "\\ud800"}}', "env.A: the value must be text"),
+    ("dployr.json", '{"run_cmd": "a\\u0000b"}', "run_cmd: must be a command"),
     ("dployr.yaml", "processes: {web: x}\n", "processes.web: is run_cmd"),
     ("dployr.yaml", "processes: {Bad Name: x}\n", "processes.Bad Name: the name must be a letter"),
     ("dployr.yaml", "resources: {memory: lots}\n", "resources.memory: must be a size such as 512M"),
@@ -150,6 +175,11 @@ def test_what_is_wrong_names_file_field_and_next_step(name, text, words):
     assert name in str(told.value)
     assert words in str(told.value)
     assert len(str(told.value)) < 2200
+
+
+def test_every_field_of_a_deployment_is_known_to_its_manifest():
+    """Each is used, refused for what it is, or says what is known already; none is a misspelling."""
+    assert {field.name for field in dataclasses.fields(DeploymentFields)} - {"given"} <= fields.KNOWN
 
 
 def test_all_that_is_wrong_is_told_at_once():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detection import choices, manifest, merge, table, tree, versions
+from detection import choices, manifest, merge, source, table, tree, versions
 from detection.choices import DETECTED, FILE, REQUEST
 
 
@@ -262,6 +262,13 @@ def test_a_line_of_the_procfile_that_names_no_process_is_told():
     assert [note.split()[1] for note in found.notes] == ["my_worker", "clock"]
 
 
+@pytest.mark.parametrize("command", ["x" * 5000, "a \0 b", "a \x1b[31m b"])
+def test_a_command_that_no_request_may_have_is_not_taken_from_a_procfile(command):
+    found = table.detect({"Procfile": f"web: {command}\nworker: fine\n"})
+    assert (found.run.value, [name for name, _ in found.processes]) == ("", ["worker"])
+    assert "web cannot be used" in found.notes[0]
+
+
 def test_what_else_it_could_be_is_told():
     notes = table.detect({**DJANGO, "requirements.txt": "django", "package.json": NODE}).notes
     assert notes == ("package.json would make it nodejs: set runtime to have that",)
@@ -313,6 +320,23 @@ def test_links_out_of_the_tree_pipes_and_huge_files_are_not_read(tmp_path):
     (inside / "real.txt").write_text("20")
     (inside / ".nvmrc").symlink_to("real.txt")
     assert tree.files_of(inside) == {".nvmrc": "20", "real.txt": ""}
+
+
+def test_a_source_of_very_many_processes_is_refused(tmp_path):
+    lines = "".join(f"p{number}: x\n" for number in range(source.MAX_PROCESSES))
+    (tmp_path / "Procfile").write_text("web: x\n" + lines)
+    assert len(source.decide(tmp_path, {}).decision.processes) == source.MAX_PROCESSES
+    with pytest.raises(manifest.ManifestError, match=r"33 processes beside web; at most 32"):
+        source.decide(tmp_path, {"processes.one-more": "x"})
+
+
+def test_a_manifest_below_the_one_that_leads_there_is_refused(tmp_path):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/dployr.toml").write_text("port = 80\n")
+    (tmp_path / "dployr.yaml").write_text("working_dir: app\n")
+    with pytest.raises(manifest.ManifestError, match=r"dployr.yaml and app/dployr.toml: .*delete one of them"):
+        source.decide(tmp_path, {})
+    assert source.decide(tmp_path, {"working_dir": "app"}).said.file == "dployr.toml"
 
 
 def test_a_working_directory_stays_inside(tmp_path):

@@ -46,6 +46,12 @@ class Decision:
     processes: tuple[tuple[str, Choice], ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def open(self) -> tuple[str, ...]:
+        """What must be said before it can be deployed: what it is, and how it is started when it is more than files."""
+        needs_run = self.runtime and self.runtime.value != "static" and not self.run and not self.processes
+        return (*(() if self.runtime else ("runtime",)), *(("run",) if needs_run else ()))
+
     def rows(self) -> Iterator[tuple[str, Choice]]:
         """Every value with its name, those that are empty for a reason too."""
         for name in SINGLE:

@@ -48,13 +48,12 @@ def _shown(seen: Any) -> dict[str, Any]:
         for name, value in seen.said.values.items()
         if name.partition(".")[0] in {"env", "health_check", "resources"}
     }
-    needed = ["runtime"] if decision.runtime.value in {"", "static"} else ["runtime", "run"]
     return {
         "values": values,
         "settings": settings,
         "manifest": seen.said.file or None,
         "notes": list(decision.notes),
-        "open": [name for name in needed if not values.get(name, {}).get("value")],
+        "open": list(decision.open),
     }
 
 

@@ -42,6 +42,7 @@ def test_what_stays_open_is_told_and_ends_with_one(tmp_path):
     assert ended.exit_code == 1
     assert "still open: run" in ended.output
     assert run(write(tmp_path / "empty", {"notes.md": ""}), "--runtime", "static").exit_code == 0
+    assert run(write(tmp_path / "queue", {"Procfile": "worker: ./work\n"})).exit_code == 0, "as on a host"
 
 
 def test_a_bad_manifest_is_one_sentence_and_no_traceback(tmp_path):

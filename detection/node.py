@@ -1,6 +1,7 @@
 """Node: the package manager by what the source locks with, the scripts of package.json, sites that a build makes."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -151,7 +152,7 @@ def _run(files: Files, package: Mapping[str, Any]) -> Choice:
         return found("next start", "package.json has next, and no start script")
     main = documents.text(package, "main").removeprefix("./")
     if main in files and main.endswith((".js", ".mjs", ".cjs")):
-        return found(f"node {main}", "main in package.json")
+        return found(f"node {shlex.quote(main)}", "main in package.json")
     server = next((one for one in MAINS if one in files), "")
     return found(f"node {server}", f"{server} is there") if server else NOTHING
 

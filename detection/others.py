@@ -1,6 +1,7 @@
 """Go, Ruby, PHP, Java and .NET: the few commands that their own tools give, and only where they are certain."""
 
 import re
+import shlex
 from collections.abc import Mapping
 
 from detection import documents
@@ -23,7 +24,7 @@ def decide_go(files: Files) -> Decision:
         )
         if len(mains) != 1:
             return Decision(run=found("", "go.mod, and not exactly one program: set build_cmd and run_cmd"))
-        place, why = f"./{mains[0]}", f"{mains[0]}/main.go"
+        place, why = shlex.quote(f"./{mains[0]}"), f"{mains[0]}/main.go"
     return Decision(build=found(f"go build -o {BINARY} {place}", why), run=found(f"./{BINARY}", "what the build makes"))
 
 
@@ -82,8 +83,10 @@ def decide_dotnet(files: Files) -> Decision:
     if len(projects) != 1:
         return Decision(run=found("", f"{len(projects)} projects beside each other: set build_cmd and run_cmd"))
     name = projects[0].rpartition(".")[0]
-    build = found(f"dotnet publish {projects[0]} --configuration Release --output out", projects[0])
+    build = found(f"dotnet publish {shlex.quote(projects[0])} --configuration Release --output out", projects[0])
     run = NOTHING
     if "Microsoft.NET.Sdk.Web" in files[projects[0]]:
-        run = found(f"dotnet out/{name}.dll --urls http://127.0.0.1:$PORT", f"{projects[0]} is a web project")
+        run = found(
+            f"dotnet {shlex.quote(f'out/{name}.dll')} --urls http://127.0.0.1:$PORT", f"{projects[0]} is a web project"
+        )
     return Decision(package_manager=found("dotnet", projects[0]), build=build, run=run)

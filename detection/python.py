@@ -63,6 +63,7 @@ def _run(files: Files) -> Choice:
 def _django(files: Files, known: frozenset[str]) -> Choice:
     """Its own server is for development, so one of the others must be among the packages."""
     places = [name.partition("/")[0] for name in files if name.endswith("/wsgi.py")]
+    places = [place for place in places if place.isidentifier()]
     if len(places) != 1:
         return found("", "manage.py and Django, and not exactly one */wsgi.py: set run_cmd")
     if "gunicorn" in known:

@@ -7,11 +7,11 @@ import os
 import pathlib
 import stat
 
-from detection import manifest, table
+from detection import loading, manifest, table
 
-MAX_READ = 16 << 20  # of one file that is read whole
-MAX_HEAD = 16 << 10  # of one whose beginning is enough
-MAX_TOTAL = 96 << 20
+MAX_READ = 8 << 20  # of one file that is read whole
+MAX_HEAD = 8 << 10  # of one whose beginning is enough
+MAX_TOTAL = 32 << 20  # it is kept as long as the build goes on
 MAX_ENTRIES = 5000
 MAX_DEEPER = 200
 
@@ -27,7 +27,7 @@ def files_of(root: pathlib.Path, working_dir: str = "") -> dict[str, str]:
     if not _is_inside(base, real_root) or not os.path.isdir(base):  # noqa: PTH112 - same
         raise NotADirectoryError(working_dir)
     reader = _Reader(real_root, base)
-    for name in sorted({*table.READ, *manifest.NAMES}):
+    for name in (*manifest.NAMES, *sorted(table.READ)):
         reader.take(name)
     below = []
     with os.scandir(base) as entries:
@@ -69,7 +69,8 @@ class _Reader:
         self.found: dict[str, str] = {}
 
     def take(self, name: str) -> None:
-        if name not in self.found and (content := self._content(name)) is not None:
+        """One whose name cannot be written down counts as not there: it would become part of a command."""
+        if name.isprintable() and name not in self.found and (content := self._content(name)) is not None:
             self.found[name] = content
 
     def _content(self, name: str) -> str | None:
@@ -85,7 +86,9 @@ class _Reader:
             info = os.fstat(descriptor)
             if not stat.S_ISREG(info.st_mode):
                 return None
-            if name in table.READ or name in manifest.NAMES:
+            if name in manifest.NAMES:  # one that is too long is refused for that, not left out
+                return self._text(file.read(4 * loading.MAX_TEXT + 1))
+            if name in table.READ:
                 return self._text(file.read(info.st_size)) if info.st_size <= min(MAX_READ, self._left) else None
             return self._text(file.read(min(MAX_HEAD, self._left))) if table.is_read(name) else ""
 

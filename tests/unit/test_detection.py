@@ -108,6 +108,10 @@ TREES = [
     ("Gradle with its wrapper", {"build.gradle.kts": "plugins { java }\n", "gradlew": "", "Procfile": "web: java -jar x.jar\n"},
      {"build": "./gradlew --no-daemon build -x test", "run": "java -jar x.jar"}),
     (".NET", {"Shop.csproj": CSPROJ}, {"runtime": "dotnet", "version": "8.0", "run": "dotnet out/Shop.dll --urls http://127.0.0.1:$PORT"}),
+    (".NET with a space", {"My Shop.csproj": CSPROJ}, {"run": "dotnet 'out/My Shop.dll' --urls http://127.0.0.1:$PORT",
+     "build": "dotnet publish 'My Shop.csproj' --configuration Release --output out"}),
+    ("main with a space", {"package.json": package(main="the app.js"), "the app.js": ""}, {"run": "node 'the app.js'"}),
+    ("Go below a strange name", {"go.mod": "module x\n", "cmd/a;b/main.go": ""}, {"build": "go build -o bin/app './cmd/a;b'"}),
     ("files alone", {"index.html": "", "style.css": ""}, {"runtime": "static", "static_dir": ".", "install": ""}),
     ("files in public", {"public/index.html": ""}, {"runtime": "static", "static_dir": "public"}),
     ("a Procfile alone", {"Procfile": "web: ./serve\n"}, {"runtime": "custom", "run": "./serve"}),
@@ -320,6 +324,19 @@ def test_links_out_of_the_tree_pipes_and_huge_files_are_not_read(tmp_path):
     (inside / "real.txt").write_text("20")
     (inside / ".nvmrc").symlink_to("real.txt")
     assert tree.files_of(inside) == {".nvmrc": "20", "real.txt": ""}
+
+
+def test_a_manifest_that_is_too_long_is_refused_and_not_left_out(tmp_path):
+    with (tmp_path / "dployr.yaml").open("wb") as file:
+        file.truncate(tree.MAX_READ * 4)
+    with pytest.raises(manifest.ManifestError, match="longer than 64 KiB"):
+        source.decide(tmp_path, {})
+
+
+def test_a_name_that_cannot_be_written_down_is_in_no_command(tmp_path):
+    (tmp_path / os.fsdecode(b"a\xff.csproj")).write_text(CSPROJ)
+    (tmp_path / "a\nb.csproj").write_text(CSPROJ)
+    assert tree.files_of(tmp_path) == {}
 
 
 def test_a_source_of_very_many_processes_is_refused(tmp_path):

@@ -1,7 +1,8 @@
 """When the makers of a runtime stop mending a line of it. Dates as published by each project; checked November 2026.
 
 nodejs: the release schedule of the Node.js Release working group. python: the developer guide's "Status of Python
-versions". go: the release policy (two newest lines). php: "Supported Versions". ruby: "Ruby Maintenance Branches".
+versions". go: the release policy (a line ends when the second after it comes). php: "Supported Versions". ruby: "Ruby
+Maintenance Branches". dotnet: the support policy of .NET. Java has as many dates as vendors, so there is none here.
 """
 
 import datetime
@@ -20,6 +21,7 @@ ENDS: dict[str, dict[str, str]] = {
         "22": "2027-04-30",
         "23": "2025-06-01",
         "24": "2028-04-30",
+        "25": "2026-06-01",
     },
     "python": {
         "2.7": "2020-01-01",
@@ -39,9 +41,18 @@ ENDS: dict[str, dict[str, str]] = {
         "1.21": "2024-08-13",
         "1.22": "2025-02-11",
         "1.23": "2025-08-12",
+        "1.24": "2026-02-10",
+        "1.25": "2026-08-19",
     },
     "php": {"7.4": "2022-11-28", "8.0": "2023-11-26", "8.1": "2025-12-31", "8.2": "2026-12-31", "8.3": "2027-12-31"},
     "ruby": {"2.7": "2023-03-31", "3.0": "2024-04-23", "3.1": "2025-03-26", "3.2": "2026-03-31", "3.3": "2027-03-31"},
+    "dotnet": {
+        "6.0": "2024-11-12",
+        "7.0": "2024-05-14",
+        "8.0": "2026-11-10",
+        "9.0": "2026-11-10",
+        "10.0": "2028-11-14",
+    },
 }
 
 

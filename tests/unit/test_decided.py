@@ -188,6 +188,8 @@ NOW = calendar.timegm((2026, 11, 25, 0, 0, 0))
             "3.9.18",
             "python 3.9 has had no security fixes since 2025-10-31; set version to 3.11 or 3.12 or 3.13",
         ),
+        ("go", "1.25.7", "go 1.25 has had no security fixes since 2026-08-19"),
+        ("dotnet", "8.0.100", "dotnet 8.0 has had no security fixes since 2026-11-10; set version to 10.0"),
         ("nodejs", "24.1.0", ""),
         ("python", "3.13.1", ""),
         ("java", "17.0.1", ""),

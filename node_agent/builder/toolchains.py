@@ -100,7 +100,11 @@ class Toolchains:
                 raise _unavailable(tool.name, tool.wanted, str(error), {}) from error
 
     async def _filled(self, place: pathlib.Path, tool: tools.Tool) -> str:
-        return await tools.fill(place, tool, self._paths) + tool.suffix
+        """A version of another form would never be found again, and be fetched for each build."""
+        exact = await tools.fill(place, tool, self._paths)
+        if not toolchain.satisfies(exact, tool.wanted):
+            raise ProviderError(f"gave {exact[:80] or 'no version'} for {tool.wanted or 'the newest'}")
+        return exact + tool.suffix
 
     async def _program(self, runtime: Runtime, version: str) -> str:
         async with self._shelf.locked(runtime.value):

@@ -57,6 +57,12 @@ def allows_line(line: str, wanted: str) -> bool:
     return any(_within(end, wanted) for end in ends)
 
 
+def least(wanted: str) -> tuple[str, ...]:
+    """The least version of each alternative of a range, newest first."""
+    bounds = ([low for low, _, out in one if not out] for one in _alternatives(wanted) or [])
+    return tuple(".".join(map(str, low)) for low in sorted({max(lows) for lows in bounds if lows}, reverse=True))
+
+
 def _within(version: Bound, wanted: str) -> bool:
     alternatives = _alternatives(wanted) or []
     return any(all((low <= version < high) != out for low, high, out in one) for one in alternatives)

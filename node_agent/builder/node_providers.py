@@ -78,10 +78,7 @@ async def _from_npm(place: pathlib.Path, version: str, paths: Paths) -> str:
 
 
 def _line(version: str) -> str:
-    line = toolchain.line_for(version, toolchain.NODE_LINES, DEFAULT_LINE)
-    if not line:
-        raise ProviderError(f"has no version in {version}")
-    return line
+    return registries.line(version, toolchain.NODE_LINES, DEFAULT_LINE)
 
 
 async def _add_npm(place: pathlib.Path, exact: str, paths: Paths) -> None:

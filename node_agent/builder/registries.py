@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from node_agent.builder import children
+from node_agent.model import toolchain
 from node_agent.paths import Paths
 
 INSTALL_S = 600.0
@@ -19,6 +20,14 @@ INSTALL_S = 600.0
 
 class ProviderError(Exception):
     """This provider does not have it; the next one is asked."""
+
+
+def line(version: str, known: tuple[str, ...], usual: str) -> str:
+    """What to ask a registry for. Raises ProviderError when it has nothing that `version` allows."""
+    found = toolchain.line_for(version, known, usual)
+    if not found:
+        raise ProviderError(f"has no version in {version}")
+    return found
 
 
 async def from_pypi(target: pathlib.Path, wanted: str, paths: Paths, *options: str) -> None:

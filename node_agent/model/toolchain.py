@@ -1,6 +1,6 @@
 """Versions of runtimes: what a request like "20", "3.12.1" or ">=18" means among the versions that are there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from detection import versions
 
@@ -24,12 +24,22 @@ def newest(found: Iterable[str], wanted: str, oldest: tuple[int, ...] = ()) -> s
 def line_for(wanted: str, known: tuple[str, ...], usual: str) -> str:
     """What to ask a registry for: `wanted` itself when it is a version, else the best of the lines that it allows.
 
-    The usual line when it is allowed, else the newest. "" when no known line is.
+    The usual line when it is allowed, else the newest, else the part of a line that a narrow range begins with. "" when
+    nothing known is.
     """
     if wanted and VERSION.fullmatch(wanted):
         return wanted
     allowed = [line for line in known if versions.allows_line(line, wanted)]
-    return usual if usual in allowed else max(allowed, key=parts, default="")
+    if not allowed:
+        return next(_narrower(wanted, known), "")
+    return usual if usual in allowed else max(allowed, key=parts)
+
+
+def _narrower(wanted: str, known: tuple[str, ...]) -> Iterator[str]:
+    """Of a range inside one line, such as ~18.17.0: 18.17."""
+    for least in versions.least(wanted):
+        if any(satisfies(least, line) for line in known):
+            yield from (part for part in (least.rpartition(".")[0], least) if versions.allows_line(part, wanted))
 
 
 def lines(found: Iterable[str], depth: int) -> tuple[str, ...]:

@@ -196,7 +196,19 @@ def test_what_is_installed_is_built_after_it_also_when_it_was_copied():
 
 @pytest.mark.parametrize(
     ("wanted", "line"),
-    [("", "22"), (">=18", "22"), ("<20", "18"), ("20.1", "20.1"), ("^16.1 || ^18", "18"), (">=99", "")],
+    [
+        ("", "22"),
+        (">=18", "22"),
+        ("<20", "18"),
+        ("20.1", "20.1"),
+        ("^16.1 || ^18", "18"),
+        (">=99", ""),
+        ("~18.17.0", "18.17"),
+        ("~16.1 || ~18.17", "18.17"),
+        ("=20.9.1", "20.9.1"),
+        (">=20.3 <20.5", "20.3"),
+        ("~17.1", ""),
+    ],
 )
 def test_a_registry_is_asked_for_the_best_line_that_a_range_allows(wanted, line):
     assert toolchain.line_for(wanted, toolchain.NODE_LINES, "22") == line

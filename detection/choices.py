@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 
 REQUEST, FILE, DETECTED, DEFAULT = "given", "file", "detected", "default"
+RELEASE = "release"  # the process that is none: it runs once, before the release is started
 SINGLE = ("runtime", "version", "package_manager", "install", "build", "run", "static_dir", "working_dir", "port")
 
 
@@ -49,7 +50,8 @@ class Decision:
     @property
     def open(self) -> tuple[str, ...]:
         """What must be said before it can be deployed: what it is, and how it is started when it is more than files."""
-        needs_run = self.runtime and self.runtime.value != "static" and not self.run and not self.processes
+        runs = bool(self.run) or any(name != RELEASE for name, _ in self.processes)
+        needs_run = self.runtime and self.runtime.value != "static" and not runs
         return (*(() if self.runtime else ("runtime",)), *(("run",) if needs_run else ()))
 
     def rows(self) -> Iterator[tuple[str, Choice]]:

@@ -96,6 +96,10 @@ STRATEGY = {
         },
     ]
 }
+PROCESSES_WORDS = (
+    "Commands beside web (which is run_cmd) by name, each a process; release is none: it runs once, after the build and "
+    "before the release starts, and fails the release when it fails"
+)
 PORT_MODE = {
     "enum": list(abilities.PORT_MODES),
     "description": "env: the app listens on PORT; fixed: always on the declared port, so that releases take turns",
@@ -321,7 +325,9 @@ class DeploymentCreate(_Declared):
     name: str
     env: Annotated[dict[str, str], pydantic.WithJsonSchema(ENV)] = optional()
     secrets: Annotated[dict[str, str], pydantic.WithJsonSchema({**ENV, "writeOnly": True})] = optional()
-    processes: Annotated[dict[str, str], pydantic.WithJsonSchema(TEXTS)] = optional()
+    processes: Annotated[dict[str, str], pydantic.WithJsonSchema({**TEXTS, "description": PROCESSES_WORDS})] = (
+        optional()
+    )
     labels: Annotated[dict[str, str], pydantic.WithJsonSchema(TEXTS)] = optional()
 
     def fields(self) -> deployment.DeploymentFields:

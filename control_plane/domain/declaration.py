@@ -178,15 +178,20 @@ def _command_problems(fields: DeploymentFields, able: abilities.Abilities) -> li
         for field, text in commands.items()
         if len(text) > MAX_COMMAND or not grammar.is_text(text)
     ]
-    needs_run_cmd = fields.runtime != "static" and not fields.processes and "run_cmd" not in able.detects
+    needs_run_cmd = fields.runtime != "static" and not _runs_others(fields) and "run_cmd" not in able.detects
     if not fields.run_cmd.strip() and needs_run_cmd:
         found.append(_problem("run_cmd", "is required unless the runtime is static or processes are given"))
     return found + grammar.process_problems(fields.processes)
 
 
+def _runs_others(fields: DeploymentFields) -> bool:
+    """Is there a process beside `web`? The release command is none: it ends."""
+    return any(name != grammar.RELEASE for name in fields.processes)
+
+
 def _port_problems(fields: DeploymentFields, able: abilities.Abilities) -> list[Problem]:
     if fields.port is None:
-        takes_none = fields.runtime == "static" or (fields.processes and not fields.run_cmd.strip())
+        takes_none = fields.runtime == "static" or (_runs_others(fields) and not fields.run_cmd.strip())
         found_there = "port" in able.detects and fields.port_mode != "fixed"
         return [] if takes_none or found_there else [_problem("port", "is required")]
     return [] if 1 <= fields.port <= 65535 else [_problem("port", "must be between 1 and 65535")]

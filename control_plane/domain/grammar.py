@@ -28,6 +28,7 @@ LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 MAX_LABEL_VALUE = 255
 PROCESS = re.compile(r"[a-z][a-z0-9-]{0,31}")
 MAX_PROCESSES = 32
+RELEASE = "release"  # the process that runs once, before a release starts
 GIT_TOKEN = re.compile(r"[\x21-\x7e]{0,1024}")
 RESERVED = frozenset({"PORT", "HOME", "PATH"})
 RESERVED_PREFIX = "DPLOYR_"

@@ -31,13 +31,14 @@ FIRST_PID = 1000
 
 
 class FakeSupervisor:
-    """Implements ports.Supervisor. `started` and `stopped` list what was asked for, in order."""
+    """Implements ports.Supervisor. `started`, `stopped` and `ran` (jobs) list what was asked for, in order."""
 
     def __init__(self, retries: int = 5, paths: Paths | None = None) -> None:
         self._paths = paths
         self.started: list[ProcessId] = []
         self.wanted: dict[ProcessId, ProcessSpec] = {}
         self.stopped: list[ProcessId] = []
+        self.ran: list[JobSpec] = []
         self.signalled: list[tuple[ProcessId, str]] = []
         self.forgotten: list[str] = []
         self.reloads = 0
@@ -101,6 +102,7 @@ class FakeSupervisor:
         await self.cancel_job(job.id)
         if job.hands_over:
             return JobResult("exited", 0, 0.0)
+        self.ran.append(job)
         if job.working_dir == MISSING_DIR:
             return JobResult("start_failed", errno.ENOENT, 0.0, ("No such file or directory",))
         lines, code = _interpret(job.command)

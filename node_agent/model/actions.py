@@ -20,6 +20,14 @@ class Build:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Prepare:
+    """Run the release command. Long."""
+
+    release: int
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Start:
     target: Target
     reason: str = dataclasses.field(compare=False, default="")
@@ -90,6 +98,6 @@ class Forget:
     reason: str = dataclasses.field(compare=False, default="")
 
 
-LongAction = Build | Check | Try | Drain | Vacate
+LongAction = Build | Prepare | Check | Try | Drain | Vacate
 Action = LongAction | Start | Switch | Unroute | Settle | Prune | Forget
-LONG = (Build, Check, Try, Drain, Vacate)
+LONG = (Build, Prepare, Check, Try, Drain, Vacate)

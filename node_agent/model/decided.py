@@ -89,7 +89,7 @@ def effective(release: spec.ReleaseSpec, rows: Rows) -> spec.ReleaseSpec:
         runtime=spec.Runtime(found.get("runtime", release.runtime.value)),
         port=int(found.get("port", release.port)),
         env=tuple(sorted({**_below(found, "env"), **dict(release.env)}.items())),
-        processes=tuple(sorted({**_processes(found), **dict(release.processes)}.items())),
+        processes=tuple(sorted({**_below(found, "processes"), **dict(release.processes)}.items())),
         health_check=_health_check(release.health_check, _below(found, "health_check")),
         resources=_resources(release.resources, _below(found, "resources")),
     )
@@ -98,11 +98,6 @@ def effective(release: spec.ReleaseSpec, rows: Rows) -> spec.ReleaseSpec:
 def _below(found: Mapping[str, str], field: str) -> dict[str, str]:
     lead = f"{field}."
     return {name.removeprefix(lead): value for name, value in found.items() if name.startswith(lead)}
-
-
-def _processes(found: Mapping[str, str]) -> dict[str, str]:
-    """The line `release` of a Procfile is no process: it is to run once, before."""
-    return {name: command for name, command in _below(found, "processes").items() if name != "release"}
 
 
 def _health_check(check: spec.HealthCheck, said: Mapping[str, str]) -> spec.HealthCheck:

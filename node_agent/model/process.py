@@ -111,6 +111,7 @@ class JobKind(enum.Enum):
     OPEN = "open_build"
     SEAL = "seal_release"
     REMOVE = "remove_files"
+    RELEASE = "run_release"
     RUN = "run_command"
     CHECK = "run_check"
 
@@ -123,6 +124,8 @@ class JobSpec:
     to the service's build log of that release. Unpacking fills that tree from the release's archive instead, by a
     program of our own. A run is one-off: `command` in the sealed release tree, with the environment of its processes;
     its output goes to the two pipes of `run_id`, which whoever asks has open, and it ends when that connection does.
+    A release command is `command` in the sealed release tree too, with that environment, but its output goes to the
+    build log, and it is cancelled as a build is.
     Opening hands the build tree over to the user of the service's builds, where there is one; sealing takes it back, for
     the service to read (a `static` site for the proxy instead) and nobody but the agent to write; removing deletes what those users may have made: the build tree, or without a
     release all that the service has beside its releases and logs.

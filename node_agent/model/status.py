@@ -25,6 +25,8 @@ class ReleaseState(enum.Enum):
 
 
 SERVED = frozenset({ReleaseState.LIVE, ReleaseState.DRAINING, ReleaseState.RETIRED})
+# The release command was run, if there is one.
+PREPARED = SERVED | {ReleaseState.STARTING, ReleaseState.CHECKING, ReleaseState.SWITCHING}
 UNFINISHED = frozenset(
     {
         ReleaseState.PENDING,

@@ -12,7 +12,7 @@ from node_agent import errors, ports
 from node_agent.clock import Clock
 from node_agent.model import formation, process, spec
 from node_agent.model.crash import Kind
-from node_agent.reconciler import sockets
+from node_agent.reconciler import jobs, sockets
 
 KINDS = ("http", "tcp", "command")
 POLL_S = 0.05
@@ -45,12 +45,7 @@ async def probe(port: int, check: spec.HealthCheck) -> str:
 
 async def probe_by(supervisor: ports.Supervisor, job: process.JobSpec) -> str:
     """One health check by a command beside the process: good when it exits with 0; else what was wrong."""
-    try:
-        result = await supervisor.run_job(job)
-    except BaseException:
-        with contextlib.suppress(errors.AgentError):
-            await asyncio.shield(supervisor.cancel_job(job.id))
-        raise
+    result = await jobs.run(supervisor, job)
     if result.outcome == "timeout":
         return f"`{job.command[:200]}` did not end within {job.deadline_s:g} s"
     good = (result.outcome, result.code) == ("exited", 0)

@@ -11,7 +11,7 @@ from node_agent.clock import Clock
 from node_agent.model import actions, decided, formation, process, spec, status
 from node_agent.model.actions import Target
 from node_agent.model.status import ReleaseState
-from node_agent.reconciler import gate, sockets, trial
+from node_agent.reconciler import before, gate, sockets, trial
 from node_agent.reconciler.branches import Heads
 from node_agent.reconciler.owners import Owners
 from node_agent.reconciler.plan import Facts, ProcessFact, Sealed
@@ -98,7 +98,8 @@ class ServiceHost:
             if artifact := self._sealed.get(release.number):
                 wanted = decided.effective(release, artifact.decided)
                 members = tuple(member.name for member in _members(wanted, artifact))
-                found.append(Sealed(release.number, members, artifact.static_root))
+                prepared = report.state in status.PREPARED or not formation.release_command(wanted)
+                found.append(Sealed(release.number, members, artifact.static_root, prepared=prepared))
         return tuple(found)
 
     async def release(self, number: int) -> spec.ReleaseSpec:
@@ -169,6 +170,12 @@ class ServiceHost:
         finally:
             steps.put_nowait(None)
             await writer
+
+    async def prepare(self, action: actions.Prepare) -> None:
+        """Run the release command, and write down that it was run."""
+        release = await self.release(action.release)
+        await before.run(self.host.supervisor, self.service_id, release, self._sealed[action.release])
+        await self.note(action.release, ReleaseState.STARTING)
 
     async def start(self, target: Target) -> None:
         """Every process of `target` that does not exist yet."""
@@ -249,7 +256,7 @@ class ServiceHost:
         """Make `target` serve; without a site nothing is served. The former release drains from here on; a static one is
         retired at once.
         """
-        before = await self.host.journal.live(self.service_id)
+        former = await self.host.journal.live(self.service_id)
         await self.note(target.release, ReleaseState.SWITCHING)
         if site is not None:
             await self.host.sites.put(site)
@@ -257,9 +264,9 @@ class ServiceHost:
             await self.host.sites.drop(self.service_id)
         await self.host.journal.put_live(self.service_id, target)
         await self.note(target.release, ReleaseState.LIVE)
-        if before is not None and before.release != target.release:
-            runs = any(found.id.release == before.release for found in await self.processes())
-            await self.note(before.release, ReleaseState.DRAINING if runs else ReleaseState.RETIRED)
+        if former is not None and former.release != target.release:
+            runs = any(found.id.release == former.release for found in await self.processes())
+            await self.note(former.release, ReleaseState.DRAINING if runs else ReleaseState.RETIRED)
 
     async def drain(self, target: Target) -> None:
         """Wait until nobody is served any more, 30 s at most, then stop the processes and free their ports.

@@ -26,11 +26,15 @@ class ProcessFact:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sealed:
-    """A release complete on disk: the names of the processes it runs as, and the directory that the proxy serves of it."""
+    """A release complete on disk: the names of the processes it runs as, and the directory that the proxy serves of it.
+
+    `prepared`: it has no release command, or that was run.
+    """
 
     release: int
     members: tuple[str, ...]
     static_root: str | None = None
+    prepared: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -133,7 +137,8 @@ def _wants_trial(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> bool:
 def _takes_turns(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> bool:
     """Is this the moment, with the goal built and not yet live, in which the live release does not run?"""
     turns = wish.release is not None and wish.release.takes_turns
-    ready = facts.release(goal.release) is not None and goal not in facts.failed
+    sealed = facts.release(goal.release)
+    ready = sealed is not None and sealed.prepared and goal not in facts.failed
     return turns and ready and facts.live is not None and goal != facts.live
 
 
@@ -164,6 +169,8 @@ def _advance(facts: Facts, goal: Target, *, trial: bool = False) -> tuple[Action
     sealed = facts.release(goal.release)
     if sealed is None:
         return (actions.Build(goal.release, "not built yet"),)
+    if not sealed.prepared:
+        return (actions.Prepare(goal.release, "has a command to run before it starts"),)
     if facts.missing(goal):
         return (actions.Start(goal, "not started yet"),)
     if sealed.members and goal not in facts.passed:

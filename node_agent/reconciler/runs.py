@@ -14,6 +14,7 @@ from node_agent import errors
 from node_agent.model import decided, process
 from node_agent.model.run import Ending, RunSpec
 from node_agent.paths import Paths
+from node_agent.reconciler import jobs
 from node_agent.reconciler.host import Host
 
 CHUNK = 64 << 10
@@ -40,7 +41,7 @@ class Runs:
                 async with asyncio.TaskGroup() as tasks:
                     for stream, pipe in pipes.items():
                         tasks.create_task(_copy(stream, pipe, write), name=f"{wanted.run_id} {stream}")
-                    result = await self._ended(job)
+                    result = await jobs.run(self._host.supervisor, job)
                     for pipe in pipes.values():
                         pipe.close_writer()
             except BaseExceptionGroup as group:
@@ -72,14 +73,6 @@ class Runs:
             run_id=wanted.run_id,
             commit=artifact.commit,
         )
-
-    async def _ended(self, job: process.JobSpec) -> process.JobResult:
-        try:
-            return await self._host.supervisor.run_job(job)
-        except BaseException:
-            with contextlib.suppress(errors.AgentError):
-                await asyncio.shield(self._host.supervisor.cancel_job(job.id))
-            raise
 
     @contextlib.contextmanager
     def _pipes(self, run_id: str) -> Iterator[dict[str, "_Pipe"]]:

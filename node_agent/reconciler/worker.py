@@ -167,10 +167,16 @@ class Worker:
         self.wake()
 
     async def _carry_out(self, action: LongAction, wish: spec.ServiceSpec) -> None:
-        target = Target(action.release, wish.restart) if isinstance(action, actions.Build) else action.target
+        match action:
+            case actions.Build(number) | actions.Prepare(number):
+                target = Target(number, wish.restart)
+            case _:
+                target = action.target
         try:
             if isinstance(action, actions.Build):
                 await self._service.build(action)
+            elif isinstance(action, actions.Prepare):
+                await self._service.prepare(action)
             else:
                 await self._works[type(action)](target)
         except errors.ReleaseFailedError as error:
@@ -230,7 +236,7 @@ class Worker:
 
 def _words(action: Action) -> dict[str, object]:
     words: dict[str, object] = {"reason": action.reason}
-    if isinstance(action, actions.Build):
+    if isinstance(action, actions.Build | actions.Prepare):
         words["release"] = action.release
     elif isinstance(
         action, actions.Start | actions.Check | actions.Try | actions.Switch | actions.Drain | actions.Vacate

@@ -148,27 +148,35 @@ def _own_program(paths: Paths, job: JobSpec, argv: tuple[str, ...]) -> Launch:
 
 
 def _run_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch:
-    """In the environment of a release's processes: a one-off command, or the check of one of them."""
+    """In the environment of a release's processes: a one-off command, its release command, or the check of one of them."""
     tree = paths.release_tree(job.service_id, job.release)
     own = {**_own(paths, job.service_id, job.release, job.id), "DPLOYR_COMMIT": job.commit}
     if job.kind is JobKind.CHECK:
         own["PORT"] = str(job.port)
+    stdout, stderr = (_output(paths, job, stream) for stream in ("stdout", "stderr"))
     return Launch(
         argv=("/bin/sh", "-c", job.command),
         env=_environment(_search_path(paths, tree, job.working_dir, job.toolchain), job.env, own),
         tree=tree,
         directory=job.working_dir,
-        stdout=paths.run_pipe(job.run_id, "stdout") if job.kind is JobKind.RUN else NOWHERE,
-        stderr=paths.run_pipe(job.run_id, "stderr") if job.kind is JobKind.RUN else NOWHERE,
+        stdout=stdout,
+        stderr=stderr,
         piped=job.kind is JobKind.RUN,
         user=identity.app_user if identity else None,
     )
+
+
+def _output(paths: Paths, job: JobSpec, stream: str) -> pathlib.Path:
+    if job.kind is JobKind.RUN:
+        return paths.run_pipe(job.run_id, stream)
+    return NOWHERE if job.kind is JobKind.CHECK else paths.log_file(job.service_id, "build", job.release, stream)
 
 
 LAUNCHES = {
     JobKind.BUILD: _build_launch,
     JobKind.UNPACK: _unpack_launch,
     JobKind.REMOVE: _remove_launch,
+    JobKind.RELEASE: _run_launch,
     JobKind.RUN: _run_launch,
     JobKind.CHECK: _run_launch,
 }

@@ -295,6 +295,8 @@ def encode_job_spec(job: JobSpec) -> Frame:
         "working_dir": job.working_dir,
         "deadline_s": job.deadline_s,
     }
+    if job.kind is JobKind.RELEASE:
+        return frame | {"commit": job.commit}
     if job.is_build:
         return frame | ({"static": True} if job.static else {})
     return frame | {"commit": job.commit} | ({"run_id": job.run_id} if job.kind is JobKind.RUN else {"port": job.port})
@@ -313,7 +315,7 @@ def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
         deadline_s=field(frame, "deadline_s", float),
         kind=kind,
         run_id=_run_id(frame) if kind is JobKind.RUN else "",
-        commit=field(frame, "commit", str) if kind in {JobKind.RUN, JobKind.CHECK} else "",
+        commit=field(frame, "commit", str) if kind in {JobKind.RELEASE, JobKind.RUN, JobKind.CHECK} else "",
         port=number(frame, "port", PORT_LIMIT) if kind is JobKind.CHECK else 0,
         static="static" in frame and field(frame, "static", bool),
     )

@@ -47,6 +47,25 @@ def test_a_worker_without_requests_needs_neither_a_port_nor_a_route(platform: Pl
     assert "no process that takes requests" in platform.call("GET", route)["data"][0]["message"]
 
 
+def test_a_release_command_runs_once_before_the_app_and_stops_a_release_that_it_fails(
+    platform: Platform, repository
+) -> None:
+    """It prints into the build log, with the secrets of the app, and stands in the Procfile."""
+    procfile = 'release: echo migrating $KEY; test "$KEY" = known\nweb: python app.py\n'
+    repository.commit(app__py=APP, words="one", Procfile=procfile)
+    wanted = {"runtime": "python", "build_cmd": "true", "secrets": {"KEY": "known"}}
+    _, domain = platform.live("moved", repository, **wanted)
+    platform.says(domain, "one 1 ".__eq__)
+    assert list(processes(platform, "moved")) == ["web.1"]
+    lines = platform.call("GET", "/v1/deployments/moved/releases/1/logs?tail=500")["data"]
+    assert [line["line"] for line in lines].count("migrating 1") == 1
+
+    failed = platform.put("moved", secrets={"KEY": "lost"})
+    assert "the release command `echo migrating" in failed["status_reason"], failed
+    assert "last lines: migrating 2" in failed["status_reason"]
+    platform.says(domain, "one 1 ".__eq__)
+
+
 OWN_PORT = "PORT = @" + APP.replace('int(os.environ["PORT"])', "PORT")
 
 

@@ -166,6 +166,52 @@ async def test_a_failed_build_ends_its_release_and_leaves_the_live_one(rig: Rig)
     assert rig.proxy.upstream("app.test").release == 1
 
 
+def with_command(number: int, command: str) -> spec.ReleaseSpec:
+    return a_static(number, processes=(("release", command),), env=(("URL", "db"),), secret_keys=("URL",))
+
+
+async def test_a_release_command_runs_once_with_the_variables_of_the_app(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish(1, with_command(1, "exit 0")))
+    await rig.live(1)
+    await rig.reconciler.accept(a_wish(2, with_command(1, "exit 0"), restart=1))
+    await rig.until(lambda r: r.observed_generation == 2 and r.status == "running", "the restart")
+    await rig.reconciler.accept(a_wish(3, with_command(1, "exit 0"), run=spec.Run.STOPPED))
+    await rig.until(lambda r: r.status == "stopped", "the stop")
+    await rig.end()
+    await rig.begin()
+    await rig.reconciler.accept(a_wish(4, with_command(1, "exit 0")))
+    await rig.live(1)
+    (job,) = rig.supervisor.ran
+    assert (job.kind, job.command, job.env) == (process.JobKind.RELEASE, "exit 0", (("URL", "db"),))
+
+
+async def test_a_release_command_that_fails_ends_its_release_and_nothing_of_it_starts(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish(1, with_command(1, "exit 0")))
+    await rig.live(1)
+    await rig.reconciler.accept(a_wish(2, with_command(2, "echo no such table;exit 3")))
+    report = await rig.until(lambda r: states(r).get(2) is ReleaseState.FAILED, "the failure")
+    assert (report.live_release, report.releases[0].reason) == (1, "release_command_failed")
+    assert "exited 3; mend it and deploy again; last lines: no such table" in report.message
+    assert rig.proxy.upstream("app.test").release == 1
+
+
+async def test_a_release_command_that_was_cut_off_runs_again_and_goes_with_a_newer_wish(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish(1, with_command(1, "sleep 1000")))
+    await wait_until_async(lambda: len(rig.supervisor.ran) == 1)
+    await rig.end()
+    await rig.begin()
+    await wait_until_async(lambda: len(rig.supervisor.ran) == 2)
+    await rig.reconciler.accept(a_wish(2, a_static(2)))
+    assert states(await rig.live(2))[1] is ReleaseState.SUPERSEDED
+
+
+async def test_a_supervisor_that_knows_no_release_commands_fails_the_release_with_its_words(rig: Rig) -> None:
+    rig.supervisor.refuse("run_job", "cannot do 'run_release': unknown verb")
+    await rig.reconciler.accept(a_wish(1, with_command(1, "exit 0")))
+    report = await rig.until(lambda r: states(r).get(1) is ReleaseState.FAILED, "the failure")
+    assert "cannot run the release command: cannot do 'run_release'" in report.message
+
+
 async def test_a_newer_wish_ends_a_build_that_hangs(rig: Rig) -> None:
     await rig.reconciler.accept(a_wish(1, a_static(1, build_cmd="hang")))
     await rig.until(lambda r: states(r).get(1) is ReleaseState.BUILDING, "the build")

@@ -9,7 +9,7 @@ from control_plane.domain import abilities, declaration, origin, values
 from control_plane.hub import wire as hub_wire
 from control_plane.services import status as services_status
 from detection import manifest, merge
-from node_agent.model import decided, end_of_life
+from node_agent.model import decided, end_of_life, formation
 from node_agent.model import status as agent_status
 from node_agent.model.decided import Decided
 from node_agent.model.spec import HealthCheck, Resources, Runtime
@@ -52,9 +52,10 @@ def test_a_release_is_filled_up_with_what_its_source_decided():
 
 def test_the_release_line_of_a_procfile_is_no_process():
     asked = a_release(runtime=Runtime.DETECT)
-    rows = seen(asked, {"Procfile": "web: x\nrelease: migrate\nclock: c\n"})
-    assert decided.effective(asked, rows).processes == (("clock", "c"), ("worker", "node w.js"))
-    assert "processes.release" in {row.field for row in rows}
+    found = decided.effective(asked, seen(asked, {"Procfile": "web: x\nrelease: migrate\nclock: c\n"}))
+    assert [member.name for member in formation.formation(found, "", static=False)] == ["web.1", "clock.1", "worker.1"]
+    assert formation.release_command(found) == "migrate"
+    assert formation.release_command(asked) == ""
 
 
 def test_what_a_request_gives_stands_whatever_the_source_says():

@@ -294,6 +294,13 @@ def test_with_recreate_the_former_release_ends_when_the_new_one_is_built_and_bef
     assert plan(taking_turns(), facts) == (actions.Start(Target(2, 0)),)
 
 
+def test_a_release_command_runs_before_the_start_and_before_the_former_release_makes_room() -> None:
+    unprepared = dataclasses.replace(a_sealed(2), prepared=False)
+    facts = dataclasses.replace(serving(), sealed=(a_sealed(1), unprepared))
+    assert plan(a_wish(2), facts) == (actions.Prepare(2),)
+    assert plan(taking_turns(2), facts) == (actions.Prepare(2),)
+
+
 def test_with_recreate_the_former_release_comes_back_when_the_new_one_fails() -> None:
     bad = Target(2, 0)
     process = ProcessFact(bad, "web.1", "running", 20002)

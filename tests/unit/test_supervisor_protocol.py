@@ -56,6 +56,11 @@ CODECS = [
         protocol.decode_job_spec,
     ),
     (
+        st.builds(JobSpec, SERVICE_IDS, NUMBER, TEXT, PAIRS, TEXT, TEXT, TIME, st.just(JobKind.RELEASE), commit=TEXT),
+        protocol.encode_job_spec,
+        protocol.decode_job_spec,
+    ),
+    (
         st.builds(
             JobSpec, SERVICE_IDS, NUMBER, TEXT, PAIRS, TEXT, TEXT, TIME, st.just(JobKind.RUN), RUN_IDS, commit=TEXT
         ),

@@ -1,0 +1,44 @@
+"""The release command: once between the build and the first start, as migrations of a database want it.
+
+It runs as the app does, with its variables and secrets, beside what still serves. A host that goes down while it runs runs
+it again.
+"""
+
+from node_agent import errors, ports
+from node_agent.model import formation, process, spec
+from node_agent.reconciler import jobs
+
+DEADLINE_S = 1200.0
+LAST_LINES = 5
+
+
+async def run(
+    supervisor: ports.Supervisor, service_id: str, release: spec.ReleaseSpec, artifact: ports.Artifact
+) -> None:
+    """Raises ReleaseFailedError unless it exits with 0."""
+    command = formation.release_command(release)
+    job = process.JobSpec(
+        service_id=service_id,
+        release=release.number,
+        command=command,
+        env=release.env,
+        toolchain=artifact.toolchain,
+        working_dir=release.working_dir,
+        deadline_s=DEADLINE_S,
+        kind=process.JobKind.RELEASE,
+        commit=artifact.commit,
+    )
+    try:
+        result = await jobs.run(supervisor, job)
+    except errors.SupervisorRefusedError as error:
+        raise errors.ReleaseFailedError("release_command_failed", f"cannot run the release command: {error}") from error
+    if (result.outcome, result.code) != ("exited", 0):
+        raise errors.ReleaseFailedError("release_command_failed", _words(command, result))
+
+
+def _words(command: str, result: process.JobResult) -> str:
+    how = f"did not end within {DEADLINE_S:g} s" if result.outcome == "timeout" else f"{result.outcome} {result.code}"
+    said = "; ".join(line.strip() for line in result.last_lines[-LAST_LINES:] if line.strip())[:1500]
+    return f"the release command `{command[:200]}` {how}; mend it and deploy again" + (
+        f"; last lines: {said}" if said else ""
+    )

@@ -9,7 +9,7 @@ from node_agent.model.crash import Crash
 from protos import agent_pb2 as pb
 
 MAX_TEXT = 16 * 1024
-MAX_VALUE, MAX_DECIDED = 1000, 200
+MAX_VALUE, MAX_DECIDED = 1000, 500
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 RUN = {pb.RUN_RUNNING: spec.Run.RUNNING, pb.RUN_STOPPED: spec.Run.STOPPED, pb.RUN_REMOVED: spec.Run.REMOVED}
 
@@ -224,7 +224,7 @@ def _release_report(release: status.ReleaseReport) -> pb.ReleaseReport:
         commit=release.commit,
         changed_at=release.changed_at,
         decided=[
-            pb.Decided(field=row.field, value=text(row.value)[:MAX_VALUE], origin=row.origin, reason=text(row.reason))
+            pb.Decided(field=row.field, value=_shown(row.value), origin=row.origin, reason=text(row.reason))
             for row in release.decided[:MAX_DECIDED]
         ],
     )
@@ -255,6 +255,11 @@ def _crash(crash: Crash) -> pb.Crash:
         max_rss_bytes=crash.max_rss_bytes,
         lines=map(text, crash.lines),
     )
+
+
+def _shown(value: str) -> str:
+    """For people: a long one says that it goes on."""
+    return text(value if len(value) <= MAX_VALUE else f"{value[: MAX_VALUE - 1]}…")
 
 
 def text(said: str) -> str:

@@ -118,6 +118,7 @@ def test_rows_of_an_agent_gone_wild_are_cut():
     (kept, *more) = sent((row,) * 1000).decided
     assert (len(kept.field), len(kept.value), len(kept.reason)) == (hub_wire.MAX_WORD, hub_wire.MAX_VALUE, 200)
     assert len(more) < 500
+    assert kept.value.endswith("v…"), "a value that is cut says so"
     assert sent((Decided("a", "b", "magic", ""),)).decided == ()
 
 

@@ -164,7 +164,7 @@ REFUSED = [
     ("dployr.toml", "a" + ".a" * 9_000 + " = 1\n", "a line is longer"),
     ("dployr.toml", "port = \n", "cannot read dployr.toml"),
     ("dployr.yaml", "a: [\n", "cannot read dployr.yaml"),
-    ("dployr.yaml", "env: {" + ", ".join(f"A{n}: x" for n in range(600)) + "}\n", "more than 500 values"),
+    ("dployr.yaml", "env: {" + ", ".join(f"A{n}: x" for n in range(600)) + "}\n", "more than 400 values"),
 ]
 
 

@@ -52,13 +52,10 @@ async def from_npm(place: pathlib.Path, wanted: str, paths: Paths) -> pathlib.Pa
 
 
 async def install(command: tuple[str, ...], paths: Paths, first: str = "", **more: str) -> None:
-    """Run a registry's client, `first` in front of its PATH. Raises ProviderError with what it said."""
+    """Run a registry's client, `first` in front of its PATH. Raises ProviderError with what it said, ChildTimeoutError."""
     paths.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = ":".join(filter(None, (first, os.environ.get("PATH", os.defpath))))
-    try:
-        ended = await children.run(command, {**os.environ, "PATH": path, **more}, INSTALL_S, paths.cache)
-    except children.ChildTimeoutError as error:
-        raise ProviderError(str(error)) from error
+    ended = await children.run(command, {**os.environ, "PATH": path, **more}, INSTALL_S, paths.cache)
     if ended.code:
         raise ProviderError(_reason(ended))
 

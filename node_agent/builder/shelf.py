@@ -6,7 +6,8 @@ import pathlib
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from node_agent.builder import locks, trees
+from node_agent.builder import children, locks, trees
+from node_agent.builder.registries import ProviderError
 from node_agent.paths import Paths
 
 Fill = Callable[[pathlib.Path], Awaitable[str]]
@@ -26,16 +27,21 @@ class Shelf:
             yield
 
     async def make(self, kind: str, fill: Fill) -> str:
-        """Fill a temporary directory, then rename it to its kind and what `fill` answers; the name. Under the lock."""
+        """Fill a temporary directory, then rename it to its kind and what `fill` answers; the name. Under the lock.
+
+        Raises what `fill` raises, ProviderError for a program of it that did not end.
+        """
         root = self._paths.toolchains
         place = pathlib.Path(await asyncio.to_thread(tempfile.mkdtemp, dir=root, prefix=f".new-{kind}-"))
         try:
             name = f"{kind}-{await fill(place)}"
             await asyncio.to_thread(self._publish, place, name)
             return name
-        except BaseException:
+        except BaseException as error:
             # Not awaited in a thread: the task may be on its way out, and nothing half-made may stay.
             trees.discard(self._paths, place)
+            if isinstance(error, children.ChildTimeoutError):
+                raise ProviderError(str(error)) from error
             raise
 
     def provisioned(self, kind: str) -> list[str]:

@@ -172,11 +172,17 @@ class Toolchains:
         if exact is None:
             return await self._python_by_uv(version)
         if not await asyncio.to_thread(self._fits, exact, found[exact]):
-            async with self._shelf.locked("python"):
-                if not self._fits(exact, found[exact]):
-                    await self._shelf.discard(f"python-{exact}")
-                    await self._shelf.make("python", lambda place: pythons.fill(place, exact, found[exact]))
+            try:
+                await self._link_python(exact, found[exact])
+            except ProviderError as error:
+                raise _unavailable("python", version, str(error), {}) from error
         return f"python-{exact}"
+
+    async def _link_python(self, exact: str, interpreter: pathlib.Path) -> None:
+        async with self._shelf.locked("python"):
+            if not self._fits(exact, interpreter):
+                await self._shelf.discard(f"python-{exact}")
+                await self._shelf.make("python", lambda place: pythons.fill(place, exact, interpreter))
 
     async def _python_by_uv(self, version: str) -> str:
         """Where its source can be reached."""

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from node_agent.builder import programs, registries, tools
+from node_agent.builder import node_providers, programs, registries, tools
 from node_agent.builder.toolchains import Toolchains
 from node_agent.errors import ReleaseFailedError
 from node_agent.model.spec import Runtime
@@ -121,6 +121,28 @@ async def test_a_tool_that_cannot_be_fetched_leaves_nothing_and_says_why(host):
     with pytest.raises(ReleaseFailedError, match=r"cannot get bun"):
         await host.toolchains.provide(Runtime.NODEJS, "22", "bun@1")
     assert sorted(place.name for place in host.paths.toolchains.iterdir() if place.is_dir()) == ["node-22.1.0"]
+
+
+async def test_a_program_that_does_not_end_is_no_toolchain_and_leaves_nothing(host, monkeypatch):
+    monkeypatch.setattr(node_providers, "ASK_S", 0.2)
+    node = host.put(host.bin / "node", "v99.1.0")
+    node.write_text('#!/bin/sh\n[ "$1" = --version ] && echo v99.1.0 && exit\nexec /bin/sleep 600\n')
+    npm = host.put(host.home / "lib/node_modules/npm/bin/npm-cli.js", "")
+    (host.paths.root.parent / "lib").symlink_to(npm.parents[3])
+    with pytest.raises(ReleaseFailedError, match=r"cannot get nodejs 99: host: .* did not end within 0.2 s"):
+        await host.toolchains.provide(Runtime.NODEJS, "99")
+    assert not [place for place in host.paths.toolchains.iterdir() if place.is_dir()]
+
+
+async def test_a_package_manager_of_another_version_than_asked_for_is_refused(host):
+    provisioned(host, "node-22.1.0", "node")
+    npm = host.put(host.bin / "npm", "")
+    package = '{"version": "10.0.0-rc.1", "bin": {}}'
+    npm.write_text(
+        f"#!/bin/sh\n/bin/mkdir -p $3/node_modules/pnpm\necho '{package}' > $3/node_modules/pnpm/package.json\n"
+    )
+    with pytest.raises(ReleaseFailedError, match=r"cannot get pnpm 10: gave 10.0.0-rc.1 for 10"):
+        await host.toolchains.provide(Runtime.NODEJS, "22", "pnpm@10")
 
 
 async def test_without_an_interpreter_uv_is_asked_and_what_it_made_is_found_again(host):

@@ -4,13 +4,11 @@ Pure: `files` maps the names in the working directory to their text, as `detecti
 """
 
 import dataclasses
-import json
 import re
 import shlex
 from collections.abc import Collection, Mapping
-from typing import Any
 
-from detection import choices
+from detection import choices, documents
 from detection.choices import Decision
 
 GIVEN = frozenset({choices.REQUEST, choices.FILE})
@@ -129,10 +127,10 @@ def _node_modules(given: str, decision: Decision, files: Mapping[str, str]) -> D
     lock = next((name for name in LOCKS.get(manager, ()) if files.get(name)), None)
     if lock is None:
         return None
-    package = _json(files.get("package.json", ""))
+    package = documents.from_json(files.get("package.json", ""))
     links = any(word in files[lock] for word in LINKS) or "workspaces" in package or "pnpm-workspace.yaml" in files
     plain = _words(given) in ("", *PLAIN_INSTALLS[manager])
-    enough = plain and not links and not INSTALL_SCRIPTS & set(_scripts(package))
+    enough = plain and not links and not INSTALL_SCRIPTS & set(documents.table(package, "scripts"))
     locks = tuple(name for name in ("package.json", lock, ".npmrc", ".yarnrc.yml") if name in files)
     return Dependencies("node_modules", locks, enough)
 
@@ -157,18 +155,5 @@ def static_dir(asked: str, *, built: bool, with_index: Collection[str]) -> str |
     return next((name for name in order if name in with_index), None)
 
 
-def _scripts(package: Mapping[str, Any]) -> Mapping[str, Any]:
-    scripts = package.get("scripts")
-    return scripts if isinstance(scripts, dict) else {}
-
-
 def _words(command: str) -> str:
     return " ".join(command.split())
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -125,7 +125,7 @@ class JobSpec:
     program of our own. A run is one-off: `command` in the sealed release tree, with the environment of its processes;
     its output goes to the two pipes of `run_id`, which whoever asks has open, and it ends when that connection does.
     A release command is `command` in the sealed release tree too, with that environment, but its output goes to the
-    build log, and it is cancelled as a build is.
+    build log. It ends with the connection of whoever asked, too.
     Opening hands the build tree over to the user of the service's builds, where there is one; sealing takes it back, for
     the service to read (a `static` site for the proxy instead) and nobody but the agent to write; removing deletes what those users may have made: the build tree, or without a
     release all that the service has beside its releases and logs.
@@ -149,6 +149,11 @@ class JobSpec:
     def is_build(self) -> bool:
         """Does its output belong to the build log?"""
         return self.kind not in {JobKind.RUN, JobKind.CHECK, JobKind.REMOVE}
+
+    @property
+    def ends_with_caller(self) -> bool:
+        """Would nobody want its result, or read its pipes, when whoever asked for it is gone?"""
+        return not self.is_build or self.kind is JobKind.RELEASE
 
     @property
     def hands_over(self) -> bool:

@@ -1,7 +1,7 @@
 """The release command: once between the build and the first start, as migrations of a database want it.
 
-It runs as the app does, with its variables and secrets, beside what still serves. A host that goes down while it runs runs
-it again.
+It runs as the app does, with its variables and secrets, beside what still serves. It ends with the agent, whose
+successor runs it again.
 """
 
 from node_agent import errors, ports

@@ -127,7 +127,7 @@ class Verbs:
         def done(result: JobResult) -> None:
             answer.ok(protocol.encode_job_result(result))
 
-        if not job.is_build:  # nobody else would read its pipes, or want its result
+        if job.ends_with_caller:
             answer.if_abandoned(lambda: self._jobs.cancel(job.id, lambda: None))
         self._jobs.run(job, done)
 

@@ -14,6 +14,7 @@ from node_agent.model.actions import Target
 from node_agent.model.run import Ending, RunSpec
 from node_agent.proxy.render import ProxySettings
 from node_agent.proxy.requests import RequestCounts
+from node_agent.reconciler import before
 from node_agent.reconciler.host import Host
 from node_agent.reconciler.owners import Owners
 from node_agent.reconciler.runs import Runs
@@ -133,6 +134,38 @@ async def test_an_agent_that_dies_ends_its_commands(world):
     world.runs._host = dataclasses.replace(world.runs._host, supervisor=other)
     task = world.begin("echo up; sleep 1000")
     await wait_until_async(lambda: world.output() == b"up\n")
+    await other.close()
+    with pytest.raises(errors.SupervisorUnavailableError):
+        await task
+    await wait_until_async(lambda: world.left_over() == [], what="the end of the command")
+
+
+def with_command(command: str):
+    return dataclasses.replace(a_release(1), env=ENV, processes=(("release", command),))
+
+
+def build_log(world) -> list[str]:
+    log = world.host.paths.log_file(SERVICE, "build", 1, "stdout")
+    return log.read_text().splitlines() if log.exists() else []
+
+
+async def test_a_release_command_runs_as_the_app_does_and_writes_into_the_build_log(world):
+    (world.host.tree / "file").write_text("from the tree\n")
+    artifact = await world.builder.sealed(SERVICE, 1)
+    release = with_command('echo "$GREETING $KEY $DPLOYR_RELEASE"; cat file')
+    await before.run(world.client, SERVICE, release, artifact)
+    assert build_log(world) == ["hello hush-hush 1", "from the tree"]
+    with pytest.raises(errors.ReleaseFailedError, match="`echo no; exit 7` exited 7; .*last lines: no$"):
+        await before.run(world.client, SERVICE, with_command("echo no; exit 7"), artifact)
+    assert world.left_over() == []
+
+
+async def test_a_release_command_ends_with_the_agent(world):
+    other = SupervisorClient(world.host.paths)
+    await other.connect(20)
+    artifact = await world.builder.sealed(SERVICE, 1)
+    task = asyncio.create_task(before.run(other, SERVICE, with_command("echo up; sleep 1000"), artifact))
+    await wait_until_async(lambda: build_log(world) == ["up"])
     await other.close()
     with pytest.raises(errors.SupervisorUnavailableError):
         await task

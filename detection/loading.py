@@ -71,7 +71,9 @@ def _yaml(text: str) -> Any:
 
 def _toml(text: str) -> Any:
     if not documents.is_tame_toml(text):
-        raise ValueError(f"a line is longer than {documents.MAX_LINE} characters")
+        raise ValueError(
+            f"a line is longer than {documents.MAX_LINE} characters, or has more than {documents.MAX_DOTS} dots"
+        )
     return tomllib.loads(text)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detection import choices, manifest, merge, source, table, tree, versions
+from detection import choices, documents, manifest, merge, source, table, tree, versions
 from detection.choices import DETECTED, FILE, REQUEST
 
 
@@ -203,13 +203,26 @@ def test_any_text_in_any_file_is_decided_without_an_error(files):
         assert isinstance(choice.value, str)
 
 
+def test_dots_in_texts_make_no_document_a_trap():
+    long = ", ".join(f'"package-{number}==1.2.{number}"' for number in range(200))
+    assert documents.from_toml(f"[project]\ndependencies = [{long}]  # see ...\n")["project"]
+
+
 DEEP = "[" * 200_000
 
 
 @pytest.mark.parametrize(
     "name", ["package.json", "composer.json", "pyproject.toml", "Pipfile", "mise.toml", "global.json"]
 )
-@pytest.mark.parametrize("text", [DEEP, '{"a":' * 50_000, "x" * 2_000_000, "[a]\n" + "b.c" * 90_000, "null", "[]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(DEEP, '{"a":' * 50_000, "x" * 2_000_000, "[a]\n" + "b.c" * 90_000, "null", "[]"),
+        "[a" + ".a" * 4000 + "]\n" + "".join(f"k{number}.k = 1\n" for number in range(20_000)),
+        "".join(f"a{number}" + ".b" * 4000 + " = 1\n" for number in range(30)),
+        "".join(f"x{number} = {{a" + ".b" * 4000 + " = 1}\n" for number in range(30)),
+    ],
+)
 def test_a_document_that_is_a_trap_counts_as_empty(name, text):
     assert table.detect({name: text, "server.js": ""}).runtime.value in {"nodejs", "php", "python"}
 

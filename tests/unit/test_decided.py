@@ -164,6 +164,15 @@ def test_runtime_start_and_port_may_be_left_open_where_the_instance_detects():
     assert (config.runtime, config.port) == ("", declaration.USUAL_PORT)
 
 
+def test_a_release_command_alone_starts_nothing():
+    able = abilities.Abilities(processes=True)
+    fields = builders.some_fields(run_cmd="", processes={"release": "migrate"})
+    (problem,) = declaration.problems(fields, able, allow_file=False, allow_ssh=False)
+    assert problem["field"] == "run_cmd"
+    fields = builders.some_fields(run_cmd="", processes={"release": "migrate", "worker": "work"})
+    assert declaration.problems(fields, able, allow_file=False, allow_ssh=False) == []
+
+
 def test_a_version_without_its_runtime_is_refused():
     fields = builders.some_fields(runtime="", version="20")
     (problem,) = declaration.problems(fields, DETECTS, allow_file=False, allow_ssh=False)

@@ -177,7 +177,7 @@ MEMBERS = ("web.1", "web.2", "worker.1")
 targets = st.builds(Target, st.integers(1, 3), st.integers(0, 1))
 formations = st.lists(st.sampled_from(MEMBERS), unique=True).map(lambda names: tuple(sorted(names)))
 sealed_releases = st.lists(
-    st.builds(Sealed, st.integers(1, 3), formations, st.sampled_from((None, None, "public"))),
+    st.builds(Sealed, st.integers(1, 3), formations, st.sampled_from((None, None, "public")), st.booleans()),
     unique_by=lambda one: one.release,
 )
 
@@ -217,6 +217,20 @@ def test_no_process_is_started_twice(facts: Facts, release: int, restart: int) -
             assert facts.missing(action.target)
 
 
+@given(any_facts(), st.sampled_from(WAYS), st.integers(0, 1))
+def test_nothing_new_starts_before_its_release_command_was_run(
+    facts: Facts, way: spec.ReleaseSpec, restart: int
+) -> None:
+    wish = dataclasses.replace(a_wish(way.number, restart=restart), release=way)
+    for action in plan(wish, facts):
+        if isinstance(action, actions.Start | actions.Switch | actions.Vacate) and action.target != facts.live:
+            sealed = facts.release(action.target.release)
+            assert sealed is not None and sealed.prepared
+        if isinstance(action, actions.Vacate):
+            goal = facts.release(way.number)
+            assert goal is None or goal.prepared or any(target.release == way.number for target in facts.failed)
+
+
 @given(any_facts(), st.integers(1, 3), st.integers(0, 1))
 def test_traffic_never_moves_to_a_release_that_did_not_pass(facts: Facts, release: int, restart: int) -> None:
     for action in plan(a_wish(release, restart=restart), facts):
@@ -230,7 +244,12 @@ def apply(wish: spec.ServiceSpec, facts: Facts, action: actions.Action) -> Facts
     """A host on which every step succeeds."""
     match action:
         case actions.Build(release):
-            return dataclasses.replace(facts, sealed=(*facts.sealed, a_sealed(release)))
+            return dataclasses.replace(
+                facts, sealed=(*facts.sealed, dataclasses.replace(a_sealed(release), prepared=False))
+            )
+        case actions.Prepare(release):
+            sealed = (dataclasses.replace(one, prepared=one.prepared or one.release == release) for one in facts.sealed)
+            return dataclasses.replace(facts, sealed=tuple(sealed))
         case actions.Start(target):
             first = 20000 + 100 * target.release + 10 * target.restart
             new = (ProcessFact(target, name, "running", first + i) for i, name in enumerate(facts.missing(target)))

@@ -51,7 +51,7 @@ def test_a_release_command_runs_once_before_the_app_and_stops_a_release_that_it_
     platform: Platform, repository
 ) -> None:
     """It prints into the build log, with the secrets of the app, and stands in the Procfile."""
-    procfile = 'release: echo migrating $KEY; test "$KEY" = known\nweb: python app.py\n'
+    procfile = 'release: echo migrating $DPLOYR_RELEASE; test "$KEY" = known\nweb: python app.py\n'
     repository.commit(app__py=APP, words="one", Procfile=procfile)
     wanted = {"runtime": "python", "build_cmd": "true", "secrets": {"KEY": "known"}}
     _, domain = platform.live("moved", repository, **wanted)

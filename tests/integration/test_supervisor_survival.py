@@ -147,20 +147,20 @@ async def test_after_a_reboot_a_process_starts_again_and_nothing_trusts_the_old_
 async def test_after_a_reboot_a_long_wait_is_forgotten(host, client, tmp_path):
     boot = tmp_path / "boot_id"
     boot.write_text("after\n")
-    await client.start(WEB)
+    pid = (await client.start(WEB)).pid
     host.kill()
-    os.kill(*host.marked()[MARKER], signal.SIGKILL)
-    wait_until(lambda: not host.marked(), what="the end of the process")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not procfs.started(pid), what="the end of the process")
     rewrite(host, pid=0, state=State.CRASH_LOOPING, retry_at=1e12)
     host.start("--boot-id-file", str(boot))
     await wait_until_async(lambda: host.marked().get(MARKER))
 
 
 async def test_a_pid_that_now_belongs_to_another_is_left_alone(host, client, foreign):
-    await client.start(WEB)
+    pid = (await client.start(WEB)).pid
     host.kill()
-    os.kill(*host.marked()[MARKER], signal.SIGKILL)
-    wait_until(lambda: not host.marked(), what="the end of the process")
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not procfs.started(pid), what="the end of the process")
     rewrite(host, pid=foreign.pid, started_ticks=procfs.started(foreign.pid) - 1)
     host.start()
     await reach(host, client)

@@ -1,7 +1,8 @@
 """A /tmp of its own for each user of ours: a mount namespace in which the user's directory stands at /tmp and /var/tmp.
 
-The supervisor has one thread: it makes a room by stepping into a new namespace, keeps its descriptor, and steps back.
-What it starts while it stands in a room stays there. A room has no name and ends with its last process.
+The supervisor makes a room by stepping into a new namespace, keeps its descriptor, and steps back: the thread of its loop
+alone, for a room is a thread's own. What is started from there stays there. A room has no name and ends with its last
+process.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from node_agent.supervisor.loop import note
 
 NAMESPACE = "/proc/self/ns/mnt"
 PLACES = ("/tmp", "/var/tmp")  # noqa: S108 - these are what is replaced
-CLONE_NEWNS = 0x20000
+CLONE_FS, CLONE_NEWNS = 0x200, 0x20000
 MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
 
 
@@ -47,7 +48,11 @@ class Rooms:
 
     @contextlib.contextmanager
     def inside(self, namespace: int) -> Iterator[None]:
-        """Step in, and back into our own: the place we stood at is lost on the way."""
+        """Step in, and back into our own: the place we stood at is lost on the way.
+
+        The kernel lets nobody step over who has that place in common with another thread, such as one that makes a hole.
+        """
+        self._call("unshare", CLONE_FS)
         self._call("setns", namespace, CLONE_NEWNS)
         try:
             yield

@@ -1,6 +1,9 @@
 """What a burst waits for, and works beside the loop."""
 
 import os
+import subprocess
+import sys
+import tempfile
 import threading
 
 import pytest
@@ -12,9 +15,21 @@ from node_agent.supervisor.background import Background
 from node_agent.supervisor.log_floods import Floods
 from node_agent.supervisor.loop import Loop
 from node_agent.supervisor.raw_writers import Watched
+from tests.supervisor_host import REPOSITORY
 from tests.waiting import wait_until
 
 BUDGETS = Budgets(service_bytes=64 * MIB)
+IN_A_ROOM = """
+import pathlib, sys, threading
+from node_agent.supervisor.rooms import Rooms
+room, ends = Rooms().room(sys.argv[1]), threading.Event()
+threading.Thread(target=ends.wait).start()
+try:
+    with room.entered():
+        pathlib.Path("/tmp/made").touch()
+finally:
+    ends.set()
+"""
 
 
 class Clock:
@@ -112,3 +127,12 @@ def test_works_with_one_key_follow_each_other_and_the_newest_stands_for_those_th
 
     wait_until(all_done, what="all works")
     assert told == ["other", 1, "newest", 2, 3]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a room is a mount namespace, which only root makes")
+def test_a_room_is_entered_also_while_a_thread_is_at_work():
+    with tempfile.TemporaryDirectory(prefix="dployr-room-", dir="/run") as place:  # seen there too: not below /tmp
+        command = [sys.executable, "-c", IN_A_ROOM, place]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=30, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert os.listdir(place) == ["made"]

@@ -5,15 +5,18 @@ import errno
 import os
 import pathlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from node_agent.model.process import Limits, Usage
-from node_agent.supervisor import groups
+from node_agent.supervisor import background, groups
 from node_agent.supervisor.cages import LEAF
 from node_agent.supervisor.groups import read, read_number, value_of, write
 
 WANTED = ("memory", "cpu", "pids")
 PERIOD_US = 100_000
+OURS = background.MOST + 1  # threads of ours that move along, that of the loop included
+# What a limit is for as long as we are inside, from what it was.
+WIDER: dict[str, Callable[[str], str]] = {"cpu": lambda _: "max", "pids": lambda most: str(int(most) + OURS)}
 
 
 class CagesV2:
@@ -105,7 +108,7 @@ class CageV2:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        with self._unthrottled():
+        with self._widened():
             try:
                 self._write("cgroup.procs", "0")
                 yield
@@ -113,17 +116,17 @@ class CageV2:
                 os.write(self._home, b"0")
 
     @contextlib.contextmanager
-    def _unthrottled(self) -> Iterator[None]:
-        """A former life may have used up the cage's time: we must not wait for more of it inside."""
-        quota = read(f"{self._directory}/cpu.max") if "cpu" in self._enforced else "max"
-        if quota.startswith("max"):
+    def _widened(self) -> Iterator[None]:
+        """A former life may have used up the cage's time: we must not wait for more of it inside. And all our threads come
+        along, which are none of the program's processes.
+        """
+        with contextlib.ExitStack() as back:
+            for controller, wider in WIDER.items():
+                before = read(f"{self._directory}/{controller}.max") if controller in self._enforced else "max"
+                if not before.startswith("max"):
+                    back.callback(self._write, f"{controller}.max", before)
+                    self._write(f"{controller}.max", wider(before))
             yield
-            return
-        self._write("cpu.max", "max")
-        try:
-            yield
-        finally:
-            self._write("cpu.max", quota)
 
     def kill(self) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -4,11 +4,12 @@ import contextlib
 import os
 import pathlib
 import signal
+import threading
 
 import pytest
 
 from node_agent.model.process import Limits
-from node_agent.supervisor import cages
+from node_agent.supervisor import background, cages
 from node_agent.supervisor.cages_v1 import CagesV1
 from node_agent.supervisor.cages_v2 import CagesV2
 from tests.waiting import wait_until
@@ -83,6 +84,20 @@ def test_we_are_out_of_it_also_when_the_start_fails(rung):
         os.posix_spawn("/no/such/program", ("x",), {})
     assert pathlib.Path("/proc/self/cgroup").read_text() == before
     assert cage.members() == []
+
+
+def test_threads_of_ours_are_none_of_the_processes_that_a_limit_counts(rung):
+    cage, ends = rung.create(NAME, Limits(pids=2)), threading.Event()
+    ours = [threading.Thread(target=ends.wait) for _ in range(background.MOST)]
+    for thread in ours:
+        thread.start()
+    try:
+        pid = spawn(cage, "exec sleep 1000")
+    finally:
+        ends.set()
+        for thread in ours:
+            thread.join()
+    assert cage.members() == [pid]
 
 
 def test_a_cage_that_is_gone_cannot_be_entered(rung):

@@ -11,7 +11,9 @@ import pytest
 from node_agent.clock import SystemClock
 from node_agent.model.log_index import Source
 from node_agent.model.log_space import MIB, Budgets
+from node_agent.supervisor import background as threads
 from node_agent.supervisor.background import Background
+from node_agent.supervisor.cages_v2 import CageV2
 from node_agent.supervisor.log_floods import Floods
 from node_agent.supervisor.loop import Loop
 from node_agent.supervisor.raw_writers import Watched
@@ -136,3 +138,17 @@ def test_a_room_is_entered_also_while_a_thread_is_at_work():
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=30, check=False)
         assert (done.returncode, done.stderr) == (0, "")
         assert os.listdir(place) == ["made"]
+
+
+def test_our_threads_are_not_counted_among_the_processes_of_what_is_started(tmp_path):
+    """In files instead of a control group v2, where a process moves with all its threads."""
+    for name, text in (("cgroup.procs", ""), ("home", ""), ("pids.max", "2\n"), ("cpu.max", "20000 100000\n")):
+        (tmp_path / name).write_text(text)
+    home = os.open(tmp_path / "home", os.O_WRONLY)
+    try:
+        with CageV2(home, str(tmp_path), ("cpu", "pids")).entered():
+            assert (tmp_path / "pids.max").read_text().split() == [str(2 + threads.MOST + 1)]
+            assert (tmp_path / "cpu.max").read_text().startswith("max")
+    finally:
+        os.close(home)
+    assert (tmp_path / "pids.max").read_text().split() == ["2"]

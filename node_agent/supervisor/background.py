@@ -11,9 +11,10 @@ import signal
 from collections.abc import Callable, Hashable
 
 from node_agent.supervisor import priority
-from node_agent.supervisor.loop import Loop
+from node_agent.supervisor.loop import Loop, note
 
 MOST = 16  # at once
+RETRY_S = 1.0  # after the host had no thread for us
 
 Work = Callable[[], None]
 
@@ -24,6 +25,8 @@ class Background:
     """
 
     def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._is_retrying = False
         self._waiting: dict[Hashable, tuple[Work, list[Work]]] = {}
         self._running: set[Hashable] = set()
         self._ended: collections.deque[tuple[Hashable, list[Work]]] = collections.deque()
@@ -39,8 +42,24 @@ class Background:
     def _start(self) -> None:
         for key in [key for key in self._waiting if key not in self._running]:
             if len(self._running) < MOST:
+                try:
+                    _thread.start_new_thread(self._run, (key, *self._waiting[key]))
+                except RuntimeError as error:
+                    self._try_later(error)
+                    return
                 self._running.add(key)
-                _thread.start_new_thread(self._run, (key, *self._waiting.pop(key)))
+                del self._waiting[key]
+
+    def _try_later(self, error: RuntimeError) -> None:
+        """Once, however many works come meanwhile."""
+        if not self._is_retrying:
+            note("background.no_thread", error=error)
+            self._is_retrying = True
+            self._loop.later(RETRY_S, self._retry)
+
+    def _retry(self) -> None:
+        self._is_retrying = False
+        self._start()
 
     def _run(self, key: Hashable, work: Work, done: list[Work]) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

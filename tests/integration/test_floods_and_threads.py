@@ -1,5 +1,6 @@
 """What a burst waits for, and works beside the loop."""
 
+import _thread
 import os
 import subprocess
 import sys
@@ -129,6 +130,27 @@ def test_works_with_one_key_follow_each_other_and_the_newest_stands_for_those_th
 
     wait_until(all_done, what="all works")
     assert told == ["other", 1, "newest", 2, 3]
+
+
+def test_a_work_waits_while_the_host_has_no_thread_for_it(monkeypatch):
+    clock = Clock()
+    loop, told, start = Loop(clock), [], _thread.start_new_thread
+    background = Background(loop)
+
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_thread, "start_new_thread", refuse)
+    background.do("file", lambda: told.append("never"), lambda: told.append("done"))
+    background.do("file", lambda: told.append("worked"), lambda: told.append("also done"))
+    monkeypatch.setattr(_thread, "start_new_thread", start)
+
+    def all_done():
+        clock.now_s += 1.0
+        loop.turn(0.01)
+        return told == ["worked", "done", "also done"]
+
+    wait_until(all_done, what="the work")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a room is a mount namespace, which only root makes")

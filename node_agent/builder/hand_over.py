@@ -1,42 +1,56 @@
 """Gives the tree in the current directory to the user of the service's builds, or takes it back from there.
 
 A program of its own that the supervisor runs as root, when no process of the build is left or before one begins:
-`hand_over.py open_build|seal_release BUILD AGENT GROUP`. It imports nothing of ours. Exit status 0: done; 2: refused, with
+`hand_over.py open_build|seal_release BUILD AGENT GROUP [READERS]`. It imports nothing of ours. Exit status 0: done; 2: refused, with
 one sentence on its last line.
 
 Whoever owns a directory may swap what is in it while we walk. So every directory is entered by its descriptor, one real
 one after the other, no link is followed, and only what is the build's or the agent's changes its owner.
 """
 
+import errno
 import os
 import stat
+import struct
 import sys
 from collections.abc import Iterator
 
 REFUSED = 2
 OPENING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 SEAL = "seal_release"
+TOP = "."
+LIST = "system.posix_acl_access"
+LIST_VERSION = struct.pack("<I", 2)
+OWNER, OWNERS_GROUP, GROUP, MOST, OTHERS = 1, 4, 8, 16, 32  # whom a row of such a list is about
+NOBODY = 0xFFFFFFFF  # in rows that name no group
 
 
 class RefusedError(Exception):
     """The tree holds what must not change its owner."""
 
 
-def seal(build: int, agent: int, group: int) -> None:
+def seal(build: int, agent: int, group: int, readers: int = 0) -> None:
     """All of it the agent's, for the group to read; what could be run can be run. From the top down: so nobody else can
     get at what is taken already.
+
+    `readers`: another group that may read it. Both may pass the top, and below that everybody reads who got there. On a
+    file system without lists of access it has the place of the first.
     """
+    is_for_both = bool(readers) and _let_in({build, agent}, readers)
+    if readers and not is_for_both:
+        group = readers
     taken: set[tuple[int, int]] = set()  # files with two names in the tree, as installers link programs
     for place in directories():
         directory = _enter(place)
         try:
-            _take(directory, _checked(directory, place, {build, agent}), agent, group, stat.S_IRWXU)
+            own = _own(_checked(directory, place, {build, agent}), stat.S_IRWXU)
+            _take(directory, own, agent, group, for_all=is_for_both and place != TOP)
             for name, fd in _files(directory):
                 names = os.fstat(fd)
                 if (names.st_dev, names.st_ino) in taken:
                     continue
                 known = _checked(fd, f"{place}/{name}", {build, agent}, build)
-                _take(fd, known, agent, group, stat.S_IRUSR)
+                _take(fd, _own(known, stat.S_IRUSR), agent, group, for_all=is_for_both)
                 if known.st_nlink > 1:
                     taken.add((known.st_dev, known.st_ino))
         finally:
@@ -58,7 +72,7 @@ def open_up(build: int, agent: int, group: int) -> None:
 
 def directories() -> Iterator[str]:
     """Each before those in it; one is looked into only when it is asked for the next."""
-    waiting = ["."]
+    waiting = [TOP]
     while waiting:
         place = waiting.pop()
         yield place
@@ -72,7 +86,7 @@ def directories() -> Iterator[str]:
 
 def _enter(place: str) -> int:
     """Its descriptor, by way of real directories alone."""
-    fd = os.open(".", OPENING | os.O_DIRECTORY)
+    fd = os.open(TOP, OPENING | os.O_DIRECTORY)
     for part in place.split("/")[1:]:
         try:
             below = os.open(part, OPENING | os.O_DIRECTORY, dir_fd=fd)
@@ -104,10 +118,31 @@ def _checked(fd: int, name: str, owners: set[int], build: int | None = None) -> 
     return known
 
 
-def _take(fd: int, known: os.stat_result, agent: int, group: int, least: int) -> None:
-    own = known.st_mode & stat.S_IRWXU | least
+def _let_in(owners: set[int], readers: int) -> bool:
+    """Put a group on the top's list, beside the group that it is of; whether there can be such a list."""
+    rows = ((OWNER, 7, NOBODY), (OWNERS_GROUP, 5, NOBODY), (GROUP, 5, readers), (MOST, 5, NOBODY), (OTHERS, 0, NOBODY))
+    top = _enter(TOP)
+    try:
+        _checked(top, TOP, owners)
+        os.setxattr(top, LIST, LIST_VERSION + b"".join(struct.pack("<HHI", *row) for row in rows))
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        return False
+    finally:
+        os.close(top)
+    return True
+
+
+def _own(known: os.stat_result, least: int) -> int:
+    """What its owner may do with it, `least` included."""
+    return known.st_mode & stat.S_IRWXU | least
+
+
+def _take(fd: int, own: int, agent: int, group: int, *, for_all: bool) -> None:
     os.fchown(fd, agent, group)
-    os.fchmod(fd, own | (own & 0o500) >> 3)
+    read = own & 0o500
+    os.fchmod(fd, own | read >> 3 | (read >> 6 if for_all else 0))
 
 
 def _give(fd: int, known: os.stat_result, build: int, group: int) -> None:
@@ -117,9 +152,9 @@ def _give(fd: int, known: os.stat_result, build: int, group: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    verb, build, agent, group = arguments
+    verb, *numbers = arguments
     try:
-        (seal if verb == SEAL else open_up)(int(build), int(agent), int(group))
+        (seal if verb == SEAL else open_up)(*map(int, numbers))
     except RefusedError as error:
         sys.stdout.write(f"cannot hand over the build: {error}\n")
         return REFUSED

@@ -127,8 +127,8 @@ class JobSpec:
     A release command is `command` in the sealed release tree too, with that environment, but its output goes to the
     build log. It ends with the connection of whoever asked, too.
     Opening hands the build tree over to the user of the service's builds, where there is one; sealing takes it back, for
-    the service to read (a `static` site for the proxy instead) and nobody but the agent to write; removing deletes what those users may have made: the build tree, or without a
-    release all that the service has beside its releases and logs.
+    the service to read (a `static` site for the proxy, too) and nobody but the agent to write; removing deletes what those
+    users may have made: the build tree, or without a release all that the service has beside its logs.
     A check is a run whose output nobody wants, for the process that listens on `port`.
     """
 

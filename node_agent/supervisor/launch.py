@@ -115,14 +115,13 @@ def _unpack_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Lau
 def _hand_over_launch(paths: Paths, job: JobSpec, identity: Identity | None, household: Household | None) -> Launch:
     """As ourselves: only root gives files away. Where there are no users, all is ours already.
 
-    What is sealed is the agent's, for the service's group to read; a static site, for that of the proxy.
+    What is sealed is the agent's, for the service's group to read; a static site for that of the proxy, too.
     """
     agent = household.agent if household else User(os.getuid(), os.getgid())
     build, group = (identity.build, identity.group) if identity else (agent.uid, agent.gid)
-    if job.kind is JobKind.SEAL and job.static and household and household.proxy:
-        group = household.proxy.gid
-    who = map(str, (build, agent.uid, group))
-    return _own_program(paths, job, (sys.executable, "-I", "-S", str(HAND_OVER), job.kind.value, *who))
+    readers = household.proxy if household and job.static and job.kind is JobKind.SEAL else None
+    who = (build, agent.uid, group, *([readers.gid] if readers else []))
+    return _own_program(paths, job, (sys.executable, "-I", "-S", str(HAND_OVER), job.kind.value, *map(str, who)))
 
 
 def _remove_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch:  # noqa: ARG001 - as ourselves

@@ -11,7 +11,7 @@ from node_agent.errors import SupervisorRefusedError
 from node_agent.model.process import JobKind
 from node_agent.proxy import render, status
 from node_agent.supervisor_client import SupervisorClient
-from tests.integration.test_isolation_probes import PYTHON, passable
+from tests.integration.test_isolation_probes import PYTHON, lines, passable
 from tests.integration.test_isolation_probes import host as host  # noqa: PLC0414 - the fixture
 from tests.proxy_fixtures import free_port, needs_nginx
 from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process, reach
@@ -156,4 +156,27 @@ async def test_nginx_has_a_user_of_its_own_and_is_given_what_one_of_roots_left(h
     assert pathlib.Path(f"/proc/{master}").stat().st_uid == PROXY
     assert as_agent("cat", str(paths.nginx_log)).returncode == 0
     await client.shutdown()
+    await client.close()
+
+
+async def test_a_static_release_is_the_proxys_to_read_and_its_own_services_and_nobody_elses(
+    host: SupervisorHost,
+) -> None:
+    client = await connected(host, "--agent-user", "nobody")
+    (host.build_tree / "page").mkdir(parents=True)
+    (host.build_tree / "page" / "index.html").write_text("made by hand")
+    for place in (host.build_tree, host.build_tree / "page", host.build_tree / "page" / "index.html"):
+        os.chown(place, AGENT, AGENTS_GROUP)
+    await client.run_job(a_job("", kind=JobKind.SEAL, static=True))
+    host.tree.rmdir()
+    host.build_tree.rename(host.tree)
+    page = host.tree / "page" / "index.html"
+    assert whose(host.tree) == (AGENT, GROUP, 0o750)
+    for reader, code in ((PROXY, 0), (GROUP, 0), (GROUP + 2, 1)):
+        words = ["setpriv", f"--reuid={reader}", f"--regid={reader}", "--clear-groups", "cat", str(page)]
+        assert subprocess.run(words, capture_output=True, timeout=30, check=False).returncode == code, reader
+    spec = a_process("cat page/index.html; cat $PWD/page/index.html; exec sleep 1000")
+    await client.start(spec)
+    wait_until(lambda: lines(host, spec) == ["made by handmade by hand"])
+    await client.stop(spec.id, 0.0)
     await client.close()

@@ -10,13 +10,13 @@ import pytest
 
 from node_agent.supervisor.launch import HAND_OVER
 
-BUILD, AGENT, GROUP, OTHER = 200001, 998, 200000, 200003
+BUILD, AGENT, GROUP, OTHER, READERS = 200001, 998, 200000, 200003, 265534
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 
 
-def hand_over(verb: str, tree: pathlib.Path) -> tuple[int, str]:
-    command = [sys.executable, "-I", "-S", str(HAND_OVER), verb, str(BUILD), str(AGENT), str(GROUP)]
+def hand_over(verb: str, tree: pathlib.Path, *readers: int) -> tuple[int, str]:
+    command = [sys.executable, "-I", "-S", str(HAND_OVER), verb, *map(str, (BUILD, AGENT, GROUP, *readers))]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=30, check=False)
     return done.returncode, done.stdout
 
@@ -75,3 +75,28 @@ def test_no_link_is_followed_to_what_it_leads_to(tree: pathlib.Path, tmp_path: p
     assert hand_over("open_build", tree) == (0, "")
     assert hand_over("seal_release", tree) == (0, "")
     assert {whose(place)[:2] for place in (outside, outside / "file")} == {(0, 0)}
+
+
+def test_a_site_is_for_another_group_too_which_passes_the_top_alone(tree: pathlib.Path) -> None:
+    file = tree / "a" / "b" / "file"
+    assert hand_over("open_build", tree) == (0, "")
+    assert hand_over("seal_release", tree, READERS) == (0, "")
+    assert whose(tree) == (AGENT, GROUP, 0o750)
+    assert (whose(file.parent), whose(file)) == ((AGENT, GROUP, 0o755), (AGENT, GROUP, 0o644))
+    for group, code in ((GROUP, 0), (READERS, 0), (OTHER, 1)):
+        words = ["setpriv", f"--reuid={OTHER}", f"--regid={group}", "--clear-groups", "cat", "a/b/file"]
+        assert subprocess.run(words, cwd=tree, capture_output=True, timeout=30, check=False).returncode == code, group
+
+
+def test_on_a_file_system_without_lists_of_access_it_is_for_the_other_group_alone(
+    tree: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    place = tmp_path / "plain"
+    place.mkdir()
+    words = [sys.executable, "-I", "-S", str(HAND_OVER), "seal_release", *map(str, (BUILD, AGENT, GROUP, READERS))]
+    script = (
+        'mount -t ramfs none "$0"; cp -a "$1" "$0/tree"; cd "$0/tree"; shift; "$@"; stat --format="%u %g %a" . a/b/file'
+    )
+    command = ["unshare", "--mount", "sh", "-ec", script, str(place), str(tree), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout.splitlines() == [f"{AGENT} {READERS} 750", f"{AGENT} {READERS} 640"], done.stderr

@@ -86,7 +86,10 @@ def test_a_static_site_is_built_served_and_removed_without_a_trace(installed: In
     assert installed.get(domain)[1] == "made by hand"
     assert installed.get(domain, "/page.html") == (200, "by a build\n")
     tree = f"{DATA}/services/{made['service_id']}/releases/1/tree"
-    assert installed.machine.run("stat", "--format=%U %g %a", tree).stdout == "dployr-agent 265534 750\n"
+    home = f"{DATA}/services/{made['service_id']}/home"
+    group = installed.machine.run("stat", "--format=%g", home).stdout.strip()
+    assert installed.machine.run("stat", "--format=%U %g %a", tree).stdout == f"dployr-agent {group} 750\n"
+    assert run_once(installed, made["service_id"], "cat page.html") == "by a build\n"
     installed.call("DELETE", "/v1/deployments/site")
     service = f"{DATA}/services/{made['service_id']}"
     wait_until(lambda: installed.machine.run("test", "-e", service, check=False).returncode, 60, "the end of its files")

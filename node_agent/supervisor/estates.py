@@ -11,6 +11,7 @@ import pathlib
 import stat
 from collections.abc import Mapping
 
+from node_agent.model import log_index
 from node_agent.paths import Paths
 from node_agent.supervisor.identities import Household, Identity, User
 
@@ -137,29 +138,41 @@ def _enter(paths: Paths, service_id: str, group: int) -> int:
 
 
 def _make_whole(parent: int, name: str, uid: int, gid: int, mode: int) -> None:
-    """With what is in it, when that was our own until now: an agent that had no user of its own left it."""
+    """With what is in it of whoever had it until now: an agent that was root, or another user. Goes on where it was cut off:
+    the directory itself comes last. What builds made is theirs, and not looked into.
+    """
     with contextlib.suppress(FileNotFoundError):
-        was = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if was.st_uid == 0 != uid:
-            for _, directories, files, fd in os.fwalk(name, topdown=False, follow_symlinks=False, dir_fd=parent):
-                for entry in (*directories, *files):
-                    if os.stat(entry, dir_fd=fd, follow_symlinks=False).st_uid == 0:
-                        os.chown(entry, uid, -1, dir_fd=fd, follow_symlinks=False)
+        was = os.stat(name, dir_fd=parent, follow_symlinks=False).st_uid
+        if was != uid:
+            try:
+                _hand_on(parent, name, was, uid)
+            except RecursionError as error:
+                raise OSError(errno.ELOOP, "nested too deeply", name) from error
     _make(parent, name, uid, gid, mode)
 
 
+def _hand_on(parent: int, name: str, was: int, uid: int) -> None:
+    def fail(error: OSError) -> None:
+        raise error
+
+    for _, directories, files, fd in os.fwalk(name, onerror=fail, follow_symlinks=False, dir_fd=parent):
+        owners = {entry: os.stat(entry, dir_fd=fd, follow_symlinks=False).st_uid for entry in (*directories, *files)}
+        for entry in [entry for entry, owner in owners.items() if owner == was]:
+            os.chown(entry, uid, -1, dir_fd=fd, follow_symlinks=False)
+        directories[:] = [entry for entry in directories if owners[entry] in {was, uid}]
+
+
 def _make_logs(parent: int, index: str, agent: User) -> None:
-    """Ours, for the agent to read; so are those that a former version wrote for us alone."""
+    """Ours, for the agent to read; so are the raw files and the index of a former version, or of another user of the agent."""
     logs = _open(parent, "logs", 0, agent.gid, READABLE)
     try:
-        for name in os.listdir(logs):  # noqa: PTH208 - by its descriptor
+        for name in os.listdir(logs) if agent.uid else ():  # noqa: PTH208 - by its descriptor
             known = os.stat(name, dir_fd=logs, follow_symlinks=False)
-            if not agent.uid or not stat.S_ISREG(known.st_mode):
-                continue
-            if name == index and known.st_gid != agent.gid:
+            is_readable = known.st_gid == agent.gid and known.st_mode & 0o040
+            if name == index and not is_readable:
                 os.chown(name, -1, agent.gid, dir_fd=logs, follow_symlinks=False)
                 os.chmod(name, 0o640, dir_fd=logs)
-            elif name != index and not known.st_uid and not known.st_mode & 0o040:
+            elif log_index.parse_file_name(name) and not is_readable:
                 os.chown(name, agent.uid, -1, dir_fd=logs, follow_symlinks=False)
     finally:
         os.close(logs)

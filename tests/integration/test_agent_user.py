@@ -2,8 +2,10 @@
 
 import os
 import pathlib
+import pwd
 import stat
 import subprocess
+import sys
 
 import pytest
 
@@ -11,13 +13,14 @@ from node_agent.errors import SupervisorRefusedError
 from node_agent.model.process import JobKind
 from node_agent.proxy import render, status
 from node_agent.supervisor_client import SupervisorClient
-from tests.integration.test_isolation_probes import PYTHON, lines, passable
+from tests.integration.test_isolation_probes import NEIGHBOUR, PYTHON, lines, passable
 from tests.integration.test_isolation_probes import host as host  # noqa: PLC0414 - the fixture
 from tests.proxy_fixtures import free_port, needs_nginx
 from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process, reach
 from tests.waiting import wait_until, wait_until_async
 
 AGENT, AGENTS_GROUP, GROUP, PROXY = 65534, 65534, 200000, 265534
+BIN = pwd.getpwnam("bin")
 AS_AGENT = ("setpriv", f"--reuid={AGENT}", f"--regid={AGENTS_GROUP}", "--clear-groups")
 
 pytestmark = pytest.mark.skipif(
@@ -97,6 +100,54 @@ async def test_what_a_root_agent_left_is_found_by_the_agent_that_has_a_user(host
     for file in (paths.log_file(SERVICE, "web.1", 1, "stdout"), paths.log_index(SERVICE)):
         assert as_agent("cat", str(file)).returncode == 0, whose(file)
     await client.stop(spec.id, 0.0)
+    await client.close()
+
+
+async def test_what_an_agent_of_another_user_left_is_found_by_the_next(host: SupervisorHost) -> None:
+    client = await connected(host, "--agent-user", "nobody")
+    paths = host.paths
+    await client.prepare_build(SERVICE, 1)
+    key, sealed, built = paths.own / "key.pem", host.tree / "sealed", paths.trash / "old" / "built"
+    for file, owner in ((key, AGENT), (sealed, AGENT), (built, 200001)):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("x")
+        os.chown(file, owner, -1)
+    for place in (host.tree, host.tree.parent):
+        os.chown(place, AGENT, GROUP)
+    os.chown(paths.trash / "old", 200001, -1)
+    log = paths.log_file(SERVICE, "build", 1, "stdout")
+    assert whose(log)[0] == AGENT
+    index = paths.log_index(SERVICE)
+    index.touch(0o640)
+    os.chown(index, 0, AGENTS_GROUP)
+    host.kill()
+    host.start("--agent-user", "bin")
+    await reach(host, client)
+    assert {whose(place)[0] for place in (key, sealed, log, paths.own, paths.trash)} == {BIN.pw_uid}
+    assert whose(index) == (0, BIN.pw_gid, 0o640)
+    assert whose(built)[0] == 200001
+    await client.close()
+
+
+async def test_a_tree_too_deep_to_be_walked_keeps_only_its_own_service_from_the_next_agent(
+    host: SupervisorHost,
+) -> None:
+    client = await connected(host)
+    await client.prepare_build(SERVICE, 1)
+    host.kill()
+    try:
+        place = os.open(host.tree, os.O_RDONLY)
+        for _ in range(sys.getrecursionlimit()):
+            os.mkdir("d", dir_fd=place)
+            above, place = place, os.open("d", os.O_RDONLY, dir_fd=place)
+            os.close(above)
+        os.close(place)
+        host.start("--agent-user", "nobody")
+        await reach(host, client)
+        assert f"isolation.not_settled service={SERVICE}" in host.output.read_text()
+        await client.prepare_build(NEIGHBOUR, 1)
+    finally:
+        subprocess.run(["rm", "-rf", str(host.tree)], timeout=30, check=True)
     await client.close()
 
 

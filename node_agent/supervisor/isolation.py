@@ -92,9 +92,22 @@ class Users:
             lambda service_id, identity: estates.gone(paths, service_id, identity),
             lambda: estates.owners(paths),
         )
+        self._demand_apart(last)
         self._settled: set[str] = set()
         for service_id in self._identities.ledger()[0]:
             self._settle_again(service_id)
+
+    def _demand_apart(self, proxy: int) -> None:
+        """Of a range that was another before: no uid of a service may become the proxy's, or another service's too."""
+        used, resting = self._identities.ledger()
+        for service_id, uid in used.items():
+            if uid == proxy:
+                raise identities.SpanError(f"cannot end the range of uids at the pair {uid}: it is {service_id}'s")
+        for uid in (*used.values(), *resting):
+            if (proxy - uid) % identities.PAIR:
+                raise identities.SpanError(
+                    f"cannot use this range of uids: it cuts through the pair {uid}; begin it one later"
+                )
 
     def expect(self, service_ids: Collection[str]) -> None:
         self._identities.ensure_all(service_ids)
@@ -160,6 +173,8 @@ def _isolation(paths: Paths, span: str, clock: Clock, agent: User) -> Isolation:
         return NoIsolation(f"other users cannot enter {closed}, above the data directory; use another, or open it")
     if len(uids) < LEAST_PAIRS:
         raise identities.SpanError(f"cannot use {span!r} as a range of uids: a service and the proxy take two each")
+    if any(uids.start <= number <= uids.stop for number in (agent.uid, agent.gid)):
+        raise identities.SpanError(f"cannot use {span!r} as a range of uids: the agent's user or group is in it")
     return Users(paths, uids, clock, agent)
 
 

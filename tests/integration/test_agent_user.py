@@ -129,6 +129,20 @@ async def test_what_an_agent_of_another_user_left_is_found_by_the_next(host: Sup
     await client.close()
 
 
+@pytest.mark.parametrize(
+    ("span", "words"), [("199998-200001", f"it is {SERVICE}'s"), ("199999-265534", "cuts through the pair 200000")]
+)
+async def test_a_range_that_would_share_the_uids_of_a_service_is_refused(
+    host: SupervisorHost, span: str, words: str
+) -> None:
+    client = await connected(host)
+    await client.prepare_build(SERVICE, 1)
+    host.kill()
+    assert host.start("--uid-range", span).wait(20) != 0
+    assert words in host.output.read_text()
+    await client.close()
+
+
 async def test_a_tree_too_deep_to_be_walked_keeps_only_its_own_service_from_the_next_agent(
     host: SupervisorHost,
 ) -> None:
@@ -170,6 +184,7 @@ async def test_files_are_not_removed_while_their_service_runs(host: SupervisorHo
         (("--agent-user", "nobody", "--uid-range", "none"), "apps have none either"),
         (("--agent-user", "no-such-user"), "there is no such user"),
         (("--uid-range", "200000-200001"), "a service and the proxy take two each"),
+        (("--uid-range", "65000-66000", "--agent-user", "nobody"), "the agent's user or group is in it"),
     ],
 )
 def test_a_user_that_cannot_be_is_refused_with_the_reason(options: tuple[str, ...], words: str) -> None:

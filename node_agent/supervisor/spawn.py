@@ -1,7 +1,7 @@
 """From a launch to a running program: into its directory and its cage, its output files in its hands, as its user.
 
-The supervisor has one thread, so it may step into the program's directory and cage for the time of the spawn; that way
-the directory that was checked is the one that is used.
+One thread starts everything, so it may step into the program's directory and cage for the time of the spawn; that way the
+directory that was checked is the one that is used.
 
 A program with a user of its own is forked, and the child drops before it runs anything: no program in between ever has
 both our privileges and the app's environment, in which the loader of libraries would find orders (LD_PRELOAD).
@@ -25,6 +25,7 @@ from node_agent.supervisor.rooms import Room
 
 OPEN_FILES, PROCESSES = 1 << 16, 4096  # what a program may have of each before anybody set a limit
 FROZEN_S = 0.5
+PASSING = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
@@ -193,20 +194,31 @@ def _open_pipe(file: pathlib.Path) -> int:
 
 def _open_directory(tree: pathlib.Path, directory: str) -> tuple[int, str]:
     """Open, and its real path."""
-    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-    fd = os.open(tree, flags | os.O_NOFOLLOW)
+    fd = _open_tree(tree)
     try:
         top = _real_path(fd)
         if directory in {"", "."}:
             return os.dup(fd), top
     finally:
         os.close(fd)
-    fd = os.open(tree / directory, flags)
+    fd = os.open(tree / directory, PASSING)
     real = _real_path(fd)
     if real != top and not real.startswith(f"{top}/"):
         os.close(fd)
         raise StartError(errno.EACCES, f"working_dir {directory!r} leads out of the release; name a directory in it")
     return fd, real
+
+
+def _open_tree(tree: pathlib.Path) -> int:
+    """The last two parts of its path are names that the agent makes: no link is followed there."""
+    parent = os.open(tree.parent, PASSING | os.O_NOFOLLOW)
+    try:
+        return os.open(tree.name, PASSING | os.O_NOFOLLOW, dir_fd=parent)
+    except OSError as error:
+        error.filename = str(tree)
+        raise
+    finally:
+        os.close(parent)
 
 
 def _real_path(fd: int) -> str:

@@ -165,6 +165,18 @@ async def test_a_tree_too_deep_to_be_walked_keeps_only_its_own_service_from_the_
     await client.close()
 
 
+async def test_no_link_that_the_agent_made_leads_what_is_started_elsewhere(host: SupervisorHost) -> None:
+    client = await connected(host, "--agent-user", "nobody")
+    elsewhere = host.paths.root.parent / "elsewhere"
+    (elsewhere / "tree").mkdir(parents=True)
+    host.tree.parent.rename(host.paths.root.parent / "away")
+    host.tree.parent.symlink_to(elsewhere)
+    started = await client.start(a_process("pwd"))
+    assert started.last_exit.startswith("start_failed: Not a directory")
+    await client.stop(started.id, 0.0)
+    await client.close()
+
+
 async def test_files_are_not_removed_while_their_service_runs(host: SupervisorHost) -> None:
     client = await connected(host, "--agent-user", "nobody")
     spec = a_process()

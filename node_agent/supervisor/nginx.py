@@ -156,7 +156,8 @@ class Nginx:
                 os.unlink(file.path)  # noqa: PTH108 - scandir speaks of os paths
 
     def _give_place(self) -> None:
-        """To nginx's user what one of root's wrote, of a version before there were users. Raises OSError.
+        """To nginx's user what one of root's wrote, of a version before there were users; not what may have another name
+        elsewhere. Raises OSError.
 
         Also its log, which it opens again by its name, for the agent to read.
         """
@@ -165,7 +166,8 @@ class Nginx:
         if user is None:
             return
         for file in os.scandir(paths.nginx):
-            if file.stat(follow_symlinks=False).st_uid != user.uid:
+            known = file.stat(follow_symlinks=False)
+            if known.st_uid != user.uid and (known.st_nlink == 1 or stat.S_ISDIR(known.st_mode)):
                 os.chown(file.path, user.uid, user.gid, follow_symlinks=False)
         log = spawn.open_output(paths.nginx_log)
         try:

@@ -221,6 +221,8 @@ async def test_nginx_has_a_user_of_its_own_and_is_given_what_one_of_roots_left(h
         os.chown(place, AGENT, AGENTS_GROUP)
     (paths.proxy / "current").symlink_to("generations/1")
     (paths.nginx / "nginx.pid").write_text("")
+    (paths.root / "ours").write_text("x")
+    (paths.nginx / "second-name").hardlink_to(paths.root / "ours")
     good, words = await client.proxy_test(1)
     assert good, words
     assert await client.proxy_ensure()
@@ -230,6 +232,7 @@ async def test_nginx_has_a_user_of_its_own_and_is_given_what_one_of_roots_left(h
 
     await wait_until_async(answers)
     assert whose(generation) == (AGENT, PROXY, 0o750)
+    assert whose(paths.root / "ours")[0] == 0
     (master,) = host.marked()["proxy"][:1]
     assert pathlib.Path(f"/proc/{master}").stat().st_uid == PROXY
     assert as_agent("cat", str(paths.nginx_log)).returncode == 0

@@ -92,13 +92,18 @@ async def _asked(paths: Paths) -> tuple[SupervisorInfo | None, str]:
 
 
 def _of_process(pid: int) -> tuple[int, int]:
-    """Its user and how many files it may open; our own when we may not look."""
+    """Its user and how many files it may open, as everybody may read it; our own when it is hidden."""
     try:
-        status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-        uid = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Uid:"))
-        return uid, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
-    except (OSError, StopIteration):
+        uid = int(_words_behind(f"/proc/{pid}/status", "Uid:")[0])
+        return uid, int(_words_behind(f"/proc/{pid}/limits", "Max open files")[1])
+    except (OSError, IndexError, ValueError):
         return os.geteuid(), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def _words_behind(file: str, begin: str) -> list[str]:
+    """Of the line that begins so; none when there is none."""
+    lines = pathlib.Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.removeprefix(begin).split() for line in lines if line.startswith(begin)), [])
 
 
 def _cgroups() -> str:

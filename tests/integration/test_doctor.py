@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 
@@ -36,6 +37,7 @@ def test_the_supervisors_own_user_and_limits_count(host: SupervisorHost) -> None
     facts = doctor.probe(host.paths)
     assert facts.capabilities is not None
     assert facts.uid == os.getuid()
+    assert facts.open_files == resource.prlimit(host.process.pid, resource.RLIMIT_NOFILE)[1]
 
 
 def test_without_a_supervisor_the_rest_is_still_reported(tmp_path: pathlib.Path, monkeypatch, capsys) -> None:

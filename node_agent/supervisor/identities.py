@@ -117,13 +117,14 @@ class Identities:
 
     def ensure_all(self, service_ids: Iterable[str]) -> None:
         """`ensure` for several with one flush. When it raises, none of those without an identity got one."""
+        wanted = [service_id for service_id in dict.fromkeys(service_ids) if service_id not in self._used]
+        if not wanted:
+            return
         before = dict(self._used), dict(self._resting), self._next
         try:
-            for service_id in service_ids:
-                if service_id not in self._used:
-                    self._give(service_id)
-            if len(self._used) > len(before[0]):
-                self._save()
+            for service_id in wanted:
+                self._give(service_id)
+            self._save()
         except OSError:
             self._used, self._resting, self._next = before
             raise

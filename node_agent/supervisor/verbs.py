@@ -63,7 +63,7 @@ class Verbs:
         services = set()
         for body in starts:
             with contextlib.suppress(protocol.ProtocolError):
-                services.add(protocol.decode_process_spec(body).id.service_id)
+                services.add(protocol.process_id(body).service_id)
         with contextlib.suppress(OSError):
             self._host.isolation.expect(sorted(services))
 

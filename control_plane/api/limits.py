@@ -63,7 +63,7 @@ class WindowStorage(storages.Storage):
         return True
 
     def reset(self) -> int | None:
-        """Part of the library's form. Nobody of us forgets what was counted."""
+        """Not supported, said as the library wants it said: nobody gets a second budget within a window."""
         raise NotImplementedError
 
     def clear(self, key: str) -> None:

@@ -1,11 +1,13 @@
 """One platform for all end-to-end tests of a run: each test has deployments of its own."""
 
+import asyncio
 import pathlib
 import shutil
 import tempfile
 
 import pytest
 
+from node_agent.builder import trees
 from tests.e2e.platform import ROOT, Platform, Repository
 
 NODE_APP = """
@@ -38,7 +40,7 @@ def platform():
     finally:
         made.down()
         assert left_over(made) == []
-        shutil.rmtree(directory)
+        asyncio.run(trees.delete(directory))  # toolchains are read-only, also for the user who made them
 
 
 def seen_of(process: pathlib.Path, name: str) -> bytes:

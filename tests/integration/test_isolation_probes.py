@@ -146,68 +146,82 @@ async def test_an_app_runs_as_its_own_user_with_nothing_of_ours(host: Supervisor
     await client.stop(spec.id, 0.0)
 
 
-async def test_an_app_reaches_nothing_of_its_neighbour_or_of_ours(
+async def test_an_app_reaches_nothing_of_what_its_neighbour_and_we_run(
     host: SupervisorHost, client: SupervisorClient
 ) -> None:
     pid, neighbour = await start_neighbour(host, client)
-    paths, ours = host.paths, host.process.pid
+    both = (pid, host.process.pid)
+    refused = {
+        **{f"use('/proc/{who}/{name}')": "EACCES" for who in both for name in ("environ", "mem", "maps")},
+        **{f"os.listdir('/proc/{who}/fd')": "EACCES" for who in both},
+        **{f"os.readlink('/proc/{who}/{name}')": "EACCES" for who in both for name in ("cwd", "root", "exe")},
+        f"use('/proc/{pid}/fd/1', os.O_WRONLY)": "EACCES",
+        f"use('/proc/{pid}/cwd/secret')": "EACCES",
+        **{f"os.kill({who}, signal.SIGKILL)": "EPERM" for who in both},
+        **{f"os.setpriority(os.PRIO_PROCESS, {who}, 19)": "EPERM" for who in both},
+        f"call('prlimit', {pid}, 7, None, ctypes.create_string_buffer(16))": "EPERM",
+    }
+    assert len(refused) >= 20
+    assert await run_probes(host, client, list(refused)) == refused
+    await client.stop(neighbour.id, 0.0)
+
+
+async def test_an_app_reaches_no_file_of_its_neighbour(host: SupervisorHost, client: SupervisorClient) -> None:
+    _, neighbour = await start_neighbour(host, client)
+    paths = host.paths
+    output = paths.log_file(NEIGHBOUR, "web.1", 1, "stdout")
+    places = (
+        *(paths.service(NEIGHBOUR), paths.releases(NEIGHBOUR), paths.release_tree(NEIGHBOUR, 1)),
+        *(paths.home(NEIGHBOUR), paths.logs(NEIGHBOUR), paths.builds(NEIGHBOUR), paths.build_home(NEIGHBOUR)),
+    )
+    files = (
+        *(paths.release_tree(NEIGHBOUR, 1) / "secret", paths.home(NEIGHBOUR) / "secret"),
+        *(output, paths.log_index(NEIGHBOUR)),
+    )
+    refused = {
+        **{f"os.listdir({str(place)!r})": "EACCES" for place in places},
+        **{f"use({str(file)!r})": "EACCES" for file in files},
+        f"use({str(output)!r}, os.O_WRONLY | os.O_APPEND)": "EACCES",
+        f"os.mkdir({str(paths.service(NEIGHBOUR) / 'x')!r})": "EACCES",
+    }
+    assert await run_probes(host, client, list(refused)) == refused
+    await client.stop(neighbour.id, 0.0)
+
+
+async def test_an_app_reaches_no_file_of_ours(host: SupervisorHost, client: SupervisorClient) -> None:
+    paths = host.paths
     (paths.identity).mkdir(mode=0o700, exist_ok=True)
     (paths.identity / "key.pem").write_text(SECRET)
     paths.journal.touch(0o600)
-    output = paths.log_file(NEIGHBOUR, "web.1", 1, "stdout")
+    places = (paths.root, paths.services, paths.records, paths.identity, paths.proxy, paths.cache)
+    files = (paths.identity / "key.pem", paths.journal, paths.identities)
     refused = {
-        # what runs
-        **{f"use('/proc/{who}/{name}')": "EACCES" for who in (pid, ours) for name in ("environ", "mem", "maps")},
-        **{f"os.listdir('/proc/{who}/fd')": "EACCES" for who in (pid, ours)},
-        **{f"os.readlink('/proc/{who}/{name}')": "EACCES" for who in (pid, ours) for name in ("cwd", "root", "exe")},
-        f"use('/proc/{pid}/fd/1', os.O_WRONLY)": "EACCES",
-        f"use('/proc/{pid}/cwd/secret')": "EACCES",
-        **{f"os.kill({who}, signal.SIGKILL)": "EPERM" for who in (pid, ours)},
-        **{f"os.setpriority(os.PRIO_PROCESS, {who}, 19)": "EPERM" for who in (pid, ours)},
-        f"call('prlimit', {pid}, 7, None, ctypes.create_string_buffer(16))": "EPERM",
-        # its files
-        **{
-            f"os.listdir({str(place)!r})": "EACCES"
-            for place in (
-                *(paths.service(NEIGHBOUR), paths.releases(NEIGHBOUR), paths.release_tree(NEIGHBOUR, 1)),
-                *(paths.home(NEIGHBOUR), paths.logs(NEIGHBOUR), paths.builds(NEIGHBOUR), paths.build_home(NEIGHBOUR)),
-            )
-        },
-        f"use({str(paths.release_tree(NEIGHBOUR, 1) / 'secret')!r})": "EACCES",
-        f"use({str(paths.home(NEIGHBOUR) / 'secret')!r})": "EACCES",
-        f"use({str(output)!r})": "EACCES",
-        f"use({str(output)!r}, os.O_WRONLY | os.O_APPEND)": "EACCES",
-        f"use({str(paths.log_index(NEIGHBOUR))!r})": "EACCES",
-        f"os.mkdir({str(paths.service(NEIGHBOUR) / 'x')!r})": "EACCES",
-        # ours
-        **{
-            f"os.listdir({str(place)!r})": "EACCES"
-            for place in (paths.root, paths.services, paths.records, paths.identity, paths.proxy, paths.cache)
-        },
-        f"use({str(paths.identity / 'key.pem')!r})": "EACCES",
-        f"use({str(paths.journal)!r})": "EACCES",
-        f"use({str(paths.identities)!r})": "EACCES",
+        **{f"os.listdir({str(place)!r})": "EACCES" for place in places},
+        **{f"use({str(file)!r})": "EACCES" for file in files},
         f"use({str(paths.supervisor_lock)!r}, os.O_WRONLY)": "EACCES",
         f"socket.socket(socket.AF_UNIX).connect({str(paths.supervisor_socket)!r})": "EACCES",
-        f"os.mkdir({str(paths.root / 'x')!r})": "EACCES",
-        f"os.mkdir({str(paths.services / 'x')!r})": "EACCES",
-        f"os.mkdir({str(paths.toolchains / 'x')!r})": "EACCES",
-        # its own, but not to be changed
+        **{f"os.mkdir({str(place / 'x')!r})": "EACCES" for place in (paths.root, paths.services, paths.toolchains)},
+    }
+    assert await run_probes(host, client, list(refused)) == refused
+
+
+async def test_an_app_uses_its_own_files_and_changes_neither_its_release_nor_its_log(
+    host: SupervisorHost, client: SupervisorClient
+) -> None:
+    log = host.paths.log_file(SERVICE, "web.1", 1, "stdout")
+    expected = {
         "use('probes', os.O_WRONLY)": "EACCES",
         "os.unlink('probes')": "EACCES",
         "use('x', os.O_WRONLY | os.O_CREAT)": "EACCES",
         "os.chmod('probes', 0o666)": "EPERM",
-        f"use({str(paths.log_file(SERVICE, 'web.1', 1, 'stdout'))!r})": "EACCES",
+        f"use({str(log)!r})": "EACCES",
         "use('/proc/self/fd/1')": "EACCES",
         "os.unlink(os.readlink('/proc/self/fd/1'))": "EACCES",
-        # its own
         "use('probes')": "done",
         "use('/proc/self/fd/1', os.O_WRONLY | os.O_APPEND)": "done",
         "use(os.path.expanduser('~/x'), os.O_WRONLY | os.O_CREAT)": "done",
     }
-    assert len(refused) >= 40
-    assert await run_probes(host, client, list(refused)) == refused
-    await client.stop(neighbour.id, 0.0)
+    assert await run_probes(host, client, list(expected)) == expected
 
 
 async def test_an_app_gains_no_privilege(host: SupervisorHost, client: SupervisorClient) -> None:

@@ -1,7 +1,7 @@
 """Cages: what a process tree cannot leave, and what bounds it. The best rung of a ladder that this host has.
 
 cgroup v2, else cgroup v1, else none; then trees are found by marker and descent, and a watchdog looks at their limits.
-The supervisor has one thread, so it steps into a cage for the time of a spawn: what it starts is born inside.
+The supervisor starts one thing at a time, so it steps into a cage for the time of a spawn: what it starts is born inside.
 """
 
 import contextlib

@@ -90,7 +90,7 @@ class VariableList(shapes.Shape):
 
 
 class EnvChangeShape(shapes.Shape):
-    """`release` is the first that has it; `actor` the id of a user."""
+    """`release` is the first that has it; `actor` the id of a user, or `system`."""
 
     at: str
     actor: str

@@ -139,7 +139,7 @@ class Env:
         else:
             await self._keep_for_later(tx, old, config)
         release = old.deployment.release + 1
-        await note_changes(self._context, tx, principal, old.service, differences, release)
+        await note_changes(self._context, tx, principal.user_id, old.service, differences, release)
         await self._tell(tx, principal, old, differences, release, apply)
         return Environment(await releases.service_of(tx, old.deployment), env)
 
@@ -181,16 +181,14 @@ class Env:
 async def note_changes(
     context: Context,
     tx: ports.Transaction,
-    principal: values.Principal,
+    actor: str,
     service: values.Service,
     differences: Iterable[variables.Change],
     release: int,
 ) -> None:
     """Write the history of a service's variables. For whoever changes them: here, and by a change of the deployment."""
     for one in differences:
-        line = values.EnvChange(
-            service.id, context.clock.now(), principal.user_id, one.key, one.action, one.secret, release
-        )
+        line = values.EnvChange(service.id, context.clock.now(), actor, one.key, one.action, one.secret, release)
         await tx.append_env_change(line)
 
 

@@ -4,10 +4,11 @@ import dataclasses
 import datetime
 
 from control_plane import ports
-from control_plane.domain import release, values
-from control_plane.services import events, releases
+from control_plane.domain import release, values, variables
+from control_plane.services import env, events, releases
 from control_plane.services.context import Context
 
+SYSTEM = "system"
 SOON = datetime.timedelta(minutes=10)
 STAY = ("description", "labels", "git_token", "placement")  # what describes the deployment, or opens its repository
 
@@ -18,13 +19,19 @@ async def go_back(
     deployment: values.Deployment,
     service: values.Service,
     target: values.Release,
+    actor: str,
 ) -> values.Deployment:
-    """A new release with the configuration, environment and build of `target`; routes follow its port."""
+    """A new release with the configuration, environment and build of `target`; routes follow its port.
+
+    The history of the variables names `actor`.
+    """
     now = {name: getattr(deployment.config, name) for name in STAY}
     config = dataclasses.replace(target.config, **now)
     new = await releases.roll_out(
         context, tx, deployment, service, config, "rollback", target.number, archive=target.archive
     )
+    changes = variables.changes(deployment.config.env, config.env)
+    await env.note_changes(context, tx, actor, service, changes, new.release)
     await follow_port(tx, service, config.port)
     await events.emit(
         context,
@@ -75,10 +82,10 @@ async def when_failed(context: Context, tx: ports.Transaction, service: values.S
     target = release.last_good(await tx.list_releases(deployment.id), newest.number)
     if target is None:
         return
-    new = await go_back(context, tx, deployment, service, target)
+    new = await go_back(context, tx, deployment, service, target, SYSTEM)
     await context.audit(
         tx,
-        "system",
+        SYSTEM,
         "deployment.rolled_back",
         deployment.id,
         project=deployment.project_id,

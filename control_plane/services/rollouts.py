@@ -40,8 +40,7 @@ class Rollouts:
             old, service = await self.changeable(tx, principal, id_or_name)
             target = await _target(tx, old, service, number)
             await _demand_source(tx, old, target)
-            new = await going_back.go_back(self._context, tx, old, service, target)
-            await self._note_env(tx, principal, service, old.config, new)
+            new = await going_back.go_back(self._context, tx, old, service, target, principal.user_id)
             words = f"roll {old.name} back to release {target.number}: release {new.release}"
             await self._note(tx, principal, "deployment.rolled_back", new, words, to=target.number)
             view = await views.load_one(self._context, tx, new)
@@ -131,7 +130,7 @@ class Rollouts:
     ) -> None:
         """Write the history of the variables that a change of the whole declaration changed."""
         changes = variables.changes(before.env if before is not None else (), after.config.env)
-        await env.note_changes(self._context, tx, principal, service, changes, after.release)
+        await env.note_changes(self._context, tx, principal.user_id, service, changes, after.release)
 
     async def _note(
         self,

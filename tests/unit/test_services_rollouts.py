@@ -464,6 +464,17 @@ async def test_a_release_that_keeps_crashing_soon_after_it_went_live_is_gone_bac
     assert (await newest(plane)).number == 3
 
 
+async def test_the_history_of_variables_knows_who_went_back_by_itself(plane):
+    await plane.deployments.create(OPERATOR, builders.some_fields(auto_rollback=True))
+    await go_live(plane, 1)
+    await declare(plane, env={"A": "1"})
+    await go_live(plane, 2)
+    await crash_loops(plane, 2)
+    lines = (await Env(plane.context).history(OPERATOR, "app")).items
+    told = [(line.release, line.key, line.action, line.actor) for line in lines if line.release == 3]
+    assert told == [(3, "A", "deleted", "system")]
+
+
 async def test_nobody_goes_back_unasked_nor_from_what_ran_well_for_long_nor_from_a_first_release(plane, app):
     await go_live(plane, 1)
     await crash_loops(plane, 1)

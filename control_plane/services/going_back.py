@@ -58,12 +58,14 @@ def has_failed(
 ) -> bool:
     """Does the newest release, that went live a short while ago, keep crashing where its owner wants to go back then?
 
-    One that was itself gone back to is left as it is: the trouble lies elsewhere.
+    One that was itself gone back to is left as it is: the trouble lies elsewhere. So is a report of an earlier wish: what
+    was changed since may have helped.
     """
     observed = service.observed
     return (
         deployment.config.auto_rollback
         and service.run is values.Run.RUNNING
+        and observed.generation >= service.generation
         and observed.status == "crash_looping"
         and observed.live_release == newest.number
         and newest.cause != "rollback"

@@ -441,9 +441,9 @@ async def test_a_rollback_to_a_release_whose_source_is_gone_is_refused(plane, ap
     assert (await plane.deployments.rollback(OPERATOR, "app", 3)).deployment.release == number + 1
 
 
-async def crash_loops(plane, number):
+async def crash_loops(plane, number, behind=0):
     service = await plane.services.get(OPERATOR, "app")
-    observed = values.Observed(service.generation, "crash_looping", "unhealthy", number, "")
+    observed = values.Observed(service.generation - behind, "crash_looping", "unhealthy", number, "")
     await plane.report(service, number=number, observed=observed)
 
 
@@ -473,6 +473,18 @@ async def test_the_history_of_variables_knows_who_went_back_by_itself(plane):
     lines = (await Env(plane.context).history(OPERATOR, "app")).items
     told = [(line.release, line.key, line.action, line.actor) for line in lines if line.release == 3]
     assert told == [(3, "A", "deleted", "system")]
+
+
+async def test_nobody_goes_back_for_what_was_so_before_the_newest_wish(plane):
+    await plane.deployments.create(OPERATOR, builders.some_fields(auto_rollback=True))
+    await go_live(plane, 1)
+    await plane.deployments.redeploy(OPERATOR, "app")
+    await go_live(plane, 2)
+    await plane.services.restart(OPERATOR, "app")
+    await crash_loops(plane, 2, behind=1)
+    assert (await newest(plane)).number == 2
+    await crash_loops(plane, 2)
+    assert (await newest(plane)).number == 3
 
 
 async def test_nobody_goes_back_unasked_nor_from_what_ran_well_for_long_nor_from_a_first_release(plane, app):

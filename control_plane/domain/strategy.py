@@ -48,6 +48,11 @@ def parsed(given: Given) -> values.Strategy:
     )
 
 
+def trial_s(strategy: values.Strategy) -> float:
+    """How long a canary gets a part of the requests, all steps together."""
+    return strategy.interval_s * (1 + len(strategy.steps)) if strategy.kind == "canary" else 0.0
+
+
 def declared(strategy: values.Strategy) -> Given:
     """What `parsed` reads back to the same strategy."""
     if strategy.kind != "canary":

@@ -1,8 +1,9 @@
 """Ends releases that will not end by themselves: each has a deadline.
 
-While its instance is online and it is wished, a release has `under_way_s` for each of its states; the time begins anew when the
-instance was away, and when the control plane was restarted. One that nothing moves (its instance is away, or its source was
-never uploaded) is given up `waiting_s` after its last step. Called by a loop in wiring.
+While its instance is online and it is wished, a release has `under_way_s` for each of its states, and a canary its trial besides
+while it is switched to; the time begins anew when the instance was away, and when the control plane was restarted. One that
+nothing moves (its instance is away, or its source was never uploaded) is given up `waiting_s` after its last step. Called by
+a loop in wiring.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ import dataclasses
 import structlog
 
 from control_plane import errors, ports
-from control_plane.domain import instance, release, values
+from control_plane.domain import instance, release, strategy, values
 from control_plane.services import events, releases
 from control_plane.services.context import Context
 
@@ -54,7 +55,8 @@ class Reaper:
             self._since.pop((one.id, one.state), None)
             return (now - one.changed_at).total_seconds() > self._waiting_s
         since = self._since.setdefault((one.id, one.state), now.timestamp())
-        return now.timestamp() - since > self._under_way_s
+        trial_s = strategy.trial_s(one.config.strategy) if one.state == release.State.SWITCHING.value else 0.0
+        return now.timestamp() - since > self._under_way_s + trial_s
 
     async def _fail(self, one: values.Release) -> None:
         now = self._context.clock.now()

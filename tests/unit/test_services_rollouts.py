@@ -321,6 +321,24 @@ async def test_each_state_of_a_release_has_its_own_time(plane, app):
         assert await reaper.reap() == 0
 
 
+async def test_a_canary_has_its_whole_trial_besides_while_it_is_switched_to(plane):
+    canary = {"kind": "canary", "weight": 10, "steps": [50], "interval": 100}
+    plane.epoch = await plane.instances.connected(
+        plane.instance.id, "0.1.0", "boot", {"capabilities": {**LOCAL["capabilities"], "strategies": "rolling,canary"}}
+    )
+    await plane.deployments.create(OPERATOR, builders.some_fields(strategy=canary))
+    reaper = Reaper(plane.context, under_way_s=60.0)
+    for state, enough in (("checking", 59), ("switching", 259)):
+        await plane.report(await plane.services.get(OPERATOR, "app"), state=state, live=0)
+        await reaper.reap()
+        plane.clock.advance(enough)
+        await keep_online(plane)
+        assert await reaper.reap() == 0
+    plane.clock.advance(2)
+    await keep_online(plane)
+    assert await reaper.reap() == 1
+
+
 async def test_a_release_waits_long_for_an_instance_that_is_away_and_begins_anew_when_it_is_back(plane, app):
     reaper = Reaper(plane.context, under_way_s=60.0, waiting_s=1000.0)
     await reaper.reap()

@@ -26,7 +26,7 @@ from node_agent.metrics.sample import HostSampler
 from node_agent.paths import Paths
 from node_agent.proxy import options, render
 from node_agent.proxy.requests import RequestCounts, listening
-from node_agent.proxy.transaction import NginxProxy
+from node_agent.proxy.transaction import NginxProxy, nginx_uid
 from node_agent.reconciler import gate
 from node_agent.reconciler.branches import Branches
 from node_agent.reconciler.host import Host
@@ -235,7 +235,7 @@ async def _hits(paths: Paths) -> AsyncIterator[RequestCounts]:
     """How requests to canaries end. Where nginx could not be told the path nothing is counted, and time alone decides."""
     counts = RequestCounts()
     path = render.hits_socket(paths)
-    async with listening(pathlib.Path(path), counts) if path else contextlib.nullcontext():
+    async with listening(pathlib.Path(path), counts, nginx_uid(paths)) if path else contextlib.nullcontext():
         yield counts
 
 

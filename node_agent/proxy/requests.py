@@ -8,11 +8,14 @@ import contextlib
 import pathlib
 import re
 import socket
+import struct
 from collections.abc import AsyncIterator, Collection, Iterator
 
 from node_agent.model.canary import Counts
 
 FORMAT = "$upstream_addr|$upstream_status"  # of a request that was tried twice both are lists
+LARGEST = 4096
+CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 LINE = re.compile(rb"127\.0\.0\.1:[0-9., :]{1,400}\|[0-9, -]{1,100}$")
 
 
@@ -41,33 +44,37 @@ class RequestCounts:
         self._counts.pop(port, None)
 
 
-class _Receiver(asyncio.DatagramProtocol):
-    def __init__(self, counts: RequestCounts) -> None:
-        self._counts = counts
-
-    def datagram_received(self, data: bytes, addr: object) -> None:  # noqa: ARG002 - a datagram of nginx has none
-        self._counts.feed(data)
-
-
 @contextlib.asynccontextmanager
-async def listening(path: pathlib.Path, counts: RequestCounts) -> AsyncIterator[None]:
-    """Count what comes to the socket at `path`. Nginx drops what it cannot send, so nobody waits for us."""
+async def listening(path: pathlib.Path, counts: RequestCounts, uid: int) -> AsyncIterator[None]:
+    """Count what nginx, who runs as `uid`, sends to the socket at `path`. It drops what it cannot send: nobody waits."""
+    loop = asyncio.get_running_loop()
     with _bound(path) as door:
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Receiver(counts), sock=door)
+        loop.add_reader(door, _receive, door, counts, uid)
         try:
             yield
         finally:
-            transport.close()
+            loop.remove_reader(door)
+
+
+def _receive(door: socket.socket, counts: RequestCounts, uid: int) -> None:
+    """One datagram. Apps can reach the socket too: the kernel says whose it is, and theirs count for nothing."""
+    try:
+        datagram, about, _, _ = door.recvmsg(LARGEST, socket.CMSG_SPACE(CREDENTIALS.size))
+    except OSError:
+        return  # gone meanwhile
+    for level, kind, said in about:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS) and CREDENTIALS.unpack(said)[1] == uid:
+            counts.feed(datagram)
 
 
 @contextlib.contextmanager
 def _bound(path: pathlib.Path) -> Iterator[socket.socket]:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as door:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         door.bind(str(path))
-        path.chmod(0o622)  # nginx's workers may have a user of their own; they may write, no more
+        path.chmod(0o622)  # nginx may have a user of its own, who may write, no more
         try:
             yield door
         finally:

@@ -33,7 +33,7 @@ class NginxProxy:
     """Implements ports.Proxy on the nginx that the supervisor keeps."""
 
     def __init__(self, paths: Paths, supervisor: ports.Supervisor, settings: ProxySettings, clock: Clock) -> None:
-        own_user = "root" if _runs_as_root(paths) else ""  # else its workers could not read the releases
+        own_user = "root" if nginx_uid(paths) == 0 else ""  # else its workers could not read the releases
         self._settings = dataclasses.replace(settings, run_as=settings.run_as or own_user)
         self._paths = paths
         self._supervisor = supervisor
@@ -232,9 +232,9 @@ class NginxProxy:
         return render.render(generation, sites, self._settings, self._paths)
 
 
-def _runs_as_root(paths: Paths) -> bool:
-    """Is it root's nginx? Where apps have users of their own, it has one too, and its place belongs to that one."""
-    return os.geteuid() == 0 and not (paths.nginx.is_dir() and paths.nginx.stat().st_uid)
+def nginx_uid(paths: Paths) -> int:
+    """Who nginx runs as. Where apps have users of their own it has one too, and its place belongs to that one."""
+    return paths.nginx.stat().st_uid if paths.nginx.is_dir() else os.geteuid()
 
 
 async def _blocking(function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:

@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import hashlib
+import os
 import pathlib
+import socket
 import stat
 import subprocess
 
@@ -344,7 +346,7 @@ async def test_requests_to_a_canary_are_shared_by_weight_and_told_of(rig, upstre
         counts = requests.RequestCounts()
         shared = ports.Upstream(1, (upstream.port,), canary=ports.Canary(2, (other.port,), 25))
         site = ports.Site(an_id("svc", 1), shared, (a_route(1, "a.example.com"),))
-        async with requests.listening(pathlib.Path(render.hits_socket(rig.paths)), counts):
+        async with requests.listening(pathlib.Path(render.hits_socket(rig.paths)), counts, os.geteuid()):
             await rig.proxy().apply((site,))
             answers = [(await rig.get("a.example.com"))[1] for _ in range(40)]
             assert answers.count("new") == 10
@@ -352,3 +354,14 @@ async def test_requests_to_a_canary_are_shared_by_weight_and_told_of(rig, upstre
         assert counts.of({other.port}) == Counts(10, 0)
     finally:
         other.close()
+
+
+@pytest.mark.parametrize(("uid", "total"), [(os.geteuid(), 1), (os.geteuid() + 1, 0)])
+async def test_only_what_nginx_itself_says_counts(tmp_path, uid, total):
+    counts = requests.RequestCounts()
+    async with requests.listening(tmp_path / "hits.sock", counts, uid):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"127.0.0.1:20001|500", str(tmp_path / "hits.sock"))
+        for _ in range(5):  # turns of the loop, no time
+            await asyncio.sleep(0)
+    assert counts.of({20001}).total == total

@@ -152,16 +152,19 @@ class Upstream:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Site:
-    """One service as the proxy knows it."""
+    """One service as the proxy knows it. `former` are routes as they were served last, kept until their change is served:
+    one whose change cannot be goes on so.
+    """
 
     service_id: str
     upstream: Upstream
     routes: tuple[spec.RouteSpec, ...]
+    former: tuple[spec.RouteSpec, ...] = dataclasses.field(default=(), compare=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProxyState:
-    """What nginx really answers with: the generation, and the routes it had to leave out with nginx's words."""
+    """What nginx really answers with: the generation, and with nginx's words the routes that are left out, or as before."""
 
     generation: int
     quarantined: tuple[tuple[str, str], ...] = ()

@@ -77,7 +77,7 @@ class NginxProxy:
         return True
 
     async def _replace(self, before: int, sites: tuple[ports.Site, ...]) -> tuple[int, dict[str, str]]:
-        """The generation that serves afterwards, and the routes that nginx refused."""
+        """The generation that serves afterwards, and the routes that nginx refused as they are wished."""
         after = await self._next()
         rejected: dict[str, str] = {}
         try:
@@ -174,7 +174,18 @@ class NginxProxy:
             else:
                 half = len(suspects) // 2
                 waiting += [suspects[half:], suspects[:half]]  # the older half first: it has the older right
-        return selection.only(sites, good), rejected
+        return await self._as_before(generation, selection.only(sites, good), rejected), rejected
+
+    async def _as_before(
+        self, generation: int, sites: tuple[ports.Site, ...], rejected: dict[str, str]
+    ) -> tuple[ports.Site, ...]:
+        """The table, and of the rejected routes those that nginx takes as they were served before."""
+        for route_id in sorted(rejected):
+            wider = selection.with_former(sites, route_id)
+            if wider is not None and (await self._test(generation, wider))[0]:
+                sites = wider
+                rejected[route_id] += selection.AS_BEFORE
+        return sites
 
     # nginx
 

@@ -1,6 +1,9 @@
 """The table of all services that the proxy serves. Each worker changes its own row; the proxy gets the whole table."""
 
+import dataclasses
+
 from node_agent import ports
+from node_agent.model import spec
 
 
 class Sites:
@@ -22,7 +25,7 @@ class Sites:
         return self._wanted.get(service_id)
 
     def words(self, route_id: str) -> str:
-        """nginx's words on a route that had to be left out; empty when it is in."""
+        """nginx's words on a route that had to be left out, or goes on as before; empty when it is as wished."""
         return self._quarantined.get(route_id, "")
 
     async def put(self, site: ports.Site) -> None:
@@ -30,13 +33,14 @@ class Sites:
         SupervisorUnavailableError; then the table is as it was.
         """
         before = self._wanted.get(site.service_id)
-        self._wanted[site.service_id] = site
+        self._wanted[site.service_id] = dataclasses.replace(site, former=self._former(before, site))
         try:
             await self._apply()
         except BaseException:  # also a supervisor that is away, and a cancelled caller: it is not known to be live
             self._restore(site.service_id, before)
             raise
-        await self._journal.put_site(site)
+        self._wanted[site.service_id] = served = self._served(self._wanted[site.service_id])
+        await self._journal.put_site(served)
 
     async def drop(self, service_id: str) -> None:
         """Answer nothing for the service any more. Raises as `put` does."""
@@ -47,6 +51,18 @@ class Sites:
             self._restore(service_id, before)
             raise
         await self._journal.drop_site(service_id)
+
+    def _former(self, before: ports.Site | None, site: ports.Site) -> tuple[spec.RouteSpec, ...]:
+        """The routes of `before` as they are served, where `site` has them otherwise."""
+        if before is None:
+            return ()
+        served = {route.id: route for route in before.former}
+        served |= {route.id: route for route in before.routes if route.id not in self._quarantined}
+        return tuple(served[route.id] for route in site.routes if served.get(route.id, route) != route)
+
+    def _served(self, site: ports.Site) -> ports.Site:
+        """Without the former routes whose change is served now: nothing goes back to those any more."""
+        return dataclasses.replace(site, former=tuple(one for one in site.former if one.id in self._quarantined))
 
     async def _apply(self) -> None:
         table = tuple(self._wanted[key] for key in sorted(self._wanted) if self._wanted[key].routes)

@@ -66,7 +66,8 @@ def load_site(text: str) -> ports.Site:
     upstream = {**data["upstream"], "ports": tuple(data["upstream"]["ports"])}
     if canary := upstream.get("canary"):
         upstream["canary"] = ports.Canary(**{**canary, "ports": tuple(canary["ports"])})
-    return ports.Site(data["service_id"], ports.Upstream(**upstream), _routes(data["routes"]))
+    former = _routes(data.get("former", []))
+    return ports.Site(data["service_id"], ports.Upstream(**upstream), _routes(data["routes"]), former)
 
 
 def load_report(text: str) -> status.ServiceReport:

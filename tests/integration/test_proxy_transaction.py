@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import socket
@@ -28,6 +29,7 @@ class Scripted(LocalNginx):
     def __init__(self, paths):
         super().__init__(paths)
         self.poison = frozenset()
+        self.poison_word = "\0"
         self.at = {}
 
     def _script(self, verb):
@@ -41,15 +43,22 @@ class Scripted(LocalNginx):
         for name in self.poison:
             path = self.paths.proxy / "generations" / str(generation) / "routes" / f"{name}.conf"
             if path.exists():
-                text = path.read_text()
-                path.unlink()
-                path.write_text(text + "bogus;\n")
+                _spoil(path)
+        for path in (self.paths.proxy / "generations" / str(generation)).glob("routes/*.conf"):
+            if self.poison_word in path.read_text():
+                _spoil(path)
         return await super().proxy_test(generation)
 
     async def proxy_reload(self):
         self._script("reload")
         await super().proxy_reload()
         self._script("reloaded")
+
+
+def _spoil(path):
+    text = path.read_text()
+    path.unlink()
+    path.write_text(text + "bogus;\n")
 
 
 @pytest.fixture
@@ -109,6 +118,23 @@ async def test_a_quarantined_route_costs_no_reload_when_asked_again(rig, blue):
     rig.nginx.poison = set()
     assert (await proxy.apply(sites)).quarantined == ()
     assert (await rig.get("a2.example.com"))[0] == 200
+
+
+async def test_a_route_that_nginx_takes_no_longer_goes_on_as_it_was(rig, blue):
+    proxy = rig.proxy()
+    before, changed = a_route(1, "a.example.com"), a_route(1, "a.example.com", headers=(("X-New", "1"),))
+    other = a_site(2, blue.port, a_route(2, "b.example.com"))
+    await proxy.apply((a_site(1, blue.port, before), other))
+    reloads = rig.nginx.reloads
+    rig.nginx.poison_word = "X-New"
+    site = dataclasses.replace(a_site(1, blue.port, changed), former=(before,))
+    state = await proxy.apply((site, other))
+    assert [(route, "goes on as it was" in words) for route, words in state.quarantined] == [(changed.id, True)]
+    assert [(await rig.get(domain))[0] for domain in ("a.example.com", "b.example.com")] == [200, 200]
+    assert rig.nginx.reloads == reloads
+    rig.nginx.poison_word = "\0"
+    assert (await proxy.apply((site, other))).quarantined == ()
+    assert (await rig.ask("a.example.com"))[1]["x-new"] == "1"
 
 
 async def test_when_nothing_passes_nginx_is_quoted_and_the_former_serves(rig, blue):

@@ -409,3 +409,24 @@ async def test_an_agent_that_begins_while_the_supervisor_is_away_changes_nothing
     await rig.begin()
     assert await rig.live(1)
     assert rig.proxy.applied == before
+
+
+async def test_a_route_whose_change_cannot_be_served_goes_on_as_before_also_after_a_restart(rig: Rig) -> None:
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    bad = dataclasses.replace(ROUTES[0], options=spec.RouteOptions(headers=(("Connection", "close"),)))
+    await rig.reconciler.accept(a_wish(2, routes=(bad,)))
+    report = await rig.until(lambda r: r.observed_generation == 2 and r.routes[0].state == "quarantined", "the words")
+    assert "Connection" in report.routes[0].message
+    assert "goes on as it was before" in report.routes[0].message
+    assert rig.proxy.upstream("app.test").release == 1
+    await rig.end()
+    rig.proxy.live = ()
+    await rig.begin()
+    await wait_until_async(lambda: rig.proxy.upstream("app.test"))
+    await rig.reconciler.accept(a_wish(3, a_static(2), routes=(bad,)))
+    await rig.live(2)
+    assert rig.proxy.upstream("app.test").release == 2
+    await rig.reconciler.accept(a_wish(4, a_static(2), routes=()))
+    await rig.until(lambda r: r.observed_generation == 4, "the end of the route")
+    assert rig.proxy.upstream("app.test") is None

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from node_agent import errors
+from node_agent import errors, ports
 from node_agent.paths import Paths
 from node_agent.proxy import render, selection, status, words
 from node_agent.proxy.latest import Latest
@@ -39,6 +39,30 @@ def test_of_two_routes_for_one_place_the_older_stays(path):
     kept, refused = selection.admissible((newer, older), SETTINGS, PATHS)
     assert [route.id for site in kept for route in site.routes] == [an_id("rte", 3)]
     assert "an older route has it" in refused[an_id("rte", 9)]
+
+
+BEFORE, CHANGED = a_route(1, "a.example.com"), a_route(1, "a.example.com; alias /etc/")
+
+
+def changed(upstream: ports.Upstream) -> ports.Site:
+    return ports.Site(an_id("svc", 1), upstream, (CHANGED,), former=(BEFORE,))
+
+
+@pytest.mark.parametrize("upstream", [ports.Upstream(2, (20002,)), ports.Upstream(2)])
+def test_a_route_whose_change_is_refused_goes_on_as_it_was_wherever_requests_go_now(upstream):
+    (site,), refused = selection.admissible((changed(upstream),), SETTINGS, PATHS)
+    assert (site.upstream, site.routes) == (upstream, (BEFORE,))
+    assert refused[CHANGED.id].endswith(selection.AS_BEFORE)
+
+
+def test_a_route_that_another_has_the_place_of_or_that_cannot_be_rendered_any_more_does_not_go_on():
+    heir = a_site(2, 20002, a_route(9, "a.example.com"))
+    kept, refused = selection.admissible((changed(ports.Upstream(1, (20001,))), heir), SETTINGS, PATHS)
+    assert [route.id for site in kept for route in site.routes] == [an_id("rte", 9)]
+    assert "goes on" not in refused[CHANGED.id]
+    (site,), refused = selection.admissible((changed(ports.Upstream(1, (70000,))),), SETTINGS, PATHS)
+    assert site.routes == ()
+    assert "goes on" not in refused[CHANGED.id]
 
 
 def test_what_is_admissible_can_be_rendered():

@@ -338,7 +338,13 @@ def _limits(wanted: spec.Resources) -> process.Limits:
 
 
 def _fixed_port(release: spec.ReleaseSpec) -> int:
-    """Raises ReleaseFailedError when something else listens there: the former release has ended by now."""
+    """Raises ReleaseFailedError when it may be another app's, or something listens there: the former release has ended."""
+    if FIRST_PORT <= release.port <= LAST_PORT:
+        raise errors.ReleaseFailedError(
+            "port_in_use",
+            f"port {release.port} is one of those that this host gives out by itself ({FIRST_PORT} to {LAST_PORT}); "
+            "declare another port",
+        )
     if release.port in sockets.listening_ports():
         raise errors.ReleaseFailedError(
             "port_in_use",

@@ -411,6 +411,14 @@ async def test_an_agent_that_begins_while_the_supervisor_is_away_changes_nothing
     assert rig.proxy.applied == before
 
 
+async def test_a_fixed_port_that_this_host_may_give_to_another_app_is_refused(rig: Rig) -> None:
+    fixed = dataclasses.replace(a_release(1), commit="c" * 40, port=host.FIRST_PORT, port_mode="fixed")
+    await rig.reconciler.accept(a_wish(1, fixed))
+    report = await rig.until(lambda r: states(r).get(1) is ReleaseState.FAILED, "the failure")
+    assert (report.releases[0].reason, rig.supervisor.wanted) == ("port_in_use", {})
+    assert "20000 to 29999" in report.message
+
+
 async def test_a_route_whose_change_cannot_be_served_goes_on_as_before_also_after_a_restart(rig: Rig) -> None:
     await rig.reconciler.accept(a_wish())
     await rig.live(1)

@@ -120,9 +120,11 @@ class ServiceHost:
         """Journal a step of a release. One that went live once only moves on to draining and retired."""
         if state not in status.SERVED and await self._served(number):
             return
-        report = status.ReleaseReport(number, state, "", message, commit, self.host.clock.now())
-        await self.host.journal.put_release(self.service_id, report)
+        await self.host.journal.put_release(self.service_id, self._step(number, state, commit, message))
         await self._told()
+
+    def _step(self, number: int, state: ReleaseState, commit: str = "", message: str = "") -> status.ReleaseReport:
+        return status.ReleaseReport(number, state, "", message, commit, self.host.clock.now())
 
     async def fail(self, target: Target, error: errors.ReleaseFailedError) -> None:
         """This target can never go live. One step, since the next plan may end whoever calls this."""
@@ -262,11 +264,12 @@ class ServiceHost:
             await self.host.sites.put(site)
         elif self.host.sites.site(self.service_id) is not None:
             await self.host.sites.drop(self.service_id)
-        await self.host.journal.put_live(self.service_id, target)
-        await self.note(target.release, ReleaseState.LIVE)
+        reports = [self._step(target.release, ReleaseState.LIVE)]
         if former is not None and former.release != target.release:
             runs = any(found.id.release == former.release for found in await self.processes())
-            await self.note(former.release, ReleaseState.DRAINING if runs else ReleaseState.RETIRED)
+            reports.append(self._step(former.release, ReleaseState.DRAINING if runs else ReleaseState.RETIRED))
+        await self.host.journal.put_live(self.service_id, target, reports)
+        await self._told()
 
     async def drain(self, target: Target) -> None:
         """Wait until nobody is served any more, 30 s at most, then stop the processes and free their ports.

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import aiosqlite
@@ -179,8 +179,11 @@ class Journal:
         return next((Target(release, restart) for release, restart in rows), None)
 
     @_whole
-    async def put_live(self, service_id: str, target: Target) -> None:
+    async def put_live(self, service_id: str, target: Target, reports: Collection[status.ReleaseReport] = ()) -> None:
+        """What serves now, and how its release and the former one are from here on, in the same transaction."""
         async with self._transaction() as tx:
+            for report in reports:
+                await tx.execute(PUT_RELEASE, _release_row(service_id, report))
             await tx.execute("INSERT OR REPLACE INTO live VALUES (?, ?, ?)", (service_id, *_pair(target)))
 
     async def failures(self, service_id: str) -> dict[Target, str]:

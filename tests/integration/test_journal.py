@@ -93,6 +93,15 @@ async def test_an_empty_commit_leaves_the_resolved_one(journal) -> None:
     assert (report.state, report.commit) == (status.ReleaseState.BUILDING, "c" * 40)
 
 
+async def test_what_serves_and_how_its_release_is_are_one_step(journal) -> None:
+    """Killed between two steps, an agent would tell of a live release as of one that is switched to, for ever."""
+    await journal.put_wish(a_wish())
+    await journal.put_live(SERVICE, Target(1, 0), [status.ReleaseReport(1, status.ReleaseState.LIVE, changed_at=1.0)])
+    assert await journal.live(SERVICE) == Target(1, 0)
+    ((_, report),) = await journal.releases(SERVICE)
+    assert report.state is status.ReleaseState.LIVE
+
+
 async def test_settling_forgets_what_was_live_and_what_failed(journal) -> None:
     await journal.put_live(SERVICE, Target(1, 0))
     await journal.put_failure(SERVICE, Target(2, 0), None, "why")

@@ -1,4 +1,5 @@
-"""Who listens where, read from /proc. Processes may vanish while we look.
+"""Who listens where, read from /proc. Processes may vanish while we look; a table that cannot be read is an OSError, since
+nobody would seem to listen then.
 
 A process that has a user of its own is known by it: the kernel's table of sockets names the user, and whoever may not
 look into another user's process can read that. Others are found by socket inode → process tree.
@@ -19,8 +20,10 @@ def _entries(state: str) -> Iterator[tuple[str, int, str, int]]:
     for family in ("tcp", "tcp6"):
         try:
             lines = pathlib.Path("/proc/net", family).read_text(encoding="ascii").splitlines()[1:]
-        except OSError:
-            continue  # a host without IPv6
+        except FileNotFoundError:
+            if family == "tcp6":
+                continue  # a host without IPv6
+            raise
         for line in lines:
             fields = line.split()
             if fields[3] == state:
@@ -78,10 +81,10 @@ def ports_of(pid: int) -> frozenset[int]:
 
 
 def _owner(pid: int) -> int:
-    """The user of a process; our own when it is gone."""
+    """The user of a process; our own when it is gone or hidden."""
     try:
         status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return os.geteuid()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Uid:"))
 

@@ -1,6 +1,9 @@
 """Whose port it is: a real listener, one that ended, and a thief at other addresses and in its place."""
 
+import asyncio
+import contextlib
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -8,10 +11,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from node_agent import errors
 from node_agent.model import process
 from node_agent.reconciler.owners import Owners
 from tests.proxy_fixtures import free_port
 from tests.unit.test_plan import SERVICE
+from tests.waiting import wait_until_async
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
 OWNER, THIEF = 64321, 64322
@@ -113,3 +118,34 @@ async def test_nobody_else_can_listen_where_the_owner_does(listen, supervisor, a
     supervisor.pid = listen(OWNER, "127.0.0.1", supervisor.port).pid
     assert listen(THIEF, address, supervisor.port).said == ""
     assert await owned(Owners(supervisor), supervisor)
+
+
+@contextlib.contextmanager
+def no_file_can_be_opened() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_who_owned_a_port_owns_it_while_the_kernel_cannot_be_asked(listen, supervisor) -> None:
+    owners = Owners(supervisor)
+    supervisor.pid = listen(OWNER, "127.0.0.1", supervisor.port).pid
+    assert await owned(owners, supervisor)
+    with no_file_can_be_opened(), pytest.raises(errors.AgentError, match="who listens where"):
+        await owners.look()
+    assert owners.owns(status(supervisor.pid, supervisor.port))
+
+
+async def test_what_changed_is_told_whoever_saw_it_first(listen, supervisor) -> None:
+    owners, told = Owners(supervisor), []
+    running = asyncio.create_task(owners.run(told.append))
+    try:
+        supervisor.pid = listen(OWNER, "127.0.0.1", supervisor.port).pid
+        await owners.look()
+        await wait_until_async(lambda: told == [SERVICE])
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

@@ -1,7 +1,7 @@
 """The health gate: a new release gets traffic after its own process answered well `retries` times in a row.
 
-The port must belong to the process tree of that release, so that a neighbour's answer never counts. A failure says what
-the owner of the app can do about it.
+The process must own its port by the same rule as for requests (owners.py), so that a neighbour's answer never counts. A
+failure says what the owner of the app can do about it.
 """
 
 import asyncio
@@ -99,12 +99,11 @@ async def wait_healthy(supervisor: ports.Supervisor, watched: Watched, clock: Cl
             f"cannot check the app's health by {check.kind[:40]!r}: this host knows {' and '.join(KINDS)}; change health_check",
         )
     deadline = clock.monotonic() + check.start_period_s
-    good, last = 0, "it never listened"
+    good, last = 0, ""
     while good < check.retries:
         status, others = await _alive(supervisor, process_id)
-        listens = await asyncio.to_thread(sockets.ports_of, status.pid) if status.pid else frozenset()
-        listens -= others - {status.port}
-        if status.port in listens:
+        owned = await asyncio.to_thread(_owns, status)
+        if owned:
             if check.kind == "command":
                 last = await probe_by(supervisor, _check_job(watched, status.port))
             else:
@@ -115,8 +114,19 @@ async def wait_healthy(supervisor: ports.Supervisor, watched: Watched, clock: Cl
         if good >= check.retries:
             return
         if clock.monotonic() >= deadline:
-            raise _explained(release, status, listens, last)
-        await asyncio.sleep(check.interval_s if status.port in listens else POLL_S)
+            listens = await asyncio.to_thread(sockets.ports_of, status.pid) if status.pid else frozenset()
+            raise _explained(
+                release, status, listens - (others - {status.port}), _words(last, good, check) if owned else ""
+            )
+        await asyncio.sleep(check.interval_s if owned else POLL_S)
+
+
+def _words(last: str, good: int, check: spec.HealthCheck) -> str:
+    return last or f"it was good {good} times in a row, not {check.retries}"
+
+
+def _owns(status: process.ProcessStatus) -> bool:
+    return bool(status.pid) and sockets.owns(status.pid, status.port, sockets.listeners(), known=False)
 
 
 def _check_job(watched: Watched, port: int) -> process.JobSpec:
@@ -158,9 +168,16 @@ async def _alive(
 def _explained(
     release: spec.ReleaseSpec, status: process.ProcessStatus, listens: frozenset[int], last: str
 ) -> errors.ReleaseFailedError:
+    """`last` is what was wrong with the answer; empty when the process did not own its port in the end."""
     period = f"within {release.health_check.start_period_s:g} s"
-    if status.port in listens:
+    if last:
         return errors.ReleaseFailedError("unhealthy", f"the health check did not pass {period}: {last}")
+    if status.port in listens:
+        return errors.ReleaseFailedError(
+            "wrong_address",
+            f"the app listens on $PORT ({status.port}), but not at 127.0.0.1, or not alone; make it listen at 127.0.0.1 or "
+            "at every address (0.0.0.0)",
+        )
     if listens:
         others = ", ".join(map(str, sorted(listens)))
         if release.port in listens:

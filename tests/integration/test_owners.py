@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import resource
 import socket
@@ -11,11 +12,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from node_agent import errors
-from node_agent.model import process
+from node_agent import clock, errors, ports
+from node_agent.model import process, spec
+from node_agent.reconciler import gate
 from node_agent.reconciler.owners import Owners
 from tests.proxy_fixtures import free_port
-from tests.unit.test_plan import SERVICE
+from tests.unit.test_plan import SERVICE, a_release
 from tests.waiting import wait_until_async
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
@@ -149,3 +151,16 @@ async def test_what_changed_is_told_whoever_saw_it_first(listen, supervisor) -> 
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_the_gate_asks_for_the_same_as_requests_do(listen, supervisor) -> None:
+    """A stranger answers where the app would have to."""
+    listen(THIEF, "127.0.0.1", supervisor.port)
+    supervisor.pid = listen(OWNER, "127.0.0.2", supervisor.port).pid
+    check = spec.HealthCheck(start_period_s=0.1, interval_s=0.01)
+    release = dataclasses.replace(a_release(), health_check=check)
+    (found,) = await supervisor.processes()
+    watched = gate.Watched(found.id, release, ports.Artifact(1, "c" * 40, "d", "node-20.1.0", None))
+    with pytest.raises(errors.ReleaseFailedError, match=r"not at 127\.0\.0\.1, or not alone") as failed:
+        await gate.wait(supervisor, watched, clock.SystemClock())
+    assert failed.value.code == "wrong_address"

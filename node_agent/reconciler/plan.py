@@ -41,7 +41,8 @@ class Sealed:
 class Facts:
     """What is true on this host of one service.
 
-    `sealed` are the releases complete on disk. `passed` are the targets whose gate was passed, `failed` those that can never go live, `served` the releases that went live once.
+    `sealed` are the releases complete on disk. `passed` are the targets whose gate was passed, `failed` those that can never
+    go live, `served` the releases that went live once.
     `site` is what the proxy answers with. `trial` is the canary and its percent of the requests now, `proven` those that
     had their whole trial.
     """
@@ -67,16 +68,22 @@ class Facts:
         return tuple(name for name in sealed.members if name not in there) if sealed else ()
 
     def upstream(self, target: Target) -> ports.Upstream | None:
-        """Where requests for `target` would go; None while there is no process that could have any.
+        """Where requests for `target` would go; None when no process of it takes any.
 
         A process without a port of its own gets none: somebody else may listen there.
         """
         sealed = self.release(target.release)
         if sealed is not None and sealed.static_root is not None:
             return ports.Upstream(target.release, static_root=sealed.static_root)
-        routed = [one for one in self.processes if one.target == target and formation.is_routed(one.name)]
-        owned = tuple(sorted(one.port for one in routed if one.owned))
-        return ports.Upstream(target.release, owned) if routed else None
+        there = [one for one in self.processes if one.target == target and formation.is_routed(one.name)]
+        if not there and not any(map(formation.is_routed, sealed.members if sealed else ())):
+            return None
+        return ports.Upstream(target.release, tuple(sorted(one.port for one in there if one.owned)))
+
+    def is_down(self, target: Target) -> bool:
+        """Does it take requests, and could none of its processes have one now?"""
+        found = self.upstream(target)
+        return found is not None and found.static_root is None and not found.ports
 
     def site_of(self, wish: spec.ServiceSpec, target: Target) -> ports.Site | None:
         """What the proxy should answer with while `target` serves."""
@@ -118,12 +125,11 @@ def plan(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
     if goal is None:
         return _silence(facts, "the release is cancelled, and nothing serves")
     if _takes_turns(wish, facts, goal):
-        return (*_take_turns(facts, goal), *_clean(wish, facts, goal))
-    return (
-        *_keep_live(wish, facts),
-        *_advance(facts, goal, trial=_wants_trial(wish, facts, goal)),
-        *_clean(wish, facts, goal),
-    )
+        return (*_take_turns(wish, facts, goal), *_clean(wish, facts, goal))
+    steps = _advance(facts, goal, trial=_wants_trial(wish, facts, goal))
+    if not any(isinstance(step, actions.Switch) for step in steps):  # else the live release serves no longer anyway
+        steps = (*_keep_live(wish, facts), *steps)
+    return (*steps, *_clean(wish, facts, goal))
 
 
 def _wants_trial(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> bool:
@@ -135,32 +141,45 @@ def _wants_trial(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> bool:
 
 
 def _takes_turns(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> bool:
-    """Is this the moment, with the goal built and not yet live, in which the live release does not run?"""
+    """Is this the moment, with the goal built and not yet live, in which nothing else may run?"""
     turns = wish.release is not None and wish.release.takes_turns
     sealed = facts.release(goal.release)
     ready = sealed is not None and sealed.prepared and goal not in facts.failed
-    return turns and ready and facts.live is not None and goal != facts.live
+    return turns and ready and goal != facts.live
 
 
-def _take_turns(facts: Facts, goal: Target) -> tuple[Action, ...]:
-    if facts.live in _running(facts):
-        return (actions.Vacate(facts.live, "makes room for the new release"),)
-    return _advance(facts, goal)
+def _take_turns(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> tuple[Action, ...]:
+    """The live release ends, then what failed or was overtaken (`_clean` ends it), then the goal begins.
+
+    Requests leave each process that ends: its port is anybody's. But where the goal has them already, they stay.
+    """
+    live, running = facts.live, _running(facts)
+    moved = facts.site is None or facts.site.upstream == facts.upstream(goal)
+    steps = () if live is None or moved else _route(wish, facts, live)
+    if live is not None and live in running:
+        return (*steps, actions.Vacate(live, "makes room for the new release"))
+    return steps if set(running) - {goal} else (*steps, *_advance(facts, goal))
 
 
 def _keep_live(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
+    """First the routes: nothing may have the port of a process that is gone."""
     live = facts.live
     if live is None:
         return ()
-    if facts.missing(live):
-        if wish.release is not None and wish.release.takes_turns and set(_running(facts)) - {live}:
-            return ()  # what failed in its place must end first
-        return (actions.Start(live, "the live release does not run"),)
+    steps = _route(wish, facts, live)
+    if not facts.missing(live):
+        return steps
+    if wish.release is not None and wish.release.takes_turns and set(_running(facts)) - {live}:
+        return steps  # what failed in its place must end first
+    return (*steps, actions.Start(live, "the live release does not run"))
+
+
+def _route(wish: spec.ServiceSpec, facts: Facts, live: Target) -> tuple[Action, ...]:
     if facts.release(live.release) is None and facts.upstream(live) is None:
         return ()
-    if facts.site != facts.site_of(wish, live):
-        return (actions.Switch(live, "the routes are not what is wished"),)
-    return ()
+    if facts.site == facts.site_of(wish, live):
+        return ()
+    return (actions.Switch(live, "the routes are not what is wished"),)
 
 
 def _advance(facts: Facts, goal: Target, *, trial: bool = False) -> tuple[Action, ...]:
@@ -173,7 +192,7 @@ def _advance(facts: Facts, goal: Target, *, trial: bool = False) -> tuple[Action
         return (actions.Prepare(goal.release, "has a command to run before it starts"),)
     if facts.missing(goal):
         return (actions.Start(goal, "not started yet"),)
-    if sealed.members and goal not in facts.passed:
+    if sealed.members and (goal not in facts.passed or facts.is_down(goal)):
         return (actions.Check(goal, "not known to be healthy"),)
     if trial:
         return (actions.Try(goal, "healthy, and to be tried on some requests first"),)

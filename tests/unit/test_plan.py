@@ -104,8 +104,29 @@ def test_a_changed_route_is_applied_while_a_build_goes_on() -> None:
     assert plan(a_wish(2), facts) == (actions.Switch(Target(1, 0)), actions.Build(2))
 
 
-def test_a_live_release_that_does_not_run_is_started_again() -> None:
-    assert plan(a_wish(), dataclasses.replace(serving(), processes=())) == (actions.Start(Target(1, 0)),)
+def test_a_live_release_that_does_not_run_loses_its_requests_and_is_started_again() -> None:
+    facts = dataclasses.replace(serving(), processes=())
+    assert facts.site_of(a_wish(), Target(1, 0)).upstream == ports.Upstream(1)
+    assert plan(a_wish(), facts) == (actions.Switch(Target(1, 0)), actions.Start(Target(1, 0)))
+    facts = dataclasses.replace(facts, site=facts.site_of(a_wish(), Target(1, 0)))
+    assert plan(a_wish(), facts) == (actions.Start(Target(1, 0)),)
+
+
+def test_what_ended_after_its_gate_has_to_pass_it_again_before_it_gets_requests() -> None:
+    new = Target(2, 0)
+    facts = dataclasses.replace(serving(), sealed=(a_sealed(1), a_sealed(2)), passed=frozenset({Target(1, 0), new}))
+    down = ProcessFact(new, "web.1", "backoff", 20002, owned=False)
+    facts = dataclasses.replace(facts, processes=(*facts.processes, down))
+    assert plan(a_wish(2), facts) == (actions.Check(new),)
+
+
+def test_what_is_to_be_switched_from_is_not_routed_anew_before() -> None:
+    new = Target(2, 0)
+    facts = dataclasses.replace(serving(), sealed=(a_sealed(1), a_sealed(2)), passed=frozenset({Target(1, 0), new}))
+    facts = dataclasses.replace(
+        facts, processes=(*facts.processes, ProcessFact(new, "web.1", "running", 20002)), site=a_site(1, 20001, ())
+    )
+    assert plan(a_wish(2), facts) == (actions.Switch(new),)
 
 
 def test_old_releases_are_pruned_but_never_the_live_one() -> None:
@@ -189,7 +210,10 @@ def any_facts(draw: st.DrawFn) -> Facts:
     routed = draw(st.none() | st.integers(1, 3))
     return Facts(
         sealed=tuple(draw(sealed_releases)),
-        processes=tuple(ProcessFact(target, name, "running", 20000 + i) for i, (target, name) in enumerate(running)),
+        processes=tuple(
+            ProcessFact(target, name, "running", 20000 + i, owned=draw(st.booleans()))
+            for i, (target, name) in enumerate(running)
+        ),
         passed=frozenset(draw(st.lists(targets))),
         failed=frozenset(draw(st.lists(targets, max_size=2))) - {live},
         live=live,
@@ -237,7 +261,8 @@ def test_traffic_never_moves_to_a_release_that_did_not_pass(facts: Facts, releas
         if isinstance(action, actions.Switch):
             sealed = facts.release(action.target.release)
             unguarded = sealed is not None and not sealed.members
-            assert action.target == facts.live or action.target in facts.passed or unguarded
+            healthy = action.target in facts.passed and not facts.is_down(action.target)
+            assert action.target == facts.live or healthy or unguarded
 
 
 def apply(wish: spec.ServiceSpec, facts: Facts, action: actions.Action) -> Facts:
@@ -255,7 +280,8 @@ def apply(wish: spec.ServiceSpec, facts: Facts, action: actions.Action) -> Facts
             new = (ProcessFact(target, name, "running", first + i) for i, name in enumerate(facts.missing(target)))
             return dataclasses.replace(facts, processes=(*facts.processes, *new))
         case actions.Check(target):
-            return dataclasses.replace(facts, passed=facts.passed | {target})
+            seen = (dataclasses.replace(one, owned=one.owned or one.target == target) for one in facts.processes)
+            return dataclasses.replace(facts, passed=facts.passed | {target}, processes=tuple(seen))
         case actions.Switch(target):
             return dataclasses.replace(facts, live=target, site=facts.site_of(wish, target))
         case actions.Try(target):
@@ -310,6 +336,8 @@ def test_with_recreate_the_former_release_ends_when_the_new_one_is_built_and_bef
     facts = dataclasses.replace(serving(), sealed=(a_sealed(1), a_sealed(2)))
     assert plan(taking_turns(), facts) == (actions.Vacate(Target(1, 0)),)
     facts = dataclasses.replace(facts, processes=())
+    assert plan(taking_turns(), facts) == (actions.Switch(Target(1, 0)), actions.Start(Target(2, 0)))
+    facts = dataclasses.replace(facts, site=facts.site_of(taking_turns(), Target(1, 0)))
     assert plan(taking_turns(), facts) == (actions.Start(Target(2, 0)),)
 
 
@@ -320,12 +348,46 @@ def test_a_release_command_runs_before_the_start_and_before_the_former_release_m
     assert plan(taking_turns(2), facts) == (actions.Prepare(2),)
 
 
+@given(any_facts(), st.integers(1, 3))
+def test_by_turns_nothing_is_started_beside_another(facts: Facts, release: int) -> None:
+    """From whatever a daemon finds that was killed in the middle."""
+    for action in plan(taking_turns(release), facts):
+        if isinstance(action, actions.Start):
+            assert {process.target for process in facts.processes} <= {action.target}
+
+
+def test_by_turns_a_release_waits_for_the_end_of_the_one_that_it_overtook() -> None:
+    overtaken = Target(2, 0)
+    facts = dataclasses.replace(
+        serving(),
+        sealed=tuple(map(a_sealed, (1, 2, 3))),
+        processes=(ProcessFact(overtaken, "web.1", "running", 20002),),
+        site=ports.Site(SERVICE, ports.Upstream(1), ROUTES),
+    )
+    assert plan(taking_turns(3), facts) == (actions.Drain(overtaken),)
+    assert plan(taking_turns(3), dataclasses.replace(facts, live=None, site=None)) == (actions.Drain(overtaken),)
+
+
+def test_by_turns_requests_stay_where_the_goal_has_them_already() -> None:
+    """The agent was killed after the proxy answered and before the journal knew."""
+    new = Target(2, 0)
+    facts = dataclasses.replace(
+        serving(),
+        sealed=(a_sealed(1), a_sealed(2)),
+        processes=(ProcessFact(new, "web.1", "running", 20002),),
+        site=a_site(2, 20002),
+    )
+    assert plan(taking_turns(), facts) == (actions.Check(new),)
+
+
 def test_with_recreate_the_former_release_comes_back_when_the_new_one_fails() -> None:
     bad = Target(2, 0)
     process = ProcessFact(bad, "web.1", "running", 20002)
     facts = dataclasses.replace(
         serving(), sealed=(a_sealed(1), a_sealed(2)), processes=(process,), failed=frozenset({bad})
     )
+    assert plan(taking_turns(), facts) == (actions.Switch(Target(1, 0)), actions.Drain(bad))
+    facts = dataclasses.replace(facts, site=facts.site_of(taking_turns(), Target(1, 0)))
     assert plan(taking_turns(), facts) == (actions.Drain(bad),)
     assert plan(taking_turns(), dataclasses.replace(facts, processes=())) == (actions.Start(Target(1, 0)),)
 

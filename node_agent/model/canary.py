@@ -32,5 +32,8 @@ def verdict(new: Counts, former: Counts) -> str:
 
 
 def weights(percent: int, former: int, new: int) -> tuple[int, int]:
-    """The weight of each of `former` and of each of `new` processes, so that the new ones get `percent` together."""
-    return (100 - percent) * new, percent * former
+    """The weight of each of `former` and of each of `new` processes, so that the new ones get `percent` together.
+
+    While no former one runs they get all.
+    """
+    return (100 - percent) * new, percent * max(1, former)

@@ -46,7 +46,7 @@ def render(generation: int, sites: tuple[ports.Site, ...], settings: ProxySettin
     routes claim the same place.
     """
     served = sorted((site for site in sites if site.routes), key=lambda site: site.service_id)
-    files = {f"upstreams/{checked_id(site.service_id)}.conf": _upstream(site) for site in served if site.upstream.ports}
+    files = {f"upstreams/{checked_id(site.service_id)}.conf": _upstream(site) for site in served if _runs(site)}
     for site in served:
         if site.upstream.canary is not None and hits_socket(paths):  # read before the routes that name it
             files[f"formats/{site.service_id}.conf"] = f'log_format {site.service_id} "{requests.FORMAT}";\n'
@@ -93,6 +93,11 @@ def _checked(route: spec.RouteSpec, site: ports.Site) -> Location:
     return Location(checked_id(route.id), domain_name.checked_path(route.path), site, route.options)
 
 
+def _runs(site: ports.Site) -> bool:
+    """Is there a process that may have the requests?"""
+    return bool(site.upstream.ports or site.upstream.canary)
+
+
 def _upstream(site: ports.Site) -> str:
     """Of several servers one that refuses is left out for a moment; a single one marked so would lengthen the outage."""
     found = [_port(port) for port in site.upstream.ports]
@@ -104,7 +109,10 @@ def _upstream(site: ports.Site) -> str:
 
 
 def _trial(site: ports.Site, trial: ports.Canary) -> str:
-    """Both releases by weight. A server is never left out here: a canary that refuses must be seen to."""
+    """Both releases by weight. A server is never left out here: a canary that refuses must be seen to.
+
+    While the former release is down the canary answers for it.
+    """
     former, new = canary.weights(_percent(trial.percent), len(site.upstream.ports), len(trial.ports))
     weighed = [(port, former) for port in site.upstream.ports] + [(port, new) for port in trial.ports]
     servers = "".join(f"    server 127.0.0.1:{_port(port)} weight={weight} max_fails=0;\n" for port, weight in weighed)
@@ -131,7 +139,7 @@ def _location(place: Location, paths: Paths) -> str:
     common = options.common(place.route_id, place.options)
     if place.site.upstream.static_root is not None:
         return _static(place, common, paths)
-    if not place.site.upstream.ports:
+    if not _runs(place.site):
         return _places(place, [*common, *text.DOWN])
     target = f"proxy_pass http://{place.site.service_id};"
     return _places(place, [*common, *options.proxied(place.options), *_shared(place.site, paths), target])

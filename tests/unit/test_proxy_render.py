@@ -332,6 +332,14 @@ def test_several_processes_share_the_requests_and_one_that_refuses_is_left_out_f
     assert block[2] == [["server", "127.0.0.1:20001", *words], ["server", "127.0.0.1:20002", *words]]
 
 
+def test_while_the_former_release_is_down_its_canary_has_the_requests():
+    upstream = ports.Upstream(1, (), canary=ports.Canary(2, (20002,), 10))
+    files = render.render(1, (ports.Site(an_id("svc", 1), upstream, (a_route(1, "a.example.com"),)),), SETTINGS, PATHS)
+    (block,) = _parse(files[f"upstreams/{an_id('svc', 1)}.conf"])
+    assert block[2] == [["server", "127.0.0.1:20002", "weight=10", "max_fails=0"]]
+    assert f"proxy_pass http://{an_id('svc', 1)};" in files[f"routes/{an_id('rte', 1)}.conf"]
+
+
 def test_a_service_of_which_nothing_runs_is_answered_for_and_sent_nowhere():
     site = ports.Site(an_id("svc", 1), ports.Upstream(1), (a_route(1, "a.example.com"),))
     files = render.render(1, (site,), SETTINGS, PATHS)

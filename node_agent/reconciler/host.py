@@ -58,7 +58,7 @@ class ServiceHost:
     changed: Callable[[], None]
     passed: set[Target] = dataclasses.field(default_factory=set)
     proven: set[Target] = dataclasses.field(default_factory=set)
-    tried: set[Target] = dataclasses.field(default_factory=set)
+    tried: set[int] = dataclasses.field(default_factory=set)
     trial: tuple[Target, int] | None = None
     _sealed: dict[int, ports.Artifact] = dataclasses.field(default_factory=dict)
 
@@ -71,13 +71,16 @@ class ServiceHost:
         found = await self.processes()
         live = await journal.live(self.service_id)
         releases = await journal.releases(self.service_id)
+        site = self.host.sites.site(self.service_id)
+        if site is not None and site.upstream.canary is not None:
+            self.tried.add(site.upstream.canary.release)
         return Facts(
             sealed=await self._sealed_releases(),
             processes=tuple(self._fact(one) for one in found),
             passed=frozenset(self.passed | ({live} if live else set())),
             failed=frozenset(await journal.failures(self.service_id)),
             live=live,
-            site=self.host.sites.site(self.service_id),
+            site=site,
             forgotten=forgotten,
             served=frozenset(known.number for _, known in releases if known.state in status.SERVED),
             proven=frozenset(self.proven),
@@ -245,11 +248,7 @@ class ServiceHost:
             return
         await self.note(target.release, ReleaseState.SWITCHING)
         try:
-            for percent in trial.percents(release.strategy):
-                self.trial = (target, percent)
-                self.tried.add(target)
-                self.changed()
-                await trial.watch(self, target, live, release.strategy.interval_s)
+            await trial.run(self, target, live, release.strategy)
             self.proven.add(target)
         finally:
             self.trial = None
@@ -277,14 +276,15 @@ class ServiceHost:
         The processes of a release that was never live nor on trial have served nobody: they are stopped at once.
         """
         found = await self.of(target)
-        served = await self._served(target.release) or target in self.tried
+        served = await self._served(target.release) or target.release in self.tried
         routed = frozenset(p.port for p in found if formation.is_routed(p.id.name))
         if served and routed:
             await self._quiet(routed)
         grace_s = GRACE_S if served else UNSERVED_GRACE_S
         await asyncio.gather(*(self._stop(p.id, grace_s) for p in found))
-        for known_targets in (self.passed, self.proven, self.tried):
+        for known_targets in (self.passed, self.proven):
             known_targets.discard(target)
+        self.tried.discard(target.release)
         live = await self.host.journal.live(self.service_id)
         known = {report.number: report.state for _, report in await self.host.journal.releases(self.service_id)}
         if known.get(target.release) is ReleaseState.DRAINING and (live is None or live.release != target.release):

@@ -133,11 +133,14 @@ def plan(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
 
 
 def _wants_trial(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> bool:
-    """Is the goal to be a canary first? There must be a former release to compare it with, and processes on both sides."""
+    """Is the goal to be a canary first? There must be a former release to compare it with, and processes on both sides.
+
+    Whether they answer just now does not matter: a canary that crashes must not get all requests for it.
+    """
     if wish.release is None or wish.release.strategy.kind != "canary" or facts.live is None or goal in facts.proven:
         return False
     both = (facts.upstream(facts.live), facts.upstream(goal))
-    return goal.release != facts.live.release and all(found is not None and found.ports for found in both)
+    return goal.release != facts.live.release and all(found and found.static_root is None for found in both)
 
 
 def _takes_turns(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> bool:
@@ -192,6 +195,8 @@ def _advance(facts: Facts, goal: Target, *, trial: bool = False) -> tuple[Action
         return (actions.Prepare(goal.release, "has a command to run before it starts"),)
     if facts.missing(goal):
         return (actions.Start(goal, "not started yet"),)
+    if trial and facts.trial is not None and facts.trial[0] == goal:
+        return (actions.Try(goal, "on trial"),)  # whoever watches it judges also what it does when it is down
     if sealed.members and (goal not in facts.passed or facts.is_down(goal)):
         return (actions.Check(goal, "not known to be healthy"),)
     if trial:

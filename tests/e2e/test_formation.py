@@ -114,7 +114,9 @@ def test_a_canary_that_fails_its_requests_gives_them_back(platform: Platform, re
     assert {platform.get(domain) for _ in range(20)} == {(200, "good 1 ")}
 
 
-def test_a_canary_that_does_well_gets_all_requests(platform: Platform, repository) -> None:
+def test_a_canary_that_does_well_gets_all_requests_though_its_agent_is_killed_on_the_way(
+    platform: Platform, repository
+) -> None:
     repository.commit(app__py=MOODY, words="one", status="200")
     _, domain = platform.live("song", repository, strategy={**CANARY, "steps": [90], "interval": 1}, **PYTHON)
     repository.commit(words="two")
@@ -126,5 +128,7 @@ def test_a_canary_that_does_well_gets_all_requests(platform: Platform, repositor
         return seen == {"one 1 ", "two 2 "}
 
     wait_until(both, 60, "answers of both releases")
+    platform.kill("node_agent")
+    assert platform.get(domain)[0] == 200
     assert platform.settled("song", 2)["status"] == "running"
     platform.says(domain, "two 2 ".__eq__)

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from node_agent import clock, errors
+from node_agent import clock, errors, ports
 from node_agent.fakes.builder import FakeBuilder
 from node_agent.fakes.proxy import FakeProxy
 from node_agent.fakes.supervisor import FakeSupervisor
@@ -80,6 +80,7 @@ class Rig:
             self.requests,
             Owners(self.supervisor),
         )
+        self.host = host
         self.reconciler = Reconciler(host, self._tasks)
         self._run = self._tasks.create_task(self.reconciler.run())
         system = clock.SystemClock()
@@ -438,3 +439,14 @@ async def test_a_route_whose_change_cannot_be_served_goes_on_as_before_also_afte
     await rig.reconciler.accept(a_wish(4, a_static(2), routes=()))
     await rig.until(lambda r: r.observed_generation == 4, "the end of the route")
     assert rig.proxy.upstream("app.test") is None
+
+
+async def test_a_new_agent_knows_that_a_canary_had_requests_and_lets_its_clients_end(rig: Rig) -> None:
+    trial = ports.Upstream(1, (20001,), canary=ports.Canary(2, (20002,), 10))
+    await rig.journal.put_site(ports.Site(SERVICE, trial, ROUTES))
+    await rig.end()
+    await rig.begin()
+    service = host.ServiceHost(SERVICE, rig.host, lambda: None)
+    await wait_until_async(lambda: rig.host.sites.site(SERVICE))
+    await service.observe(forgotten=False)
+    assert service.tried == {2}

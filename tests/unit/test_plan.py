@@ -426,6 +426,35 @@ def test_a_canary_that_failed_gets_no_request_more_and_then_ends() -> None:
     assert plan(tried(), facts) == (actions.Switch(Target(1, 0)), actions.Drain(bad))
 
 
+def on_trial(*, former_owned: bool = True, new_owned: bool = True) -> Facts:
+    new = Target(2, 0)
+    upstream = ports.Upstream(1, (20001,), canary=ports.Canary(2, (20002,), 10))
+    return dataclasses.replace(
+        serving(),
+        sealed=(a_sealed(1), a_sealed(2)),
+        processes=(
+            ProcessFact(Target(1, 0), "web.1", "running", 20001, owned=former_owned),
+            ProcessFact(new, "web.1", "running", 20002, owned=new_owned),
+        ),
+        passed=frozenset({Target(1, 0), new}),
+        site=ports.Site(SERVICE, upstream, ROUTES),
+        trial=(new, 10),
+    )
+
+
+def test_a_canary_that_crashes_loses_its_requests_and_stays_on_trial() -> None:
+    facts = on_trial(new_owned=False)
+    assert plan(tried(), facts) == (actions.Switch(Target(1, 0)), actions.Try(Target(2, 0)))
+    assert facts.site_of(tried(), Target(1, 0)).upstream == ports.Upstream(1, (20001,))
+
+
+def test_a_former_release_that_is_down_for_a_moment_does_not_end_the_trial() -> None:
+    facts = on_trial(former_owned=False)
+    assert plan(tried(), facts) == (actions.Switch(Target(1, 0)), actions.Try(Target(2, 0)))
+    upstream = ports.Upstream(1, (), canary=ports.Canary(2, (20002,), 10))
+    assert facts.site_of(tried(), Target(1, 0)).upstream == upstream
+
+
 def test_a_first_release_and_one_of_files_are_no_canaries() -> None:
     new = Target(1, 0)
     first = Facts(sealed=(a_sealed(1),), processes=(ProcessFact(new, "web.1", "running", 1),), passed=frozenset({new}))

@@ -124,6 +124,9 @@ def plan(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
     goal = goal_of(wish, facts)
     if goal is None:
         return _silence(facts, "the release is cancelled, and nothing serves")
+    if facts.live is None and facts.site is not None and facts.site.upstream != facts.upstream(goal):
+        # the agent was killed between the answer of the proxy and its own note of it
+        return (actions.Unroute("nothing is live, and what has the requests is down"),)
     if _takes_turns(wish, facts, goal):
         return (*_take_turns(wish, facts, goal), *_clean(wish, facts, goal))
     steps = _advance(facts, goal, trial=_wants_trial(wish, facts, goal))

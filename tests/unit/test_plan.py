@@ -120,6 +120,15 @@ def test_what_ended_after_its_gate_has_to_pass_it_again_before_it_gets_requests(
     assert plan(a_wish(2), facts) == (actions.Check(new),)
 
 
+def test_a_first_release_keeps_requests_that_a_killed_agent_gave_it_while_it_owns_its_port() -> None:
+    facts = dataclasses.replace(serving(), live=None, passed=frozenset())
+    assert plan(a_wish(), facts) == (actions.Check(Target(1, 0)),)
+    down = ProcessFact(Target(1, 0), "web.1", "backoff", 20001, owned=False)
+    assert plan(a_wish(), dataclasses.replace(facts, processes=(down,))) == (actions.Unroute(),)
+    failed = dataclasses.replace(facts, processes=(), failed=frozenset({Target(1, 0)}))
+    assert plan(a_wish(), failed) == (actions.Unroute(),)
+
+
 def test_what_is_to_be_switched_from_is_not_routed_anew_before() -> None:
     new = Target(2, 0)
     facts = dataclasses.replace(serving(), sealed=(a_sealed(1), a_sealed(2)), passed=frozenset({Target(1, 0), new}))

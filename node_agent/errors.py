@@ -75,7 +75,7 @@ class ProxyError(AgentError):
 
 
 class ReleaseFailedError(AgentError):
-    """A release cannot go live, for a reason that its owner can act on."""
+    """A release cannot go live, for a reason that its owner can act on: `code` is one of model/failures.py."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""`make reference`: docs/reference/api.md and errors.md, made from the OpenAPI document and the table of errors.
+"""`make reference`: api.md, errors.md and failures.md of docs/reference, made from the OpenAPI document and the two tables.
 
 A test fails while the files are not what this makes, so the reference cannot fall behind the server.
 """
@@ -12,7 +12,9 @@ import sys
 from typing import Any
 
 from control_plane.api import contract, problems, vocabulary
+from control_plane.domain import release
 from control_plane.web import app
+from node_agent.model import failures
 from tests import api_fixtures
 
 Json = dict[str, Any]
@@ -20,6 +22,10 @@ Json = dict[str, Any]
 DIRECTORY = pathlib.Path(__file__).parent.parent / "docs" / "reference"
 COMMAND = "make reference"
 JSON = "application/json"
+OVERDUE = (
+    "The release did not get on in time, or its instance was away for too long; the control plane gave it up.",
+    "See whether the instance is online, then deploy again.",
+)
 COMMON = frozenset({400, 405, 413, 429, 500, 503})
 INTRODUCTION = f"""# REST API
 
@@ -49,6 +55,14 @@ in the header `X-Request-Id`. `X-RateLimit-*` is on errors too; `Retry-After` is
 | status | `code` | |
 |---|---|---|
 """
+FAILED = f"""# Why a release failed
+
+*Made by `{COMMAND}` from the table that the host obeys; do not edit.*
+
+A release that cannot go live is `failed`, with a `reason` from this page and a `message` of one sentence: what happened to
+what, and what to do next. `dployr get` and `GET /v1/deployments/:id/releases/:number` show both. What served before goes on.
+Programs read `reason`; a newer host may give one that an older page does not have.
+"""
 
 
 def document() -> Json:
@@ -60,7 +74,20 @@ def document() -> Json:
 
 def files(source: Json) -> dict[pathlib.Path, str]:
     """Path → content of every generated file."""
-    return {DIRECTORY / "api.md": api_page(source), DIRECTORY / "errors.md": errors_page()}
+    pages = {"api.md": api_page(source), "errors.md": errors_page(), "failures.md": failures_page()}
+    return {DIRECTORY / name: text for name, text in pages.items()}
+
+
+def failures_page() -> str:
+    by_step = collections.defaultdict(list)
+    for code, failure in failures.FAILURES.items():
+        by_step[failure.step].append((code, failure.means, failure.to_do))
+    by_step["Anywhere"].append((release.OVERDUE, *OVERDUE))
+    parts = [FAILED]
+    for step, rows in by_step.items():
+        table = "\n".join(f"| `{code}` | {means} | {to_do} |" for code, means, to_do in rows)
+        parts.append(f"## {step}\n\n| `reason` | | what to do |\n|---|---|---|\n{table}")
+    return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def errors_page() -> str:

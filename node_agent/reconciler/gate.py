@@ -158,7 +158,7 @@ async def _alive(
         killed = status.crash is not None and status.crash.kind is Kind.OOM
         advice = "raise its limit in resources or make it use less" if killed else "mend run_cmd or what it needs"
         raise errors.ReleaseFailedError(
-            "crashed",
+            "out_of_memory" if killed else "crashed",
             f"the app ended before it was healthy ({status.last_exit}); {advice}"
             + (f"; its last lines: {lines}" if lines else "; it wrote nothing"),
         )

@@ -109,7 +109,9 @@ def test_a_canary_that_fails_its_requests_gives_them_back(platform: Platform, re
         return platform.call("GET", "/v1/deployments/bird/releases/2")["state"] == "failed"
 
     wait_until(stopped, 60, "the canary to be stopped")
-    assert "requests to the new release failed" in platform.call("GET", "/v1/deployments/bird/releases/2")["message"]
+    failed = platform.call("GET", "/v1/deployments/bird/releases/2")
+    assert failed["reason"] == "canary_failed"
+    assert "requests to the new release failed" in failed["message"]
     wait_until(lambda: list(processes(platform, "bird")) == ["web.1"], 60, "the canary to be gone")
     assert {platform.get(domain) for _ in range(20)} == {(200, "good 1 ")}
 

@@ -235,8 +235,16 @@ async def test_a_process_without_requests_that_ends_again_and_again_fails_the_ga
     status = a_process(0, 1, id=process.ProcessId(SERVICE, 1, 0, "worker.1"), restarts=3, last_exit="exited(1)")
     with pytest.raises(errors.ReleaseFailedError, match="ended before it was healthy"):
         await wait(status, spec.HealthCheck(start_period_s=60.0))
-    with pytest.raises(errors.ReleaseFailedError, match=r"worker\.1 did not stay up"):
+    with pytest.raises(errors.ReleaseFailedError, match=r"worker\.1 did not stay up") as failed:
         await wait(dataclasses.replace(status, restarts=1), spec.HealthCheck(start_period_s=0.1))
+    assert failed.value.code == "unsteady"
+
+
+async def test_a_process_that_somebody_stops_fails_the_gate() -> None:
+    another = a_process(0, 1, id=process.ProcessId(SERVICE, 2, 0, "web.1"))
+    with pytest.raises(errors.ReleaseFailedError, match="was stopped before it was healthy") as failed:
+        await gate.wait(OneProcess(another), watched(a_process(0, 1).id, a_release()), clock.SystemClock())
+    assert failed.value.code == "process_gone"
 
 
 async def test_an_app_that_listens_on_its_declared_port_is_told_of_the_mode_for_it(listener) -> None:
@@ -252,8 +260,11 @@ CRASH = Crash(Kind.EXITED, 7, "", at=1.0, ran_s=0.1, lines=("no DATABASE_URL",))
 
 async def test_an_app_that_needs_too_much_memory_is_told_so() -> None:
     crash = Crash(Kind.OOM, 9, "more than 64 MiB of memory", at=1.0, ran_s=0.1)
-    with pytest.raises(errors.ReleaseFailedError, match=r"more than 64 MiB of memory.*raise its limit in resources"):
+    with pytest.raises(
+        errors.ReleaseFailedError, match=r"more than 64 MiB of memory.*raise its limit in resources"
+    ) as failed:
         await wait(a_process(0, 1, restarts=3, last_exit=str(crash), crash=crash), QUICK)
+    assert failed.value.code == "out_of_memory"
 
 
 async def test_an_app_that_keeps_ending_fails_with_its_last_words() -> None:

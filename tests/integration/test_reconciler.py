@@ -276,7 +276,7 @@ async def test_what_the_proxy_refuses_fails_the_release_in_nginx_words(rig: Rig)
     await rig.reconciler.accept(a_wish())
     report = await rig.until(lambda r: states(r).get(1) is ReleaseState.FAILED, "the failure")
     assert "listen port is taken" in report.message
-    assert report.routes[0].state == "failed"
+    assert (report.releases[0].reason, report.routes[0].state) == ("proxy_failed", "failed")
 
 
 async def test_a_new_agent_goes_on_with_the_journal(rig: Rig) -> None:

@@ -92,8 +92,9 @@ async def test_few_failures_in_each_step_are_enough_together() -> None:
 async def test_a_canary_that_was_started_again_is_stopped() -> None:
     service = Service()
     service.changed = lambda: setattr(service, "restarts", 1)  # type: ignore[method-assign]
-    with pytest.raises(errors.ReleaseFailedError, match="the canary crashed"):
+    with pytest.raises(errors.ReleaseFailedError, match="the canary crashed") as failed:
         await trial.run(service, NEW, FORMER, dataclasses.replace(BRIEF, steps=()))
+    assert failed.value.code == "canary_crashed"
 
 
 def test_a_canary_stops_when_it_does_clearly_worse_than_the_former_release() -> None:

@@ -4,8 +4,11 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
+from dployr.packing import brackets
+
 FILES = (".gitignore", ".dployrignore")  # the later one has the last word
 ALWAYS = frozenset({".git"})
+NOTHING = "(?!)"  # fits no path
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,12 +29,17 @@ class Rule:
 
 def parse(text: str, base: str) -> list[Rule]:
     """The rules of a file of patterns that lies in `base`."""
-    return [rule for line in text.splitlines() if (rule := _rule(line, base)) is not None]
+    return [rule for line in text.removeprefix("\ufeff").split("\n") if (rule := _rule(line, base)) is not None]
 
 
 def is_ignored(path: str, rules: Iterable[Rule], *, is_directory: bool) -> bool:
-    """Whether `path` is left out, its parents being in. `rules` are in the order in which they were read."""
-    ignored = path.rpartition("/")[2] in ALWAYS
+    """Whether `path` is left out, its parents being in. `rules` are in the order in which they were read.
+
+    No rule brings .git back, as little as with git: what opens the repository may be in it.
+    """
+    if path.rpartition("/")[2] in ALWAYS:
+        return True
+    ignored = False
     for rule in rules:
         if rule.keeps == ignored and rule.fits(path, is_directory=is_directory):
             ignored = not rule.keeps
@@ -50,9 +58,8 @@ def _rule(line: str, base: str) -> Rule | None:
         return None
     anchored = "/" in text
     expression = _expression(text.removeprefix("/"))
-    return Rule(
-        base, re.compile(expression if anchored else f"(?:.*/)?{expression}", re.DOTALL), keeps, only_directories
-    )
+    pattern = re.compile(expression if anchored else f"(?:.*/)?{expression}", re.DOTALL)
+    return Rule(base, pattern, keeps, only_directories)
 
 
 def _without_trailing_spaces(line: str) -> str:
@@ -85,14 +92,8 @@ def _step(text: str, at: int) -> tuple[int, str]:
         return len(rest) - len(rest.lstrip("*")), "[^/]*"
     if rest[0] == "?":
         return 1, "[^/]"
-    if rest[0] == "[" and (found := re.match(r"\[([!^]?)(\]?[^\]]*)\]", rest)):
-        negated = "^/" if found[1] else ""
-        return found.end(), f"(?!/)[{negated}{_escaped(found[2])}]"
-    if rest[0] == "\\" and len(rest) > 1:
-        return 2, re.escape(rest[1])
+    if rest[0] == "[":
+        return brackets.read(rest) or (len(rest), NOTHING)
+    if rest[0] == "\\":
+        return 2, re.escape(rest[1]) if len(rest) > 1 else NOTHING
     return 1, re.escape(rest[0])
-
-
-def _escaped(inside: str) -> str:
-    """The inside of brackets: ranges mean the same, what has a meaning to us alone is taken as it is."""
-    return re.sub(r"([\[\]&~|^])", r"\\\1", inside)

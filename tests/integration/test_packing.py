@@ -27,6 +27,9 @@ RULES = [
     "x/**\ndeep/*\n*.a\n",
     "sub/**/only.txt\n*.tmp \n[",
     "[a-c]*\n!a?log\nfoo.[oa]\n**/build/**\n",
+    "*\n!*/\n!.*\n!*.txt\n",
+    "[z-a]*\n[\\a]b\n[\\d]*\n",
+    "*[[:punct:]x-]?\n[+--a]*\n[[:none:]]*\n[[z]/*\nfoo\\",
 ]
 
 

@@ -10,6 +10,7 @@ from dployr.cli import follow, get, output
 from dployr.cli.session import Session, json_option
 
 NOT_FOUND = 404
+OF_GIT = ("remote", "git_host_key", "submodules", "branch", "commit")
 
 
 @click.command()
@@ -81,8 +82,9 @@ def upload(
 
     from dployr.packing import archive
 
-    if fields.get("source", "local") != "local" or fields.get("remote"):
-        raise click.UsageError("a directory is the source here: leave --source and --remote out")
+    of_git = [f"--{name.replace('_', '-')}" for name in OF_GIT if name in fields]
+    if of_git or fields.get("source", "local") != "local":
+        raise click.UsageError(f"a directory is the source here: leave {', '.join(of_git) or '--source'} out")
     with tempfile.TemporaryFile() as file:
         packed = archive.pack(directory, file)
         if not quiet:

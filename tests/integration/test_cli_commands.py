@@ -205,7 +205,9 @@ def test_a_directory_goes_to_what_is_declared_already_and_changes_what_is_told_a
     server.on("GET", "/v1/deployments/dep_1", (200, deployment()))
     releases(server, "live")
     assert run("deploy", str(tmp_path), "--name", "web", "--runtime", "nodejs").exit_code == 0
-    assert run("deploy", str(tmp_path), "--name", "web", "--remote", "https://git.test/a").exit_code == 2
+    for words in (["--remote", "https://git.test/a"], ["--branch", "x"], ["--no-submodules"], ["--source", "remote"]):
+        refused = run("deploy", str(tmp_path), "--name", "web", *words)
+        assert (refused.exit_code, "a directory is the source here" in refused.stderr) == (2, True)
     assert run("deploy", str(tmp_path / "none"), "--name", "web").exit_code == 1
     assert not server.bodies("PUT", "/v1/deployments/dep_1")
 

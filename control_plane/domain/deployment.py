@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from control_plane import errors
-from control_plane.domain import declaration, health, resources, strategy, values
+from control_plane.domain import declaration, grammar, health, resources, strategy, values
 from control_plane.domain.abilities import EVERYTHING, Abilities
 from control_plane.domain.declaration import Problem, runtime_of
 from control_plane.domain.fields import DeploymentChanges, DeploymentFields, asked_for
@@ -130,6 +130,17 @@ def declared(name: str, project: str, config: values.Config) -> DeploymentFields
 def needs_release(old: values.Config, new: values.Config) -> bool:
     """Whether what runs under `old` differs from what `new` declares."""
     return dataclasses.replace(old, **{name: getattr(new, name) for name in UNRELEASED}) != new
+
+
+def with_access_of(now: values.Config, target: values.Config) -> values.Config:
+    """`target`, of which `now` took the place, with what opens its repository today.
+
+    A token of one server is never shown to another: where `target` leads elsewhere it has what it had.
+    """
+    by_other_means = grammar.is_ssh(now.remote) != grammar.is_ssh(target.remote)
+    if not target.remote or by_other_means or _leads_elsewhere(now.remote, target.remote):
+        return target
+    return dataclasses.replace(target, git_token=now.git_token, git_host_key=now.git_host_key)
 
 
 def _leads_elsewhere(old: str, new: str | None) -> bool:

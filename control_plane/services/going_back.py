@@ -4,13 +4,14 @@ import dataclasses
 import datetime
 
 from control_plane import ports
+from control_plane.domain import deployment as rules
 from control_plane.domain import release, values, variables
-from control_plane.services import env, events, releases
+from control_plane.services import deploy_keys, env, events, releases
 from control_plane.services.context import Context
 
 SYSTEM = "system"
 SOON = datetime.timedelta(minutes=10)
-STAY = ("description", "labels", "git_token", "placement")  # what describes the deployment, or opens its repository
+STAY = ("description", "labels", "placement")  # what describes the deployment
 
 
 async def go_back(
@@ -23,10 +24,12 @@ async def go_back(
 ) -> values.Deployment:
     """A new release with the configuration, environment and build of `target`; routes follow its port.
 
-    The history of the variables names `actor`.
+    The history of the variables names `actor`. What opens the repository stays as it is now, where it is on the same
+    server still.
     """
     now = {name: getattr(deployment.config, name) for name in STAY}
-    config = dataclasses.replace(target.config, **now)
+    config = rules.with_access_of(deployment.config, dataclasses.replace(target.config, **now))
+    config = deploy_keys.with_key(context.ids, deployment.name, config, deployment.config)
     new = await releases.roll_out(
         context, tx, deployment, service, config, "rollback", target.number, archive=target.archive
     )

@@ -33,7 +33,7 @@ class Rollouts:
     ) -> values.DeploymentView:
         """A new release with the configuration, environment and build of release `number`, or of the last good one.
 
-        ConflictError when there is nothing to go back to. What only describes the deployment, and the token for its
+        ConflictError when there is nothing to go back to. What only describes the deployment, and what opens its
         repository, stay as they are.
         """
         async with self._context.write() as tx:

@@ -302,3 +302,20 @@ def test_a_stored_token_stays_with_its_host(remote):
     config = builders.a_config(git_token="ghp_hush")
     changed = deployment.merged("app", "prj_1", config, DeploymentChanges(remote=remote, branch="next"))
     assert changed.git_token == "ghp_hush"
+
+
+@pytest.mark.parametrize(
+    ("target", "now", "opens"),
+    [
+        ("https://git.example.com/a", "https://git.example.com/b", ("today", "today")),
+        ("https://git.example.com/a", "https://other.example.com/a", ("then", "then")),
+        ("ssh://git@git.example.com/a", "https://git.example.com/a", ("then", "then")),
+        ("git@git.example.com:a", "ssh://git@git.example.com/a", ("today", "today")),
+        ("", "https://git.example.com/a", ("then", "then")),
+    ],
+)
+def test_what_opens_a_repository_stays_with_its_server_on_the_way_back(target, now, opens):
+    before = builders.a_config(remote=target, git_token="then", git_host_key="then")
+    today = builders.a_config(remote=now, git_token="today", git_host_key="today")
+    found = deployment.with_access_of(today, before)
+    assert (found.remote, found.git_token, found.git_host_key) == (target, *opens)

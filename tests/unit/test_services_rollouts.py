@@ -101,6 +101,22 @@ async def test_a_rollback_of_a_rollback_uses_the_first_build(plane, app):
     assert (await newest(plane)).build_of == 1
 
 
+async def test_a_rollback_shows_a_token_to_its_own_server_alone(plane, app):
+    """Who may roll back, and once declared a server of theirs, must not learn the token that came later."""
+    here, elsewhere = app.deployment.config.remote, "https://thief.example.test/a"
+    await declare(plane, remote=elsewhere)
+    await go_live(plane, 2)
+    await declare(plane, remote=here, git_token="first")
+    await go_live(plane, 3)
+    await declare(plane, git_token="second")
+    await go_live(plane, 4)
+    for number, remote, token in ((3, here, "second"), (2, elsewhere, ""), (3, here, "first")):
+        await plane.deployments.rollback(OPERATOR, "app", number)
+        made = await newest(plane)
+        assert (made.config.remote, made.config.git_token) == (remote, token)
+        await go_live(plane, made.number)
+
+
 async def test_there_is_nothing_to_roll_back_to_before_something_was_live(plane, app):
     with pytest.raises(errors.ConflictError, match="ever live"):
         await plane.deployments.rollback(OPERATOR, "app")

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 
 from control_plane import errors
 from control_plane.api import models_deployments
-from control_plane.domain import abilities, deployment, grammar
+from control_plane.domain import abilities, deployment, grammar, release
 from control_plane.domain.deployment import DeploymentChanges
 from control_plane.fakes.store import MemoryStore
 from control_plane.services import deploy_keys
@@ -130,6 +130,27 @@ async def test_a_change_keeps_the_key_and_leaving_ssh_drops_it(deployments):
     https = DeploymentChanges(remote="https://git.example.com/team/app", git_host_key="")
     left, _ = await deployments.update(OPERATOR, "app", https)
     assert left.deployment.config.deploy_public_key == ""
+
+
+async def test_going_back_keeps_the_key_of_today_and_finds_that_of_then_where_there_is_none(deployments):
+    """The key that was left behind may be the reason why it was left."""
+    first = await deployments.create(OPERATOR, builders.some_fields(remote=REMOTE, git_host_key=HOST_KEY))
+    https = DeploymentChanges(remote="https://git.example.com/team/app", git_host_key="")
+    await deployments.update(OPERATOR, "app", https)
+    back = await _go_back(deployments, 1)
+    assert back.deploy_key == first.deployment.config.deploy_key
+    assert (await _go_back(deployments, 2)).deploy_key == ""
+    later, _ = await deployments.update(OPERATOR, "app", DeploymentChanges(remote=REMOTE, git_host_key=HOST_KEY))
+    assert later.deployment.config.deploy_key != first.deployment.config.deploy_key
+    assert (await _go_back(deployments, 1)).deploy_key == later.deployment.config.deploy_key
+
+
+async def _go_back(deployments, number):
+    async with deployments._context.write() as tx:
+        deployment = await tx.find_deployment("app")
+        target = await tx.get_release(deployment.id, number)
+        await tx.update_release(dataclasses.replace(target, state=release.State.RETIRED.value))
+    return (await deployments.rollback(OPERATOR, "app", number)).deployment.config
 
 
 async def test_an_operator_who_allows_no_ssh_is_named(deployments):

@@ -2,33 +2,31 @@
 
 import asyncio
 import ipaddress
-import socket
 from collections.abc import Awaitable, Callable
 
 from addresses import public
+from addresses.names import Names
 from addresses.own import is_own
 from node_agent.errors import ReleaseFailedError
 
+LOOKUP_S = 15.0
+
 Resolve = Callable[[str, int], Awaitable[tuple[str, ...]]]
-
-
-async def system_resolve(host: str, port: int) -> tuple[str, ...]:
-    """What the host's resolver says, in its order. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class Egress:
     """`allow` is the operator's list: networks that are not public and may be fetched from all the same."""
 
-    def __init__(self, allow: public.Allow = (), resolve: Resolve = system_resolve) -> None:
+    def __init__(self, allow: public.Allow = (), resolve: Resolve | None = None, lookup_s: float = LOOKUP_S) -> None:
         self._allow = allow
-        self._resolve = resolve
+        self._lookup_s = lookup_s
+        self._resolve = resolve or Names().resolve
 
     async def checked(self, host: str, port: int) -> tuple[str, ...]:
         """The addresses of `host`, at least one. Raises ReleaseFailedError for one that must not be called."""
         try:
-            texts = await self._resolve(host, port)
+            async with asyncio.timeout(self._lookup_s):
+                texts = await self._resolve(host, port)
             addresses = tuple(public.plain(ipaddress.ip_address(text)) for text in texts)
         except (OSError, ValueError, UnicodeError) as error:
             raise _unknown(host) from error

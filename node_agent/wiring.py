@@ -15,7 +15,7 @@ import structlog
 
 from node_agent import clock as clocks
 from node_agent import config, errors, former_places, ports
-from node_agent.builder import git_sandbox
+from node_agent.builder import archive, git_sandbox
 from node_agent.builder.build import HostBuilder
 from node_agent.builder.egress import Egress
 from node_agent.builder.git import Git, Policy
@@ -96,6 +96,7 @@ async def _begin(
     is_hidden = await git_sandbox.works(shutil.which(git_sandbox.PROGRAM), paths.root)
     toolchains, git = Toolchains(paths), _git(settings, paths, is_hidden=is_hidden)
     await asyncio.to_thread(git.sweep)
+    await asyncio.to_thread(archive.sweep, paths)
     archives = HubArchives()
     builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives)
     tasks.create_task(builder.trash.run(), name="trash")

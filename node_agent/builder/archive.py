@@ -61,6 +61,6 @@ def discard(place: pathlib.Path) -> None:
 
 
 def sweep(paths: Paths) -> None:
-    """What a killed agent left."""
+    """Once, before anything is fetched: what a killed agent left."""
     for left in trees.children(paths.archives):
-        trees.discard(paths, left)
+        discard(left)

@@ -59,13 +59,11 @@ class HostBuilder:
         self.trash = Trash(paths)
         self._paths = paths
         self._building: set[tuple[str, int]] = set()
-        self._swept = False
 
     async def build(
         self, service_id: str, release: spec.ReleaseSpec, progress: Callable[[status.ReleaseState, str], None]
     ) -> ports.Artifact:
         """A release that is complete already comes back as it is: its number stands for one description."""
-        await self._sweep()
         if existing := await self.sealed(service_id, release.number):
             return existing
         self._building.add((service_id, release.number))
@@ -120,12 +118,6 @@ class HostBuilder:
             trees.discard(paths, directory)
         with contextlib.suppress(OSError):
             paths.service(service_id).rmdir()
-
-    async def _sweep(self) -> None:
-        """Once: what a former agent had no time to delete."""
-        if not self._swept:
-            self._swept = True
-            await in_thread(archive.sweep, self._paths)
 
 
 def _explained(error: OSError) -> ReleaseFailedError:

@@ -14,6 +14,7 @@ import zipfile
 import pytest
 import zstandard
 
+from node_agent.builder import archive as archives
 from node_agent.errors import ReleaseFailedError
 from node_agent.model.spec import Runtime
 from node_agent.supervisor_client import SupervisorClient
@@ -256,6 +257,14 @@ async def test_an_upload_that_cannot_be_used_fails_its_release(bench, archive, c
     assert caught.value.code == code
     assert await bench.left_over() == []
     assert not bench.paths.archives.exists() or list(bench.paths.archives.iterdir()) == []
+
+
+def test_what_a_killed_agent_left_of_uploads_is_swept(bench):
+    left = bench.paths.archive(SERVICE, 1)
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    archives.sweep(bench.paths)
+    assert os.listdir(bench.paths.archives) == []
 
 
 async def test_the_supervisor_unpacks_and_a_cancelled_build_leaves_nothing(tmp_path):

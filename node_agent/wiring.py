@@ -15,7 +15,7 @@ import structlog
 
 from node_agent import clock as clocks
 from node_agent import config, errors, former_places, ports
-from node_agent.builder import archive, git_sandbox
+from node_agent.builder import archive, git_command, git_sandbox
 from node_agent.builder.build import HostBuilder
 from node_agent.builder.egress import Egress
 from node_agent.builder.git import Git, Policy
@@ -93,7 +93,7 @@ async def _begin(
     hits: RequestCounts,
     tasks: asyncio.TaskGroup,
 ) -> None:
-    is_hidden = await git_sandbox.works(shutil.which(git_sandbox.PROGRAM), paths.root)
+    is_hidden = await git_sandbox.works(shutil.which(git_sandbox.PROGRAM, path=git_command.PATH), paths.root)
     toolchains, git = Toolchains(paths), _git(settings, paths, is_hidden=is_hidden)
     await asyncio.to_thread(git.sweep)
     await asyncio.to_thread(archive.sweep, paths)

@@ -35,6 +35,7 @@ OPTIONS = (
 LOCAL_S = 120.0
 FILES = 256
 MEMORY_BYTES = 2 << 30
+PACKAGES = {"prlimit": "util-linux", "bwrap": "bubblewrap"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class GitCommand:
     def _program(self, name: str) -> str:
         found = shutil.which(name, path=self.path)
         if found is None:
-            package = {"prlimit": "util-linux"}.get(name, name)
+            package = PACKAGES.get(name, name)
             raise ReleaseFailedError(
                 "git_missing", f"cannot run {name}: it is not in {self.path}; install the package {package}"
             )

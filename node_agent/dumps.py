@@ -9,12 +9,17 @@ import os
 import resource
 
 PR_SET_DUMPABLE = 4
+# Of what a host's collector of cores is given the environment is a part, and 0 keeps from files alone: only 1 keeps the
+# kernel from starting the collector too.
+CORE = 1
 
 
 def forbid() -> None:
     """`hide`, and no core of what this process starts either. Called before there is any secret. Raises OSError."""
     hide()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    most = CORE if hard == resource.RLIM_INFINITY else min(CORE, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
 def hide() -> None:

@@ -3,9 +3,11 @@
 import dataclasses
 import os
 import pathlib
+import resource
 import shutil
 from collections.abc import Callable
 
+from node_agent import dumps
 from node_agent.builder import children, git_sandbox
 from node_agent.errors import ReleaseFailedError
 
@@ -35,6 +37,12 @@ OPTIONS = (
 LOCAL_S = 120.0
 FILES = 256
 MEMORY_BYTES = 2 << 30
+LIMITS = {
+    "fsize": resource.RLIMIT_FSIZE,
+    "as": resource.RLIMIT_AS,
+    "nofile": resource.RLIMIT_NOFILE,
+    "core": resource.RLIMIT_CORE,
+}
 PACKAGES = {"prlimit": "util-linux", "bwrap": "bubblewrap"}
 
 
@@ -110,8 +118,8 @@ class GitCommand:
 
     def _limits(self) -> tuple[str, ...]:
         """The kernel ends whoever writes a file beyond the quota, in the middle of it."""
-        most = {"fsize": self.quota.bytes, "as": MEMORY_BYTES, "nofile": FILES, "core": 0}
-        return (self._program("prlimit"), *(f"--{kind}={value}" for kind, value in most.items()), "--")
+        most = {"fsize": self.quota.bytes, "as": MEMORY_BYTES, "nofile": FILES, "core": dumps.CORE}
+        return (self._program("prlimit"), *(f"--{kind}={_within(kind, value)}" for kind, value in most.items()), "--")
 
     def _program(self, name: str) -> str:
         found = shutil.which(name, path=self.path)
@@ -121,6 +129,12 @@ class GitCommand:
                 "git_missing", f"cannot run {name}: it is not in {self.path}; install the package {package}"
             )
         return found
+
+
+def _within(kind: str, most: int) -> int:
+    """`most`, or the host's own limit, which only root may go beyond."""
+    _, hard = resource.getrlimit(LIMITS[kind])
+    return most if hard == resource.RLIM_INFINITY else min(most, hard)
 
 
 def trusted_authorities() -> str:

@@ -5,6 +5,7 @@ import ipaddress
 import json
 import os
 import pathlib
+import resource
 import shutil
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import sys
 
 import pytest
 
+from node_agent import dumps
 from node_agent.builder import git_command, git_sandbox
 from node_agent.builder.egress import Egress
 from node_agent.builder.git import Git, Policy
@@ -364,8 +366,17 @@ async def test_a_run_of_git_is_limited_by_the_kernel(paths):
     command = GitCommand(paths.cache / "git", git_command.Quota(bytes=12345))
     ended = await command.run(("-c", "alias.limits=!cat /proc/self/limits", "limits"), {})
     limits = {line[:26].strip(): line[26:].split()[0] for line in ended.stdout.splitlines()}
-    assert (limits["Max file size"], limits["Max core file size"]) == ("12345", "0")
+    assert (limits["Max file size"], limits["Max core file size"]) == ("12345", str(dumps.CORE))
     assert limits["Max address space"] == str(git_command.MEMORY_BYTES)
+
+
+async def test_a_host_with_limits_of_its_own_keeps_them(paths, monkeypatch):
+    """Only root may go beyond: for everybody else every run of git would fail."""
+    lower = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 500}
+    real = resource.getrlimit
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (0, lower[kind]) if kind in lower else real(kind))
+    words = GitCommand(paths.cache / "git")._limits()
+    assert {"--core=0", "--fsize=500"} <= set(words)
 
 
 @pytest.fixture

@@ -16,12 +16,13 @@ BACKEND = "/usr/lib/git-core/git-http-backend"
 @dataclasses.dataclass
 class Manners:
     """How the host behaves. `pair`: the credential that it wants; `old`: it knows the first protocol alone, in which a
-    commit that no ref names is not given out.
+    commit that no ref names is not given out; `smart`: for so many looks at its refs it speaks git, later it is files.
     """
 
     pair: str = ""
     redirect_to: str = ""
     old: bool = False
+    smart: int = 1_000_000
     before_pack: object = None
 
 
@@ -52,6 +53,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def serve(self, body: bytes) -> None:
         path, _, query = self.path.partition("?")
+        if path.endswith("/info/refs"):
+            self.server.manners.smart -= 1
+            query = query if self.server.manners.smart >= 0 else ""
         env = {
             "PATH": "/usr/bin:/bin",
             "HOME": "/nonexistent",

@@ -25,6 +25,7 @@ from node_agent.paths import Paths
 FETCH_S = 300.0
 RESOLVE_S = 60.0
 NO_MATCH = 2
+EVERYTHING = 2**31 - 1  # the depth that stands for all there is
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -203,11 +204,13 @@ class Git:
     async def _fetch_object(
         self, mirror: pathlib.Path, remote: str, wanted: str, access: Access = NO_ACCESS, *, deep: bool = False
     ) -> children.Ended:
-        """Shallow, unless a commit behind the head of a branch is wanted."""
-        shallow = (mirror / "shallow").exists()
-        depth = ("--unshallow",) if deep and shallow else () if deep else ("--depth=1",)
+        """Shallow, unless a commit behind the head of a branch is wanted.
+
+        Always of some depth: a server without git, whose files would be taken one by one beyond any limit, has none.
+        """
+        depth = f"--depth={EVERYTHING if deep else 1}"
         flags = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--end-of-options")
-        return await self._remote(remote, "fetch", *depth, *flags, remote, wanted, mirror=mirror, access=access)
+        return await self._remote(remote, "fetch", depth, *flags, remote, wanted, mirror=mirror, access=access)
 
     async def _holds(self, mirror: pathlib.Path, commit: str) -> bool:
         if not (mirror / "HEAD").exists():

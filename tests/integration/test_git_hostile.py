@@ -274,6 +274,17 @@ async def test_an_old_server_after_a_forced_push_fails_the_release(git, host, re
     assert (await refused(git.fetch(host.remote("app"), first, "main"))).code == "commit_not_found"
 
 
+async def test_a_server_that_turns_into_files_is_not_read_file_by_file(git, host, repository, paths):
+    """Each file is within the limit of one; of how many of them there are no limit knows."""
+    host.manners.old, host.manners.smart = True, 1
+    first = repository.commit(a="1")
+    repository.commit(a="2")
+    error = await refused(git.fetch(host.remote("app"), first, "main"))
+    assert "dumb http transport" in str(error)
+    assert not any("/objects/" in path for _, path, _ in host.asked)
+    assert not list(paths.cache.glob("git/*/objects/??/*"))
+
+
 def force_push(repository) -> str:
     run_git(repository.place, "checkout", "--quiet", "--orphan", "other")
     commit = repository.commit(a="forced")

@@ -196,7 +196,7 @@ class Git:
 
     async def _prepare(self, mirror: pathlib.Path) -> None:
         """A bare repository. One with many snapshots is begun anew: cheaper than git's own housekeeping."""
-        await asyncio.to_thread(mirrors.begin, mirror)
+        await in_thread(mirrors.begin, mirror)  # nothing deletes on behind the lock of whoever comes next
         ended = await self._local(("init", "--quiet", "--bare", "--template="), {"GIT_DIR": str(mirror)})
         if ended.code:
             raise ReleaseFailedError("fetch_failed", f"cannot prepare the mirror {mirror}: {ended.last_line}")

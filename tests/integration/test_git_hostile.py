@@ -285,6 +285,27 @@ async def test_a_server_that_turns_into_files_is_not_read_file_by_file(git, host
     assert not list(paths.cache.glob("git/*/objects/??/*"))
 
 
+async def test_a_fetch_that_failed_is_not_believed_whatever_it_brought(paths, host, repository, tmp_path):
+    commit = repository.commit(a="1")
+    place = tmp_path / "bin"
+    place.mkdir()
+    (place / "prlimit").symlink_to("/usr/bin/prlimit")
+    (place / "git").write_text(TORN.format(python=sys.executable))
+    (place / "git").chmod(0o755)
+    torn = GitCommand(paths.cache / "git", ca_file=str(host.ca_file), path=f"{place}:/usr/bin:/bin")
+    await refused(a_git(paths, host, command=torn).fetch(host.remote("app"), commit, "main"))
+    mirror = await a_git(paths, host).fetch(host.remote("app"), commit, "main")
+    assert len([path for *_, path, _ in host.asked if path.endswith("git-upload-pack")]) >= 2
+    assert run_git(mirror, "show", f"{commit}:a") == "1"
+
+
+TORN = """#!{python} -I
+import subprocess, sys
+done = subprocess.run(["/usr/bin/git", *sys.argv[1:]])
+sys.exit(done.returncode or "fetch" in sys.argv)
+"""
+
+
 def force_push(repository) -> str:
     run_git(repository.place, "checkout", "--quiet", "--orphan", "other")
     commit = repository.commit(a="forced")

@@ -8,6 +8,7 @@ from typing import Any
 from node_agent.builder import listing as listings
 from node_agent.builder.git import Git
 from node_agent.builder.submodules import Submodules
+from node_agent.builder.threads import in_thread
 from node_agent.errors import ReleaseFailedError
 from node_agent.model.spec import ReleaseSpec
 
@@ -26,7 +27,7 @@ async def write(git: Git, release: ReleaseSpec, commit: str, tree: pathlib.Path,
             say(line)
     elif listing.submodules:
         say(f"warning: {len(listing.submodules)} submodules are left out; `submodules: true` fetches them")
-    pointers = await asyncio.to_thread(listings.pointers, tree, listing)
+    pointers = await in_thread(listings.pointers, tree, listing)
     if pointers:
         say(
             f"warning: {len(pointers)} files are pointers of Git LFS, such as {pointers[0][:200]}: what they point to is "

@@ -3,7 +3,6 @@ addresses that are checked before they are dialled, `--end-of-options`, and a lo
 written. git_command.py says how git itself is run.
 """
 
-import asyncio
 import base64
 import contextlib
 import dataclasses
@@ -17,6 +16,7 @@ from node_agent.builder import children, locks, mirrors, refusals, ssh
 from node_agent.builder.egress import Egress
 from node_agent.builder.git_command import LOCAL_S, GitCommand
 from node_agent.builder.listing import Budget, Listing
+from node_agent.builder.threads import in_thread
 from node_agent.errors import ReleaseFailedError
 from node_agent.model import source
 from node_agent.model.source import NO_ACCESS, Access
@@ -182,11 +182,11 @@ class Git:
                     say(f"{remote} does not give out commit {commit[:12]} by its id: looking for it in {ref}")
                     ended = await self._fetch_object(mirror, remote, ref, access, deep=True)
         finally:
-            left = await asyncio.to_thread(mirrors.tidy, mirror)
+            left = await in_thread(mirrors.tidy, mirror)
         if ended.code and left >= most:  # the kernel ended it there; git does not say so
             raise refusals.too_large(remote, most)
         keep = ("update-ref", f"refs/dployr/{commit}", f"{commit}^{{commit}}")
-        if (await self._local(keep, {"GIT_DIR": str(mirror)})).code == 0:
+        if ended.code == 0 and (await self._local(keep, {"GIT_DIR": str(mirror)})).code == 0:
             return
         if ended.code and not refusals.names_an_object(ended):
             raise refusals.of(remote, ended)

@@ -16,7 +16,7 @@ MAX_BYTES = 20 << 30
 
 def name(remote: str, access: Access) -> str:
     """Of a repository, for who can open it like this."""
-    secret = access.token or access.key
+    secret = "\n".join(filter(None, (access.token, access.key)))
     who = hashlib.sha256(secret.encode()).hexdigest() if secret else ""
     return hashlib.sha256(f"{remote}\n{who}".encode() if who else remote.encode()).hexdigest()
 

@@ -11,6 +11,7 @@ from node_agent.builder import mirrors, submodules
 from node_agent.builder.git import Git, Policy
 from node_agent.builder.git_command import GitCommand, Quota
 from node_agent.errors import ReleaseFailedError
+from node_agent.model.source import Access
 from tests.builder_fixtures import SERVICE, Bench, Repository
 from tests.builder_fixtures import git as run_git
 
@@ -356,6 +357,11 @@ async def test_mirrors_that_nobody_fetched_into_for_long_make_room(bench, tmp_pa
         os.utime(mirrors.lock(mirror), (number, number))
         found.append(mirror)
     assert [mirror.exists() for mirror in found] == [False, False, True, True, True]
+
+
+def test_who_has_another_token_or_key_has_another_mirror():
+    opened = [Access(token, key) for token in ("", "a", "b") for key in ("", "k", "l")]
+    assert len({mirrors.name("ssh://git@git.example.test/a", access) for access in opened}) == 9
 
 
 def test_what_a_killed_agent_left_of_keys_is_swept(bench):

@@ -1,11 +1,12 @@
 """The mirrors on disk: how one is called, when it is begun anew, and which of them are kept. Blocks; run in a thread."""
 
-import fcntl
+import contextlib
 import hashlib
 import os
 import pathlib
 import shutil
 
+from node_agent.builder import locks, trees
 from node_agent.model.source import Access
 
 MAX_SNAPSHOTS = 50
@@ -46,9 +47,9 @@ def tidy(mirror: pathlib.Path) -> int:
 
 def prune(root: pathlib.Path, keep: pathlib.Path) -> None:
     """Delete the mirrors that were used longest ago, beyond MAX_MIRRORS and MAX_BYTES; never one in use."""
-    found = sorted(root.glob("*.lock"), key=lambda path: path.stat().st_mtime, reverse=True)
+    found = [(used.st_mtime, path) for path in root.glob("*.lock") if (used := _stat(path))]
     total = 0
-    for number, path in enumerate(found):
+    for number, (_, path) in enumerate(sorted(found, reverse=True)):
         mirror = path.with_suffix("")
         total += _size(mirror)
         if mirror != keep and (number >= MAX_MIRRORS or total > MAX_BYTES):
@@ -56,17 +57,24 @@ def prune(root: pathlib.Path, keep: pathlib.Path) -> None:
 
 
 def _delete(path: pathlib.Path, mirror: pathlib.Path) -> None:
-    """The lock stays as a file: who waits for it must not be left with one that nobody else sees."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(mirror, ignore_errors=True)
-    except BlockingIOError:
+    """With its lock, which goes last: without one nobody would find what is left of the mirror."""
+    held = locks.taken(path)
+    if held is None:
         return
+    try:
+        shutil.rmtree(mirror, ignore_errors=True)
+        if not mirror.exists():
+            path.unlink()
     finally:
-        os.close(descriptor)
+        os.close(held)
 
 
 def _size(mirror: pathlib.Path) -> int:
-    """Of the packs: nearly all of a mirror."""
-    return sum(path.stat().st_size for path in mirror.glob("objects/pack/*"))
+    """Of the packs: nearly all of a mirror. A fetch of somebody else may be at work there."""
+    return sum(one.st_size for path in trees.children(mirror / "objects" / "pack") if (one := _stat(path)))
+
+
+def _stat(path: pathlib.Path) -> os.stat_result | None:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat()
+    return None

@@ -356,12 +356,40 @@ async def test_mirrors_that_nobody_fetched_into_for_long_make_room(bench, tmp_pa
         mirror = await bench.git.fetch(one.remote, one.commit(a=str(number)))
         os.utime(mirrors.lock(mirror), (number, number))
         found.append(mirror)
-    assert [mirror.exists() for mirror in found] == [False, False, True, True, True]
+    kept = [False, False, True, True, True]
+    assert [mirror.exists() for mirror in found] == kept
+    assert [mirrors.lock(mirror).exists() for mirror in found] == kept
+
+
+async def test_a_mirror_in_use_makes_no_room_and_who_waits_for_one_that_went_gets_another(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr(mirrors, "MAX_MIRRORS", 0)
+    remote, commit = bench.repository.remote, bench.repository.commit(a="1")
+    root = bench.git._root
+    async with bench.git.holding(remote, commit) as mirror:
+        mirrors.prune(root, tmp_path)
+        assert (mirror / "HEAD").exists()
+        waiting = asyncio.create_task(bench.git.fetch(remote, commit))
+        await asyncio.sleep(0)
+        held = os.open(mirrors.lock(mirror), os.O_RDONLY)  # as one who came too late for this file
+    mirrors.prune(root, tmp_path)
+    assert await waiting == mirror
+    assert (mirror / "HEAD").exists()
+    assert not os.path.samestat(os.fstat(held), mirrors.lock(mirror).stat())
+    os.close(held)
 
 
 def test_who_has_another_token_or_key_has_another_mirror():
     opened = [Access(token, key) for token in ("", "a", "b") for key in ("", "k", "l")]
     assert len({mirrors.name("ssh://git@git.example.test/a", access) for access in opened}) == 9
+
+
+def test_a_file_that_another_fetch_is_about_to_rename_is_no_trouble(tmp_path):
+    packs = tmp_path / "mirror" / "objects" / "pack"
+    packs.mkdir(parents=True)
+    (packs / "tmp_pack_1").symlink_to(packs / "gone")  # listed, and not there when it is looked at
+    (tmp_path / "mirror.lock").touch()
+    mirrors.prune(tmp_path, tmp_path / "other")
+    assert packs.exists()
 
 
 def test_what_a_killed_agent_left_of_keys_is_swept(bench):

@@ -65,15 +65,15 @@ def prepared(
         place = pathlib.Path(scratch)
         name = target.host if target.port == source.PORTS["ssh"] else f"[{target.host}]:{target.port}"
         key, known, program = place / "key", place / "known_hosts", place / "ssh"
-        trusted = known_hosts.read_text(encoding="utf-8") if known_hosts else ""
-        _write(key, access.key if access.key.endswith("\n") else f"{access.key}\n", 0o600)
-        _write(known, f"{name} {access.host_key}\n" if access.host_key else trusted, 0o600)
+        trusted = known_hosts.read_bytes() if known_hosts else b""  # as it is: it may hold comments in any encoding
+        _write(key, (access.key if access.key.endswith("\n") else f"{access.key}\n").encode(), 0o600)
+        _write(known, f"{name} {access.host_key}\n".encode() if access.host_key else trusted, 0o600)
         own = (f"IdentityFile={key}", f"UserKnownHostsFile={known}", f"HostKeyAlias={name}", f"HostName={address}")
         words = [ssh, "-F", "/dev/null", *(word for option in (*OPTIONS, *own) for word in ("-o", option))]
-        _write(program, PROGRAM.format(python=sys.executable, words=words), 0o700)
+        _write(program, PROGRAM.format(python=sys.executable, words=words).encode(), 0o700)
         yield {"GIT_SSH": str(program), "GIT_SSH_VARIANT": "ssh"}
 
 
-def _write(path: pathlib.Path, text: str, mode: int) -> None:
+def _write(path: pathlib.Path, data: bytes, mode: int) -> None:
     path.touch(mode=mode, exist_ok=False)
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(data)

@@ -128,6 +128,15 @@ def test_real_ssh_takes_the_options_as_they_are_meant(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_operator_s_file_of_known_servers_goes_through_as_it_is(tmp_path):
+    known, scratch = tmp_path / "known", tmp_path / "scratch"
+    known.write_bytes(b"# caf\xe9\ngit.example.test ssh-ed25519 AAAA\n")
+    scratch.mkdir()
+    with ssh.prepared(scratch, endpoint("git@git.example.test:a"), "192.0.2.1", Access(key="k"), known):
+        assert next(scratch.glob("*/known_hosts")).read_bytes() == known.read_bytes()
+        assert next(scratch.glob("*/key")).read_bytes() == b"k\n"
+
+
 async def test_ssh_is_off_unless_the_operator_turns_it_on(paths, repository):
     for remote in ("ssh://git@localhost/a", "git@localhost:a"):
         error = await refused(Git(paths, Policy(), LOOPBACK).resolve(remote, "main"))
@@ -219,7 +228,7 @@ async def test_a_real_server_gives_out_its_repository_to_the_key_and_is_believed
         stranger = Access(key=a_key()[0], host_key=server.public)
         assert (await refused(git.resolve(remote, "main", stranger))).code == "repository_not_found"
         known = tmp_path / "known_hosts"
-        known.write_text(f"[127.0.0.1]:{server.port} {server.public}\n")
+        known.write_bytes(b"# caf\xe9\n" + f"[127.0.0.1]:{server.port} {server.public}\n".encode())
         trusting = Git(paths, Policy(allow_ssh=True, known_hosts=known), LOOPBACK)
         assert await trusting.resolve(remote, "main", unknown) == commit
         assert (await refused(trusting.resolve(remote, "main", other))).code == "host_key_refused"

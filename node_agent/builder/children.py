@@ -62,10 +62,12 @@ async def run(
 
 
 async def _tail(stream: asyncio.StreamReader | None) -> str:
-    kept = b""
+    kept = bytearray()
     while stream is not None and (chunk := await stream.read(1 << 16)):
-        kept = (kept + chunk)[-MAX_OUTPUT:]
-    return kept.decode(errors="replace")
+        kept += chunk
+        if len(kept) > 2 * MAX_OUTPUT:  # seldom: a flood must not cost a copy of all that is kept for each piece
+            del kept[:-MAX_OUTPUT]
+    return kept[-MAX_OUTPUT:].decode(errors="replace")
 
 
 async def _pass(stream: asyncio.StreamReader | None, sink: Callable[[bytes], None]) -> str:

@@ -15,7 +15,7 @@ import signal
 import stat
 from collections.abc import Callable
 
-from node_agent import atomic
+from node_agent import atomic, dumps
 from node_agent.model import restart
 from node_agent.supervisor import launch, procfs, spawn
 from node_agent.supervisor.children import End
@@ -142,7 +142,7 @@ class Nginx:
         # No core with the keys of certificates; its workers inherit that. One that has dropped to its user is out of our
         # reach, and has what it inherited from us: none either.
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+            resource.prlimit(pid, resource.RLIMIT_CORE, (dumps.CORE, dumps.CORE))
         self._pid, self._started = pid, self._host.clock.monotonic()
         with contextlib.suppress(OSError):  # it is only a help to find workers that outlived their master
             atomic.write_text(self._wish, f"{self._host.boot_id} {pid}")

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 
 import pytest
 
-from node_agent import atomic
+from node_agent import atomic, dumps
 from node_agent.errors import SupervisorRefusedError
 from node_agent.supervisor.nginx import find_nginx
 from node_agent.supervisor_client import SupervisorClient
@@ -113,7 +114,8 @@ async def test_nginx_leaves_no_core_with_the_keys_of_certificates(host, client, 
     tree = host.snapshot().tree("proxy", master(host))
     assert len(tree) > 1
     limits = [pathlib.Path(f"/proc/{member.pid}/limits").read_text() for member in tree]
-    assert all(re.search(r"^Max core file size +0 +0 ", text, re.MULTILINE) for text in limits)
+    most = dumps.CORE if resource.getrlimit(resource.RLIMIT_CORE)[1] else 0
+    assert all(re.search(rf"^Max core file size +{most} +{most} ", text, re.MULTILINE) for text in limits)
 
 
 async def test_a_killed_master_is_replaced_and_its_workers_are_ended(host, client, generation, proxy_socket):

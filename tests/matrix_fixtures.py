@@ -89,6 +89,7 @@ TABLE: dict[str, Call] = {
     "deployments.delete": of("$deployment"),
     "deployments.releases": of("$deployment"),
     "deployments.release": of("$deployment", n="1"),
+    "deployments.pin": of("$deployment", {"pinned": False}, n="1"),
     "deployments.release_logs": of("$deployment", n="1"),
     "deployments.cancel": of("$deployment"),
     "deployments.diff": of("$deployment", a="1", b="1"),

@@ -137,6 +137,15 @@ def release(path: schemas.ReleasePath) -> flask.Response:
     return answers.of(models_deployments.ReleaseShape.of(found))
 
 
+@blueprint.patch("/<id>/releases/<int:n>", responses={200: models_deployments.ReleaseShape})
+@access.permission("deployment:write")
+@mutations.mutation(if_match=True, dry_run=True)
+def pin(path: schemas.ReleasePath, body: models_deployments.ReleaseChange) -> flask.Response:
+    """Pin a release, so that it can be gone back to however many follow it, or let it go with the others again."""
+    work = context.current().services.deployments.pin(context.principal(), path.id, path.n, pinned=body.pinned)
+    return commands.run(work, _pinned)
+
+
 @blueprint.get("/<id>/releases/<int:n>/logs", responses={200: models_logs.LogPage})
 @access.permission("log:read")
 def release_logs(path: schemas.ReleasePath, query: schemas.BuildLogsQuery) -> flask.Response:
@@ -159,6 +168,10 @@ def _created(view: values.DeploymentView) -> unit.Answer:
 
 def _accepted(view: values.DeploymentView) -> unit.Answer:
     return _shown(view, 202)
+
+
+def _pinned(found: values.Release) -> unit.Answer:
+    return answers.change(models_deployments.ReleaseShape.of(found), 200)
 
 
 def _shown(view: values.DeploymentView, status: int, location: str = "") -> unit.Answer:

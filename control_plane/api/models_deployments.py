@@ -22,6 +22,12 @@ class RollbackInput(schemas.Input):
     release: Annotated[int, pydantic.Field(ge=1, le=2**31 - 1)] = schemas.optional()
 
 
+class ReleaseChange(schemas.Input):
+    """`pinned`: whether it is kept for good, with its build, to be gone back to."""
+
+    pinned: bool
+
+
 class DeploymentShape(models_config.ConfigShape):
     """`project` is the name of the project. `commit` is that of the newest release; `commit_pinned` when it was declared.
 
@@ -96,6 +102,7 @@ class ReleaseShape(shapes.Shape):
     build_of: int | None
     commit: str
     archive: str | None
+    pinned: bool
     runtime: str
     version: str
     config: models_config.ConfigShape
@@ -115,6 +122,7 @@ class ReleaseShape(shapes.Shape):
             build_of=release.build_of or None,
             commit=release.commit,
             archive=release.archive or None,
+            pinned=release.pinned,
             runtime=release.config.runtime,
             version=release.config.version,
             config=models_config.ConfigShape(**models_config.fields_of(release.config, release.decided)),

@@ -61,6 +61,7 @@ PUBLIC: dict[State, str] = {
 }
 STATUSES = frozenset(PUBLIC.values()) | {"deleting", "stopped"}
 # Reasons that are the control plane's own.
+MAX_PINNED = 10  # of a deployment
 KEPT_SOURCES = 10  # of a deployment: what these newest releases were uploaded with is kept
 WAITS_FOR_SOURCE = "waits_for_source"
 OVERDUE = "overdue"

@@ -76,14 +76,24 @@ class MemoryTransaction(PeopleRows, HistoryRows, LeaseRows):
         self._tables.releases = {
             key: row
             for key, row in self._tables.releases.items()
-            if row.number > newest[row.deployment_id] - keep or release.State(row.state) not in release.ENDED
+            if row.pinned
+            or row.number > newest[row.deployment_id] - keep
+            or release.State(row.state) not in release.ENDED
         }
 
     async def archives_in_use(self, project_id: str | None = None) -> frozenset[str]:
         known = [one for one in self._tables.deployments.values() if project_id in {None, one.project_id}]
         oldest = {one.id: one.release - release.KEPT_SOURCES for one in known}
         rows = (row for row in self._tables.releases.values() if row.deployment_id in oldest)
-        return frozenset(row.archive for row in rows if row.archive and row.number > oldest[row.deployment_id])
+        kept = (row for row in rows if row.pinned or row.number > oldest[row.deployment_id])
+        return frozenset(row.archive for row in kept if row.archive)
+
+    async def pinned_releases(self, deployment_ids: Sequence[str]) -> Mapping[str, Sequence[tuple[int, int]]]:
+        found: dict[str, list[tuple[int, int]]] = {}
+        for row in sorted(self._tables.releases.values(), key=lambda one: one.number):
+            if row.pinned and row.deployment_id in deployment_ids:
+                found.setdefault(row.deployment_id, []).append((row.number, row.build_of))
+        return found
 
     async def named_services(self, id_or_name: str) -> Sequence[values.Service]:
         return tables.named(self._tables.services, id_or_name)

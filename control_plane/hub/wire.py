@@ -66,6 +66,7 @@ def desired(wish: values.Desired) -> pb.HubMessage:
             routes=[_route(route) for route in wish.routes],
             cancelled=wish.cancelled,
             request_id=wish.request_id,
+            pinned=wish.pinned,
             poll_s=wish.poll_s if wish.release and _follows_branch(wish.release.config) else 0,
         )
     )

@@ -1,7 +1,7 @@
 """What the hub sends: for each service of an instance the newest wish, tombstones included."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from control_plane import errors, ports
 from control_plane.domain import release, values
@@ -43,6 +43,7 @@ class DesiredState:
 async def _wishes(tx: ports.Transaction, services: list[values.Service], poll_s: int) -> tuple[values.Desired, ...]:
     newest = await tx.newest_releases([service.deployment_id for service in services])
     routes = await tx.routes_of([service.id for service in services])
+    pinned = await tx.pinned_releases([service.deployment_id for service in services])
     found = []
     for service in services:
         wanted = await _wanted(tx, service, newest.get(service.deployment_id))
@@ -59,9 +60,15 @@ async def _wishes(tx: ports.Transaction, services: list[values.Service], poll_s:
             cancelled=release.is_given_up(wanted),
             poll_s=poll_s if await _is_polled(tx, service) else 0,
             request_id=service.request_id,
+            pinned=_kept(pinned.get(service.deployment_id, ())),
         )
         found.append(wish)
     return tuple(found)
+
+
+def _kept(pinned: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """What must stay on the instance for them: also the builds that they use, since a rollback uses them again."""
+    return tuple(sorted({number for pair in pinned for number in pair} - {0}))
 
 
 async def _wanted(

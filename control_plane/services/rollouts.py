@@ -1,5 +1,7 @@
 """What is done to a deployment without declaring it anew: deploy again, go back, give up, take an uploaded source."""
 
+import dataclasses
+
 from control_plane import errors, ports
 from control_plane.domain import grammar, release, values, variables
 from control_plane.services import env, events, going_back, releases, views
@@ -58,6 +60,25 @@ class Rollouts:
             view = await views.load_one(self._context, tx, old)
         self._context.wake(service.instance_id)
         return view
+
+    async def pin(self, principal: values.Principal, id_or_name: str, number: int, *, pinned: bool) -> values.Release:
+        """Keep release `number` with its build for good, or no longer. ConflictError for one too many, or never built."""
+        async with self._context.write() as tx:
+            old, service = await self.changeable(tx, principal, id_or_name)
+            found = await releases.release_of(tx, old, number)
+            if found.pinned == pinned:
+                return found
+            if pinned:
+                await _check_pin(tx, old, found)
+            changed = dataclasses.replace(found, pinned=pinned)
+            await tx.update_release(changed)
+            new = await releases.changed(self._context, tx, old, service)
+            verb = "pinned" if pinned else "unpinned"
+            await self._note(
+                tx, principal, f"release.{verb}", new, f"{verb} release {number} of {old.name}", number=number
+            )
+        self._context.wake(service.instance_id)
+        return changed
 
     async def expect_source(self, principal: values.Principal, id_or_name: str) -> None:
         """Raises what `upload` would: asked before the archive is read."""
@@ -154,6 +175,19 @@ class Rollouts:
 
     async def _emit(self, tx: ports.Transaction, name: str, about: values.Deployment, **data: object) -> None:
         await events.emit(self._context, tx, name, subject=about.id, project=about.project_id, name=about.name, **data)
+
+
+async def _check_pin(tx: ports.Transaction, old: values.Deployment, wanted: values.Release) -> None:
+    if release.State(wanted.state) not in release.GOOD:
+        raise errors.ConflictError(
+            f"cannot pin release {wanted.number} of {old.name!r}: it was never live", {"release": wanted.number}
+        )
+    pinned = (await tx.pinned_releases([old.id])).get(old.id, ())
+    if len(pinned) >= release.MAX_PINNED:
+        raise errors.ConflictError(
+            f"cannot pin another release of {old.name!r}: {release.MAX_PINNED} are; unpin one first",
+            {"pinned": [number for number, _ in pinned]},
+        )
 
 
 async def _target(

@@ -11,7 +11,7 @@ from control_plane.store.queries import Queries
 
 PLAIN = (
     *("id", "deployment_id", "number", "state", "reason", "message"),
-    *("created_at", "changed_at", "build_of", "archive", "cause"),
+    *("created_at", "changed_at", "build_of", "archive", "cause", "pinned"),
 )
 
 # Made once, as those in queries.py are.
@@ -57,6 +57,16 @@ class ReleaseQueries(Queries):
         rows = await self._all(sa.select(table).join(newest, same))
         return {row.deployment_id: self._release_of(row) for row in rows}
 
+    async def pinned_releases(self, deployment_ids: Sequence[str]) -> Mapping[str, Sequence[tuple[int, int]]]:
+        table = tables.releases
+        query = sa.select(table.c.deployment_id, table.c.number, table.c.build_of).where(
+            table.c.deployment_id.in_(deployment_ids), table.c.pinned
+        )
+        found: dict[str, list[tuple[int, int]]] = {}
+        for row in await self._all(query.order_by(table.c.number)):
+            found.setdefault(row.deployment_id, []).append((row.number, row.build_of))
+        return found
+
     async def insert_release(self, new: values.Release) -> None:
         await self._connection.execute(sa.insert(tables.releases).values(self._row_of_release(new)))
 
@@ -68,12 +78,13 @@ class ReleaseQueries(Queries):
         table = tables.releases
         newest = sa.select(tables.deployments.c.release).where(tables.deployments.c.id == table.c.deployment_id)
         old = table.c.number <= newest.scalar_subquery() - keep
-        await self._delete(table, old, table.c.state.in_([state.value for state in release.ENDED]))
+        await self._delete(table, old, ~table.c.pinned, table.c.state.in_([state.value for state in release.ENDED]))
 
     async def archives_in_use(self, project_id: str | None = None) -> frozenset[str]:
         table, of = tables.releases, tables.deployments
         query = sa.select(table.c.archive).join(of, of.c.id == table.c.deployment_id).distinct()
-        query = query.where(table.c.archive != "", table.c.number > of.c.release - release.KEPT_SOURCES)
+        is_kept = sa.or_(table.c.number > of.c.release - release.KEPT_SOURCES, table.c.pinned)
+        query = query.where(table.c.archive != "", is_kept)
         query = query if project_id is None else query.where(of.c.project_id == project_id)
         return frozenset(row.archive for row in await self._all(query))
 

@@ -169,6 +169,7 @@ releases = _table(
     _text("archive"),
     _text("cause"),
     _json("decided"),
+    sa.Column("pinned", Flag, nullable=False),
     sa.UniqueConstraint("deployment_id", "number"),
     sa.Index(None, "archive"),
     sa.Index(None, "state"),

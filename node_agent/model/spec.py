@@ -146,7 +146,7 @@ class ServiceSpec:
     """The wish for one service under its generation; a tombstone may have `release` None.
 
     `cancelled`: the release shall not go live, unless it did already; what serves goes on. `poll_s` is how often to
-    look where the branch points to, 0 never.
+    look where the branch points to, 0 never. `pinned` are releases that stay on disk.
     """
 
     service_id: str
@@ -158,3 +158,4 @@ class ServiceSpec:
     routes: tuple[RouteSpec, ...] = ()
     cancelled: bool = False
     poll_s: int = 0
+    pinned: tuple[int, ...] = ()

@@ -214,6 +214,7 @@ def _clean(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> tuple[Action, 
         return stops
     numbers = sorted((sealed.release for sealed in facts.sealed), reverse=True)
     keep = frozenset(numbers[:KEPT_RELEASES]) | {target.release for target in wanted if target is not None}
+    keep |= set(wish.pinned) & set(numbers)
     keep |= {wish.release.build_of} if wish.release is not None and wish.release.build_of in numbers else set()
     return (actions.Prune(keep, "old releases"),) if set(numbers) - keep else ()
 

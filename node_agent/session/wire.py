@@ -32,6 +32,7 @@ def wish(state: pb.ServiceState) -> spec.ServiceSpec | None:
         routes=tuple(_route(route) for route in state.routes),
         cancelled=state.cancelled,
         poll_s=state.poll_s,
+        pinned=tuple(state.pinned),
     )
 
 

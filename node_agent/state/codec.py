@@ -57,7 +57,12 @@ def _options(data: dict[str, Any]) -> spec.RouteOptions:
 def load_service(text: str) -> spec.ServiceSpec:
     data = json.loads(text)
     release = _release(data["release"]) if data["release"] else None
-    changed = {"run": spec.Run(data["run"]), "release": release, "routes": _routes(data["routes"])}
+    changed = {
+        "run": spec.Run(data["run"]),
+        "release": release,
+        "routes": _routes(data["routes"]),
+        "pinned": tuple(data.get("pinned", ())),
+    }
     return spec.ServiceSpec(**{**data, **changed})
 
 

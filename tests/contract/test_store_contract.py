@@ -382,6 +382,27 @@ async def test_of_releases_the_newest_stay_with_those_that_serve_or_are_not_fini
         assert len(await tx.list_releases(other)) == 7
 
 
+async def test_pinned_releases_stay_with_their_sources(opened):
+    await fill(opened, 1)
+    async with opened.write() as tx:
+        found = await tx.find_deployment(builders.an_id("dep"))
+        for number, build_of in ((2, 0), (3, 1), (4, 0)):
+            made = builders.a_release(
+                id=builders.an_id("rel", 100 + number),
+                number=number,
+                state="retired",
+                build_of=build_of,
+                archive=f"{number}" * 64,
+                pinned=number < 4,
+            )
+            await tx.insert_release(made)
+        await tx.update_deployment(dataclasses.replace(found, release=100))
+        await tx.drop_releases(2)
+        assert [one.number for one in await tx.list_releases(found.id) if one.number > 1] == [2, 3]
+        assert await tx.pinned_releases([found.id, "dep_other"]) == {found.id: [(2, 0), (3, 1)]}
+        assert await tx.archives_in_use() == {"2" * 64, "3" * 64}
+
+
 async def test_of_changes_of_variables_the_newest_of_each_service_stay(opened):
     await fill(opened, 1)
     await fill_another(opened)

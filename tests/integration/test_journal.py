@@ -44,7 +44,7 @@ async def test_a_wish_is_kept_word_for_word_over_a_restart(journal, tmp_path) ->
     )
     options = spec.RouteOptions(basic_auth=(("a", "b"),), headers=(("X", "1"),), weights=((SERVICE, 5),))
     routes = (dataclasses.replace(ROUTES[0], options=options),)
-    wish = dataclasses.replace(a_wish(routes=routes), release=release, cancelled=True, poll_s=60)
+    wish = dataclasses.replace(a_wish(routes=routes), release=release, cancelled=True, poll_s=60, pinned=(1, 3))
     assert await journal.put_wish(wish) == 7
     again = await Journal.open(tmp_path / "journal.db")
     try:
@@ -191,7 +191,7 @@ async def test_a_journal_of_the_first_version_opens_with_defaults(tmp_path) -> N
     release = _without(wish["release"], *NEW_FIELDS)
     release["health_check"] = _without(release["health_check"], "command")
     routes = [_without(route, "options") for route in wish["routes"]]
-    old = {**_without(wish, "cancelled", "poll_s"), "release": release, "routes": routes}
+    old = {**_without(wish, "cancelled", "poll_s", "pinned"), "release": release, "routes": routes}
     report = _without(json.loads(codec.dump(a_report())), "branch_head")
     site = {"service_id": SERVICE, "upstream": {"release": 1, "port": 20001, "static_root": None}, "routes": routes}
     with contextlib.closing(sqlite3.connect(path)) as database:

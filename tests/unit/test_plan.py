@@ -154,6 +154,13 @@ def test_the_build_that_the_wished_release_uses_again_is_never_pruned() -> None:
     assert prune.keep == {2, *range(10 - KEPT_RELEASES, 10)}
 
 
+def test_pinned_releases_are_never_pruned() -> None:
+    sealed = tuple(a_sealed(number) for number in range(1, 10))
+    wish = dataclasses.replace(a_wish(9), pinned=(2, 77))
+    (prune,) = plan(wish, dataclasses.replace(serving(9, 20009), sealed=sealed))
+    assert prune.keep == {2, *range(10 - KEPT_RELEASES, 10)}
+
+
 def cancelled(wish: spec.ServiceSpec) -> spec.ServiceSpec:
     return dataclasses.replace(wish, cancelled=True)
 

@@ -132,6 +132,36 @@ async def test_there_is_nothing_to_roll_back_to_before_something_was_live(plane,
         await plane.deployments.rollback(OPERATOR, "app", 9)
 
 
+async def test_a_pinned_release_and_the_build_that_it_uses_stay_on_the_instance(plane, app):
+    await go_live(plane, 1)
+    await declare(plane, version="22")
+    await go_live(plane, 2)
+    await plane.deployments.rollback(OPERATOR, "app", 1)
+    await go_live(plane, 3)
+    before = await wish(plane)
+    assert (await plane.deployments.pin(OPERATOR, "app", 3, pinned=True)).pinned
+    after = await wish(plane)
+    assert (before.pinned, after.pinned) == ((), (1, 3))
+    assert (after.generation, after.release.number) == (before.generation + 1, 3)
+    await plane.deployments.pin(OPERATOR, "app", 3, pinned=True)
+    assert (await wish(plane)).generation == after.generation, "nothing changed"
+    await plane.deployments.pin(OPERATOR, "app", 3, pinned=False)
+    assert (await wish(plane)).pinned == ()
+    assert {"release.pinned", "release.unpinned"} <= set(await plane.actions())
+
+
+async def test_only_so_many_releases_that_were_live_are_pinned(plane, app):
+    with pytest.raises(errors.ConflictError, match="cannot pin release 1 of 'app': it was never live"):
+        await plane.deployments.pin(OPERATOR, "app", 1, pinned=True)
+    for number in range(1, release.MAX_PINNED + 2):
+        await go_live(plane, number)
+        await declare(plane, version=f"1.{number}")
+    for number in range(1, release.MAX_PINNED + 1):
+        await plane.deployments.pin(OPERATOR, "app", number, pinned=True)
+    with pytest.raises(errors.ConflictError, match="10 are; unpin one first"):
+        await plane.deployments.pin(OPERATOR, "app", release.MAX_PINNED + 1, pinned=True)
+
+
 async def test_routes_follow_the_port_of_a_rollback(plane, app):
     await go_live(plane, 1)
     route = await plane.routes.create(OPERATOR, RouteFields("app.example.com", "app"))

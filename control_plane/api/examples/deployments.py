@@ -101,6 +101,7 @@ ANSWERS: dict[str, Any] = {
         "build_of": None,
         "commit": "9fceb02d0ae598e95dc970b74767f19372d61af8",
         "archive": None,
+        "pinned": False,
         "runtime": "nodejs",
         "version": "20",
         "config": CONFIG,

@@ -56,6 +56,7 @@ class Release:
     archive: str = ""  # of an uploaded source: the SHA-256 of the archive, in hex
     cause: str = ""  # what made it: create, update, redeploy, rollback, env, start, upload, hook, poll, patch
     decided: tuple[Decided, ...] = ()  # what its source decided; empty until it is built
+    pinned: bool = False  # kept for good, to go back to
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -43,7 +43,8 @@ class ServiceReport:
 class Desired:
     """What the hub sends for one service. `cancelled`: end its release unless it is live, and keep what serves.
 
-    `poll_s` is how often the agent looks whether the branch has moved; 0 is never.
+    `poll_s` is how often the agent looks whether the branch has moved; 0 is never. `pinned` are the numbers of the releases
+    that stay on the instance.
     """
 
     service_id: str
@@ -56,3 +57,4 @@ class Desired:
     cancelled: bool = False
     poll_s: int = 0
     request_id: str = ""
+    pinned: tuple[int, ...] = ()

@@ -137,12 +137,21 @@ def release(path: schemas.ReleasePath) -> flask.Response:
     return answers.of(models_deployments.ReleaseShape.of(found))
 
 
-@blueprint.patch("/<id>/releases/<int:n>", responses={200: models_deployments.ReleaseShape})
+@blueprint.post("/<id>/releases/<int:n>/pin", responses={200: models_deployments.ReleaseShape})
 @access.permission("deployment:write")
 @mutations.mutation(if_match=True, dry_run=True)
-def pin(path: schemas.ReleasePath, body: models_deployments.ReleaseChange) -> flask.Response:
-    """Pin a release, so that it can be gone back to however many follow it, or let it go with the others again."""
-    work = context.current().services.deployments.pin(context.principal(), path.id, path.n, pinned=body.pinned)
+def pin(path: schemas.ReleasePath) -> flask.Response:
+    """Keep a release that was live, so that it can be gone back to without a build however many follow it."""
+    work = context.current().services.deployments.pin(context.principal(), path.id, path.n, pinned=True)
+    return commands.run(work, _pinned)
+
+
+@blueprint.post("/<id>/releases/<int:n>/unpin", responses={200: models_deployments.ReleaseShape})
+@access.permission("deployment:write")
+@mutations.mutation(if_match=True, dry_run=True)
+def unpin(path: schemas.ReleasePath) -> flask.Response:
+    """Let a release go in its time, as others do."""
+    work = context.current().services.deployments.pin(context.principal(), path.id, path.n, pinned=False)
     return commands.run(work, _pinned)
 
 

@@ -22,12 +22,6 @@ class RollbackInput(schemas.Input):
     release: Annotated[int, pydantic.Field(ge=1, le=2**31 - 1)] = schemas.optional()
 
 
-class ReleaseChange(schemas.Input):
-    """`pinned`: whether it is kept for good, with its build, to be gone back to."""
-
-    pinned: bool
-
-
 class DeploymentShape(models_config.ConfigShape):
     """`project` is the name of the project. `commit` is that of the newest release; `commit_pinned` when it was declared.
 
@@ -90,7 +84,10 @@ class DeploymentList(shapes.Shape):
 
 
 class ReleaseShape(shapes.Shape):
-    """`cause` is what made it; `build_of` the release whose build it uses again. `config` is what was declared then."""
+    """`cause` is what made it; `build_of` the release whose build it uses again. `config` is what was declared then.
+
+    A `pinned` one is kept for good, with its build, to be gone back to.
+    """
 
     id: str
     deployment_id: str

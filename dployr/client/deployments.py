@@ -51,10 +51,13 @@ class Deployments(http.Resource):
     def release(self, name: str, number: int) -> Json:
         return self._client.call("GET", answers.path("/v1/deployments", name, "releases", str(number)))
 
-    def pin(self, name: str, number: int, *, pinned: bool = True) -> Json:
-        """Keep a release for good, to go back to it; or no longer."""
-        path = answers.path("/v1/deployments", name, "releases", str(number))
-        return self._client.call("PATCH", path, body={"pinned": pinned})
+    def pin(self, name: str, number: int) -> Json:
+        """Keep a release for good, to go back to it."""
+        return self._client.call("POST", answers.path("/v1/deployments", name, "releases", str(number), "pin"))
+
+    def unpin(self, name: str, number: int) -> Json:
+        """Let a release go in its time."""
+        return self._client.call("POST", answers.path("/v1/deployments", name, "releases", str(number), "unpin"))
 
     def diff(self, name: str, old: int, new: int) -> Json:
         """What differs between two releases."""

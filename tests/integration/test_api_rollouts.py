@@ -180,19 +180,16 @@ def test_rollback_cancel_and_what_differs(plane, client, app):
 
 
 def test_a_release_is_pinned_and_let_go(plane, client, app):
-    plane.report("my-app")
     path = "/v1/deployments/my-app/releases/1"
+    assert client.post(f"{path}/pin").status == 409, "it was never live"
+    plane.report("my-app")
     assert client.get(path).json["pinned"] is False
-    assert patch(client, path, {"pinned": True}).json["pinned"] is True
+    assert (client.post(f"{path}/pin?dry_run=true").status, client.get(path).json["pinned"]) == (200, False)
+    assert client.post(f"{path}/pin").json["pinned"] is True
     assert client.get(path).json["pinned"] is True
-    assert patch(client, path, {"pinned": False}).json["pinned"] is False
-    assert patch(client, path, {"pinned": "yes"}).status == 400
-    assert patch(client, path, {}).status == 400
-    assert patch(client, path, {"pinned": True, "state": "live"}).status == 400
-    assert patch(client, "/v1/deployments/my-app/releases/9", {"pinned": True}).status == 404
-    plan = patch(client, f"{path}?dry_run=true", {"pinned": True})
-    assert (plan.status, client.get(path).json["pinned"]) == (200, False)
-    assert patch(client, path, {"pinned": True}, if_match='"1"').status == 412
+    assert client.post(f"{path}/unpin").json["pinned"] is False
+    assert client.post("/v1/deployments/my-app/releases/9/pin").status == 404
+    assert client.request("POST", f"{path}/pin", None, {"If-Match": '"1"'}).status == 412
 
 
 def test_releases_are_listed_in_pages(client, app):

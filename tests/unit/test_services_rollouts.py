@@ -155,7 +155,7 @@ async def test_only_so_many_releases_that_were_live_are_pinned(plane, app):
         await plane.deployments.pin(OPERATOR, "app", 1, pinned=True)
     for number in range(1, release.MAX_PINNED + 2):
         await go_live(plane, number)
-        await declare(plane, version=f"1.{number}")
+        await declare(plane, env={"N": str(number)})
     for number in range(1, release.MAX_PINNED + 1):
         await plane.deployments.pin(OPERATOR, "app", number, pinned=True)
     with pytest.raises(errors.ConflictError, match="10 are; unpin one first"):

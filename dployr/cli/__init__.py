@@ -15,6 +15,8 @@ from dployr.cli import (
     list_,
     logs,
     proxy,
+    release,
+    run,
     service,
     session,
     up,
@@ -46,6 +48,7 @@ for command in (
         delete.delete,
         logs.logs,
     ),
+    *(release.release, release.rollback, release.cancel, run.run),
     *(service.service, env.env, proxy.proxy, instances.instances, instances.instance),
 ):
     dployr.add_command(command)

@@ -20,7 +20,7 @@ def service() -> None:
 def start(session: Session, name: str) -> None:
     """Start a stopped service."""
     with session.client() as http:
-        _accepted(session, http.services.start(name), f"{name} is starting")
+        session.tell(http.services.start(name), f"{name} is starting")
 
 
 @service.command()
@@ -30,7 +30,7 @@ def start(session: Session, name: str) -> None:
 def stop(session: Session, name: str) -> None:
     """Stop a service; its releases and routes are kept."""
     with session.client() as http:
-        _accepted(session, http.services.stop(name), f"{name} is stopping")
+        session.tell(http.services.stop(name), f"{name} is stopping")
 
 
 @service.command()
@@ -40,7 +40,7 @@ def stop(session: Session, name: str) -> None:
 def restart(session: Session, name: str) -> None:
     """Restart a service, new processes first."""
     with session.client() as http:
-        _accepted(session, http.services.restart(name), f"{name} is restarting")
+        session.tell(http.services.restart(name), f"{name} is restarting")
 
 
 @service.command()
@@ -55,13 +55,6 @@ def status(session: Session, name: str) -> None:
         output.print_json(found)
     else:
         _show(found)
-
-
-def _accepted(session: Session, answer: dict[str, Any], sentence: str) -> None:
-    if session.as_json:
-        output.print_json(answer)
-    else:
-        click.echo(sentence)
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from dployr import client, config
+from dployr.cli import output
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +43,13 @@ class Session:
         with client.Client(server, access, refresh_token=refresh) as http:
             http.keeper = _Kept(self.config_path, server) if refresh else None
             yield http
+
+    def tell(self, answer: dict[str, Any], sentence: str) -> None:
+        """What was done: for people a sentence, for programs the server's answer."""
+        if self.as_json:
+            output.print_json(answer)
+        else:
+            click.echo(sentence)
 
 
 class _Kept:

@@ -38,6 +38,10 @@ class FakeServer(http.server.ThreadingHTTPServer):
         return [body for one, place, body in self.seen if (one, place) == (method, path)]
 
 
+class Stream(list[Any]):
+    """An answer of one object a line."""
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     server: FakeServer
 
@@ -49,7 +53,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.queries.append(self.path.partition("?")[2])
         known = self.server.answers.get((self.command, path), [(404, problem("not_found", f"no {path}"))])
         status, value = known.pop(0) if len(known) > 1 else known[0]
-        if path.endswith("/logs") and "follow=true" in self.path and status == 200:
+        if isinstance(value, Stream):
+            content = "".join(json.dumps(line) + "\n" for line in value).encode()
+        elif path.endswith("/logs") and "follow=true" in self.path and status == 200:
             content = "".join(json.dumps(line) + "\n" for line in value["data"]).encode()
         else:
             content = b"" if value is None else json.dumps(value).encode()
@@ -313,6 +319,56 @@ def test_a_service_is_told_what_to_do(run, server, verb: str) -> None:
     server.on("POST", f"/v1/services/web/{verb}", (202, {"id": "svc_1", "name": "web"}))
     assert run("service", verb, "web").exit_code == 0
     assert json.loads(run("--json", "service", verb, "web").stdout)["id"] == "svc_1"
+
+
+A_RELEASE = {
+    "number": 2,
+    "state": "live",
+    "cause": "update",
+    "commit": "9fceb02d0ae598e95dc970b74767f19372d61af8",
+    "created_at": "2026-01-01T00:00:00Z",
+    "pinned": True,
+}
+
+
+def test_releases_are_listed_compared_kept_and_gone_back_to(run, server) -> None:
+    path = "/v1/deployments/web"
+    server.on("GET", f"{path}/releases", (200, page(A_RELEASE, {**A_RELEASE, "number": 1, "pinned": False})))
+    rows = [line.split("\t") for line in run("release", "list", "web").stdout.splitlines()]
+    assert [(row[0], row[3], row[5]) for row in rows] == [("2", "9fceb02d0ae5", "pinned"), ("1", "9fceb02d0ae5", "-")]
+    changes = [{"field": "version", "from": "18", "to": "20"}]
+    server.on("GET", f"{path}/releases/1/diff/2", (200, {"commits": ["a" * 40, "b" * 40], "changes": changes}))
+    assert run("release", "diff", "web", "1", "2").stdout == f"commit\t{'a' * 12}\t{'b' * 12}\nversion\t18\t20\n"
+    for verb in ("pin", "unpin"):
+        server.on("POST", f"{path}/releases/1/{verb}", (200, A_RELEASE))
+        assert run("release", verb, "web", "1").exit_code == 0
+    server.on("POST", f"{path}/cancel", (202, deployment(release=3)))
+    assert run("cancel", "web").stdout == "release 3 of web is cancelled\n"
+    server.on("POST", f"{path}/rollback", (202, deployment(id="dep_1", release=4)))
+    server.on("GET", "/v1/deployments/dep_1/releases/4", (200, {**A_RELEASE, "number": 4}))
+    server.on("GET", "/v1/deployments/dep_1", (200, deployment(release=4, live_release=4)))
+    assert "4" in run("rollback", "web", "1").stdout
+    assert server.bodies("POST", f"{path}/rollback") == [{"release": 1}]
+
+
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [
+        ({"outcome": "exited", "code": 3}, 3),
+        ({"outcome": "signalled", "code": 9}, 137),
+        ({"outcome": "timeout", "code": 0}, 124),
+        ({"outcome": "start_failed", "code": 2}, 127),
+        ({"outcome": "cancelled", "code": 0}, 1),
+        (None, 1),
+    ],
+)
+def test_a_command_gives_its_output_and_its_exit_code(run, server, ended, code: int) -> None:
+    pieces = [{"stream": "stdout", "data": "out"}, {"stream": "stderr", "data": "err"}]
+    server.on("POST", "/v1/services/web/run", (200, Stream([*pieces, *([{"exit": ended}] if ended else [])])))
+    done = run("run", "web", "--timeout", "5", "--", "printf", "%s", "a b")
+    assert (done.exit_code, done.stdout) == (code, "out")
+    assert done.stderr.startswith("err")
+    assert server.bodies("POST", "/v1/services/web/run") == [{"command": "printf %s 'a b'", "timeout": 5.0}]
 
 
 def test_what_there_is_is_listed_one_a_line_into_a_pipe(run, server) -> None:

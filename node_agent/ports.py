@@ -23,6 +23,13 @@ class Supervisor(Protocol):
         """SIGTERM, `grace_s`, kill of the whole tree; returns when nothing of it is left. No-op when unknown."""
         ...
 
+    async def replace(self, process_id: process.ProcessId, unwell: process.Unwell, grace_s: float) -> None:
+        """SIGTERM, `grace_s`, kill of the whole tree, then another life by the policy of crashes; told as `unhealthy`.
+
+        Returns once that has begun; when it has already, nothing more happens. Refused when the life that is meant is over.
+        """
+        ...
+
     async def signal(self, process_id: process.ProcessId, name: str) -> None:
         """Send HUP, INT, QUIT, USR1, USR2, TERM or WINCH to the main process. Refused when it does not run."""
         ...

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from node_agent.errors import SupervisorRefusedError, SupervisorUnavailableError
-from node_agent.model.process import JobResult, JobSpec, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo, Usage
+from node_agent.model.process import (
+    JobResult,
+    JobSpec,
+    ProcessId,
+    ProcessSpec,
+    ProcessStatus,
+    SupervisorInfo,
+    Unwell,
+    Usage,
+)
 from node_agent.paths import Paths
 from node_agent.supervisor import protocol
 
@@ -65,6 +74,9 @@ class SupervisorClient:
 
     async def stop(self, process_id: ProcessId, grace_s: float) -> None:
         await self._call("stop", {"process_id": str(process_id), "grace_s": grace_s}, grace_s + SLACK_S)
+
+    async def replace(self, process_id: ProcessId, unwell: Unwell, grace_s: float) -> None:
+        await self._call("replace", protocol.encode_unwell(process_id, unwell) | {"grace_s": grace_s})
 
     async def signal(self, process_id: ProcessId, name: str) -> None:
         await self._call("signal", {"process_id": str(process_id), "signal": name})

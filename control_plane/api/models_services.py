@@ -13,7 +13,7 @@ from control_plane.services.services import ServiceChanges
 
 
 class CrashShape(shapes.Shape):
-    """How a process ended when nobody asked for it. `kind`: exited, signalled, oom, start_failed or unknown.
+    """How a process ended when nobody asked for it. `kind`: exited, signalled, oom, start_failed, unhealthy or unknown.
 
     `code` is the exit code, the signal or the errno; `lines` are the last (at most 50) before the end; none in lists,
     in answers to changes, and for those who lack `log:read`.

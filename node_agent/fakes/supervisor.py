@@ -21,6 +21,7 @@ from node_agent.model.process import (
     ProcessSpec,
     ProcessStatus,
     SupervisorInfo,
+    Unwell,
     Usage,
 )
 from node_agent.model.process_state import State
@@ -39,6 +40,7 @@ class FakeSupervisor:
         self.wanted: dict[ProcessId, ProcessSpec] = {}
         self.stopped: list[ProcessId] = []
         self.ran: list[JobSpec] = []
+        self.replaced: list[tuple[ProcessId, Unwell]] = []
         self.signalled: list[tuple[ProcessId, str]] = []
         self.forgotten: list[str] = []
         self.reloads = 0
@@ -86,6 +88,16 @@ class FakeSupervisor:
         if self._statuses.pop(process_id, None) is not None:
             self.stopped.append(process_id)
             self._tell(process_id.service_id)
+
+    async def replace(self, process_id: ProcessId, unwell: Unwell, grace_s: float) -> None:  # noqa: ARG002 - as above
+        self._answer("replace")
+        old = self._statuses.get(process_id)
+        if old is None or not old.pid or old.pid != unwell.pid:
+            raise SupervisorRefusedError(f"cannot replace {process_id}: pid {unwell.pid} of it does not run")
+        self.replaced.append((process_id, unwell))
+        crash = Crash(Kind.UNHEALTHY, 15, unwell.words, 1.0, 0.0)
+        self._statuses[process_id] = dataclasses.replace(old, crash=crash)
+        self.crash(process_id, str(crash))
 
     async def signal(self, process_id: ProcessId, name: str) -> None:
         self._answer("signal")

@@ -11,6 +11,7 @@ class Kind(enum.StrEnum):
     SIGNALLED = "signalled"
     OOM = "oom"
     START_FAILED = "start_failed"
+    UNHEALTHY = "unhealthy"
     UNKNOWN = "unknown"
 
 

@@ -85,6 +85,15 @@ class ProcessSpec:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Unwell:
+    """Why a process that runs shall have another life. `pid` is the life that is meant, `well_s` how long that was healthy."""
+
+    pid: int
+    words: str
+    well_s: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ProcessStatus:
     """`state` is a value of process_state.State; times are seconds since the epoch; pid 0 when nothing runs."""
 

@@ -2,6 +2,7 @@
 
 Times are monotonic seconds; `chance` in [0, 1) is drawn by the caller. Nothing here gives up: a process that crashes
 five times within a minute is called crash looping, is tried more slowly, and is forgiven once it was up for a minute.
+One that was ended because it was unhealthy is judged by how long it was well: it may have been up for long without that.
 """
 
 import dataclasses
@@ -24,10 +25,15 @@ class History:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Exit:
-    """One life of a process."""
+    """One life of a process. `well_s` is how long it was healthy, when it was ended because it no longer was."""
 
     started: float
     ended: float
+    well_s: float | None = None
+
+    @property
+    def good_s(self) -> float:
+        return self.ended - self.started if self.well_s is None else self.well_s
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,12 +46,13 @@ class Restart:
 
 def next_restart(history: History, end: Exit, chance: float) -> Restart:
     """What follows on an exit nobody asked for."""
-    if end.ended - end.started >= FORGIVEN_AFTER_S:
+    if end.good_s >= FORGIVEN_AFTER_S:
         history = History()
     failures = history.failures + 1
     lately = [at for at in (*history.recent, end.ended) if end.ended - at < LOOP_WINDOW_S]
     recent = tuple(lately[-LOOP_EXITS:])
-    looping = history.looping or len(recent) >= LOOP_EXITS
+    never_well = end.well_s is not None and failures >= LOOP_EXITS  # each of its lives may last longer than the window
+    looping = history.looping or len(recent) >= LOOP_EXITS or never_well
     return Restart(_delay(failures, chance), History(failures, recent, looping))
 
 

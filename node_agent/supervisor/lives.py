@@ -46,7 +46,7 @@ class Lives:
     def spawn(self, process: Process) -> None:
         """What goes wrong here is an end like any other."""
         spec = process.record.spec
-        process.over = ""
+        process.over, process.unwell = "", None
         try:
             self._demand_limits(process)
             if process.cage is None:
@@ -119,7 +119,7 @@ class Lives:
         """Nobody asked for this end: decide when to start again, and end what is left of the tree before."""
         process.cancel_timer()
         record, now = process.record, self._host.clock.monotonic()
-        life = restart.Exit(record.started_monotonic, now)
+        life = restart.Exit(record.started_monotonic, now, process.unwell.well_s if process.unwell else None)
         following = restart.next_restart(record.history, life, self._host.chance.random())
         process.change(pid=0, last_exit=str(crash), history=following.history, retry_at=now + following.after_s)
         if record.spec.command:
@@ -187,7 +187,9 @@ class Lives:
 
     def _explain(self, process: Process, end: End) -> Crash:
         memory = process.record.spec.limits.memory_bytes
-        if end.status == 0:
+        if process.unwell is not None:
+            kind, words = Kind.UNHEALTHY, process.unwell.words
+        elif end.status == 0:
             kind, words = Kind.EXITED, ""
         elif process.over or self._oom_kills(process) > process.oom_kills:
             kind, words = Kind.OOM, process.over or f"more than {memory / (1 << 20):g} MiB of memory"

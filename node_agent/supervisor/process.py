@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from node_agent.model.process import ProcessId, ProcessStatus
+from node_agent.model.process import ProcessId, ProcessStatus, Unwell
 from node_agent.supervisor.cages import Cage
 from node_agent.supervisor.loop import Timer
 from node_agent.supervisor.records import Record
@@ -13,13 +13,14 @@ from node_agent.supervisor.records import Record
 class Process:
     """`record` is the durable part, replaced as a whole.
 
-    `cage` is None for one that runs in none. `over` says which limit the watchdog ended it for.
+    `cage` is None for one that runs in none. `over` says which limit the watchdog ended it for, `unwell` why the agent did.
     """
 
     record: Record
     cage: Cage | None = None
     oom_kills: int = 0
     over: str = ""
+    unwell: Unwell | None = None
     timer: Timer | None = None
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
     stopped: list[Callable[[], None]] = dataclasses.field(default_factory=list)

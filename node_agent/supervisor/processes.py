@@ -8,14 +8,17 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 
-from node_agent.model.process import ProcessId, ProcessSpec, ProcessStatus, Usage
+from node_agent.model.process import ProcessId, ProcessSpec, ProcessStatus, Unwell, Usage
 from node_agent.model.process_state import Event, State
 from node_agent.supervisor import adoption, endings, procfs
 from node_agent.supervisor.host import Host, RefusedError
 from node_agent.supervisor.lives import Lives, Table
+from node_agent.supervisor.loop import note
 from node_agent.supervisor.process import Process
 from node_agent.supervisor.records import Record
 from node_agent.supervisor.watchdog import Watchdog
+
+UP = frozenset({State.STARTING, State.RUNNING})
 
 
 class Processes:
@@ -90,6 +93,18 @@ class Processes:
             if process.record.pid:
                 endings.signal_group(process.record.pid, signal.SIGTERM)
         self._lives.end_tree(process, grace_s if process.record.pid else 0.0)
+
+    def replace(self, process_id: ProcessId, unwell: Unwell, grace_s: float) -> None:
+        """End this life; what follows on its end is as after a crash. Raises RefusedError when it is over already."""
+        process = self._table.get(process_id)
+        record = process.record if process else None
+        if process is None or record is None or record.state not in UP or record.pid != unwell.pid:
+            raise RefusedError(f"cannot replace {process_id}: pid {unwell.pid} of it does not run")
+        if process.unwell is None:
+            process.unwell = unwell
+            note("process.unhealthy", id=process_id, pid=record.pid, why=unwell.words)
+            endings.signal_group(record.pid, signal.SIGTERM)
+            self._host.endings.begin(str(process_id), record.pid, grace_s, lambda: None, process.cage)
 
     def stop_all(self, grace_s: float, done: Callable[[], None]) -> None:
         left = list(self._table)

@@ -24,6 +24,7 @@ from node_agent.model.process import (
     ProcessSpec,
     ProcessStatus,
     SupervisorInfo,
+    Unwell,
     Usage,
 )
 
@@ -262,6 +263,16 @@ def decode_crash(frame: Mapping[str, Any]) -> Crash | None:
             max_rss_bytes=field(found, "max_rss_bytes", int),
             lines=_texts(found, "lines"),
         )
+
+
+def encode_unwell(process_id: ProcessId, unwell: Unwell) -> Frame:
+    return {"process_id": str(process_id), "pid": unwell.pid, "words": unwell.words, "well_s": unwell.well_s}
+
+
+def decode_unwell(frame: Mapping[str, Any]) -> Unwell:
+    return Unwell(
+        pid=number(frame, "pid"), words=field(frame, "words", str), well_s=max(0.0, field(frame, "well_s", float))
+    )
 
 
 def encode_usage(process_id: ProcessId, usage: Usage) -> Frame:

@@ -42,6 +42,7 @@ class Verbs:
             "processes": self._list,
             "start": self._start,
             "stop": self._stop_process,
+            "replace": self._replace,
             "signal": self._signal,
             "stats": self._stats,
             **{kind.value: self._run_job for kind in JobKind},
@@ -106,6 +107,12 @@ class Verbs:
 
     def _stop_process(self, body: Body, answer: Answer) -> None:
         self._processes.stop(protocol.process_id(body), _seconds(body, "grace_s"), answer.ok)
+
+    def _replace(self, body: Body, answer: Answer) -> None:
+        self._demand_open()
+        unwell, grace_s = protocol.decode_unwell(body), _seconds(body, "grace_s")
+        self._processes.replace(protocol.process_id(body), unwell, grace_s)
+        answer.ok()
 
     def _signal(self, body: Body, answer: Answer) -> None:
         name = protocol.field(body, "signal", str)

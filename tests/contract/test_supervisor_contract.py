@@ -9,7 +9,7 @@ import pytest
 from node_agent.errors import SupervisorRefusedError
 from node_agent.fakes.supervisor import FakeSupervisor
 from node_agent.model.crash import Kind
-from node_agent.model.process import JobKind, ProcessId
+from node_agent.model.process import JobKind, ProcessId, Unwell
 from node_agent.paths import Paths
 from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process
@@ -138,6 +138,28 @@ async def test_a_process_that_crashed_tells_how(supervisor):
     assert (crash.kind, crash.code, crash.lines) == (Kind.EXITED, 3, ("about to fail",))
     assert str(crash) == "exited(3)"
     assert crash.at > 0
+
+
+async def test_an_unhealthy_process_is_replaced_and_told_as_such(supervisor):
+    wanted = a_process("echo hung; exec sleep 1000")
+    await supervisor.start(wanted)
+    first = await wait_for_state(supervisor, wanted.id, "running")
+    await supervisor.replace(wanted.id, Unwell(first.pid, "GET /health answered 500 three times"), 5.0)
+
+    async def replaced():
+        found = await status_of(supervisor, wanted.id)
+        return found if found.pid not in {0, first.pid} and found.crash else None
+
+    found = await wait_until_async(replaced)
+    assert (found.restarts, found.crash.kind) == (1, Kind.UNHEALTHY)
+    assert found.last_exit == "unhealthy: GET /health answered 500 three times"
+    with pytest.raises(SupervisorRefusedError, match="does not run"):
+        await supervisor.replace(wanted.id, Unwell(first.pid, "late"), 5.0)
+
+
+async def test_a_process_that_nobody_knows_is_not_replaced(supervisor):
+    with pytest.raises(SupervisorRefusedError, match="does not run"):
+        await supervisor.replace(a_process().id, Unwell(4711, "late"), 5.0)
 
 
 async def test_a_signal_reaches_the_process_that_runs(supervisor):

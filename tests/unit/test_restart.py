@@ -53,6 +53,23 @@ def test_a_crash_loop_stays_one_although_slow_retries_leave_the_window():
     assert all(decision.history.looping for decision in decisions[4:])
 
 
+def test_a_process_that_was_never_healthy_for_a_minute_is_not_forgiven_however_long_it_was_up():
+    history, delays = History(), []
+    for number in range(LOOP_EXITS):
+        assert not history.looping
+        decision = next_restart(history, Exit(number * 500.0, number * 500.0 + 300.0, well_s=2.0), 0.0)
+        history = decision.history
+        delays.append(decision.after_s)
+    assert delays == [0.0, 1.0, 2.0, 4.0, 8.0]
+    assert history.looping
+
+
+def test_a_process_that_was_healthy_for_a_minute_starts_again_at_once_when_it_hangs():
+    (*_, (_, looping)) = live_through([(0.0, 0.0)] * 9)
+    decision = next_restart(looping.history, Exit(5000.0, 5100.0, well_s=FORGIVEN_AFTER_S), 0.0)
+    assert (decision.after_s, decision.history.looping) == (0.0, False)
+
+
 @given(LIVES)
 def test_it_never_gives_up_and_never_waits_longer_than_a_minute(lives):
     for _, decision in live_through(lives):

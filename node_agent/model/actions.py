@@ -58,6 +58,14 @@ class Try:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Watch:
+    """The health checks of the target, which serves. Long; goes on for as long as it does."""
+
+    target: Target
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Drain:
     """Let running requests end, then stop the target's process. Long."""
 
@@ -98,6 +106,6 @@ class Forget:
     reason: str = dataclasses.field(compare=False, default="")
 
 
-LongAction = Build | Prepare | Check | Try | Drain | Vacate
+LongAction = Build | Prepare | Check | Try | Watch | Drain | Vacate
 Action = LongAction | Start | Switch | Unroute | Settle | Prune | Forget
-LONG = (Build, Prepare, Check, Try, Drain, Vacate)
+LONG = (Build, Prepare, Check, Try, Watch, Drain, Vacate)

@@ -23,8 +23,8 @@ def service_status(
     return "crash_looping" if "crash_looping" in states else "degraded"
 
 
-def service_health(status: str) -> str:
-    """Healthy is a service whose live release runs since it passed its gate."""
-    if status in {"degraded", "crash_looping", "failed"}:
+def service_health(status: str, *, unhealthy: bool = False) -> str:
+    """Healthy is a service whose live release runs, and passed its gate and every check since; `unhealthy`: one did not."""
+    if status in {"degraded", "crash_looping", "failed"} or (status == "running" and unhealthy):
         return "unhealthy"
     return "healthy" if status == "running" else "unknown"

@@ -61,6 +61,14 @@ class Watched:
     artifact: ports.Artifact
 
 
+async def look(supervisor: ports.Supervisor, watched: Watched, port: int) -> str:
+    """One health check of a process that listens on `port`, by the kind that its release asks for; as `probe` answers."""
+    check = watched.release.health_check
+    if check.kind == "command":
+        return await probe_by(supervisor, _check_job(watched, port))
+    return await probe(port, check)
+
+
 async def wait(supervisor: ports.Supervisor, watched: Watched, clock: Clock) -> None:
     """Return when the process passed its gate. Raises ReleaseFailedError when it cannot, or not in time.
 
@@ -104,10 +112,7 @@ async def wait_healthy(supervisor: ports.Supervisor, watched: Watched, clock: Cl
         status, others = await _alive(supervisor, process_id)
         owned = await asyncio.to_thread(_owns, status)
         if owned:
-            if check.kind == "command":
-                last = await probe_by(supervisor, _check_job(watched, status.port))
-            else:
-                last = await probe(status.port, check)
+            last = await look(supervisor, watched, status.port)
             good = 0 if last else good + 1
         else:
             good = 0

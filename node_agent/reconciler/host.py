@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from node_agent import errors, ports
 from node_agent.clock import Clock
-from node_agent.model import actions, decided, formation, process, spec, status
+from node_agent.model import actions, decided, formation, health, process, spec, status
 from node_agent.model.actions import Target
 from node_agent.model.status import ReleaseState
-from node_agent.reconciler import before, gate, sockets, trial
+from node_agent.reconciler import before, gate, sockets, trial, vigil
 from node_agent.reconciler.branches import Heads
 from node_agent.reconciler.owners import Owners
 from node_agent.reconciler.plan import Facts, ProcessFact, Sealed
@@ -60,6 +60,8 @@ class ServiceHost:
     proven: set[Target] = dataclasses.field(default_factory=set)
     tried: set[int] = dataclasses.field(default_factory=set)
     trial: tuple[Target, int] | None = None
+    seen: dict[process.ProcessId, process.ProcessStatus] = dataclasses.field(default_factory=dict)
+    healths: dict[process.ProcessId, health.Health] = dataclasses.field(default_factory=dict)
     _sealed: dict[int, ports.Artifact] = dataclasses.field(default_factory=dict)
 
     async def processes(self) -> tuple[process.ProcessStatus, ...]:
@@ -69,6 +71,8 @@ class ServiceHost:
         """Every fact that a plan may use. Raises SupervisorUnavailableError."""
         journal = self.host.journal
         found = await self.processes()
+        self.seen = {one.id: one for one in found}
+        self.healths = {name: known for name, known in self.healths.items() if name in self.seen}
         live = await journal.live(self.service_id)
         releases = await journal.releases(self.service_id)
         site = self.host.sites.site(self.service_id)
@@ -88,8 +92,9 @@ class ServiceHost:
         )
 
     def _fact(self, one: process.ProcessStatus) -> ProcessFact:
-        target = Target(one.id.release, one.id.restart)
-        return ProcessFact(target, one.id.name, one.state, one.port, owned=self.host.owners.owns(one))
+        target, known = Target(one.id.release, one.id.restart), self.healths.get(one.id)
+        owned = self.host.owners.owns(one) and not (known and known.asked and known.pid == one.pid)
+        return ProcessFact(target, one.id.name, one.state, one.port, owned=owned, unhealthy=known.why if known else "")
 
     async def _sealed_releases(self) -> tuple[Sealed, ...]:
         found = []
@@ -113,6 +118,10 @@ class ServiceHost:
                 artifact = self._sealed.get(number)
                 return decided.effective(known, artifact.decided) if artifact else known
         raise errors.ReleaseFailedError("unknown_release", f"release {number} is not in the journal; deploy again")
+
+    def artifact(self, number: int) -> ports.Artifact:
+        """What a release that runs was built to."""
+        return self._sealed[number]
 
     def decided_of(self, release: spec.ReleaseSpec) -> decided.Rows:
         """What the source of that release decided and its request leaves open; nothing until it is sealed."""
@@ -252,6 +261,9 @@ class ServiceHost:
             self.proven.add(target)
         finally:
             self.trial = None
+
+    async def watch(self, target: Target) -> None:
+        await vigil.watch(self, target)
 
     async def switch(self, target: Target, site: ports.Site | None) -> None:
         """Make `target` serve; without a site nothing is served. The former release drains from here on; a static one is

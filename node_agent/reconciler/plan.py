@@ -15,13 +15,17 @@ KEPT_RELEASES = 5
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcessFact:
-    """`port` is where the process was told to listen, `owned` whether it was seen to, and nobody else."""
+    """`port` is where the process was told to listen, `owned` whether it was seen to, and nobody else, and may have requests.
+
+    `unhealthy` says why its health check failed, "" when it did not.
+    """
 
     target: Target
     name: str
     state: str
     port: int
     owned: bool = True
+    unhealthy: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -133,6 +137,15 @@ def plan(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
     if not any(isinstance(step, actions.Switch) for step in steps):  # else the live release serves no longer anyway
         steps = (*_keep_live(wish, facts), *steps)
     return (*steps, *_clean(wish, facts, goal))
+
+
+def standing(wish: spec.ServiceSpec, facts: Facts, steps: tuple[Action, ...]) -> tuple[Action, ...]:
+    """What goes on beside `steps` for as long as nothing ends it: what serves is watched."""
+    live = facts.live
+    if wish.run is not spec.Run.RUNNING or live is None or facts.missing(live) or actions.Vacate(live) in steps:
+        return ()
+    routed = any(one.target == live and formation.is_routed(one.name) for one in facts.processes)
+    return (actions.Watch(live, "serves"),) if routed and facts.release(live.release) is not None else ()
 
 
 def _wants_trial(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> bool:

@@ -28,13 +28,14 @@ def service_report(
         failed=newest_failed,
         cancelled=is_cancelled(wish, facts),
     )
+    unhealthy = [f"{p.name} is unhealthy: {p.unhealthy}" for p in facts.processes if p.target == live and p.unhealthy]
     return status.ServiceReport(
         service_id=wish.service_id,
         observed_generation=wish.generation,
         status=word,
-        health=summary.service_health(word),
+        health=summary.service_health(word, unhealthy=bool(unhealthy)),
         live_release=live.release if live else 0,
-        message=message,
+        message=message or "; ".join(unhealthy),
         releases=releases[:REPORTED_RELEASES],
         processes=tuple(_process_report(p) for p in processes),
         routes=routes,

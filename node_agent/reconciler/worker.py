@@ -33,6 +33,7 @@ class Worker:
         self._works: Mapping[type, Callable[[Target], Awaitable[None]]] = {
             actions.Check: self._service.check,
             actions.Try: self._service.try_out,
+            actions.Watch: self._service.watch,
             actions.Drain: self._service.drain,
             actions.Vacate: self._service.vacate,
         }
@@ -72,6 +73,7 @@ class Worker:
         wish, forgotten = await self._wish()
         facts = await self._service.observe(forgotten=forgotten)
         steps = plan.plan(wish, facts)
+        steps += plan.standing(wish, facts, steps)
         await self._supersede(wish)
         await self._cancel(tuple(action for action in self._long if action not in steps))
         await self._end_cancelled(wish, facts)
@@ -239,7 +241,8 @@ def _words(action: Action) -> dict[str, object]:
     if isinstance(action, actions.Build | actions.Prepare):
         words["release"] = action.release
     elif isinstance(
-        action, actions.Start | actions.Check | actions.Try | actions.Switch | actions.Drain | actions.Vacate
+        action,
+        actions.Start | actions.Check | actions.Try | actions.Watch | actions.Switch | actions.Drain | actions.Vacate,
     ):
         words["release"] = action.target.release
     return words

@@ -65,6 +65,7 @@ class Rig:
         self.supervisor = FakeSupervisor()
         self.remote = Branchy()
         self.requests = RequestCounts()
+        self.clock: clock.Clock = clock.SystemClock()
         self.proxy = FakeProxy(paths, ProxySettings("127.0.0.1", 8081))
         self._stack = contextlib.AsyncExitStack()
 
@@ -76,7 +77,7 @@ class Rig:
             self.supervisor,
             self.builder,
             Sites(self.proxy, self.journal),
-            clock.SystemClock(),
+            self.clock,
             self.requests,
             Owners(self.supervisor),
         )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from node_agent import ports
 from node_agent.model import actions, spec
 from node_agent.model.actions import Target
-from node_agent.reconciler.plan import KEPT_RELEASES, Facts, ProcessFact, Sealed, plan
+from node_agent.reconciler.plan import KEPT_RELEASES, Facts, ProcessFact, Sealed, plan, standing
 
 SERVICE = "svc_01HZZZZZZZZZZZZZZZZZZZZZZZ"
 ROUTES = (spec.RouteSpec("rte_01HZZZZZZZZZZZZZZZZZZZZZZZ", "app.test"),)
@@ -136,6 +136,28 @@ def test_what_is_to_be_switched_from_is_not_routed_anew_before() -> None:
         facts, processes=(*facts.processes, ProcessFact(new, "web.1", "running", 20002)), site=a_site(1, 20001, ())
     )
     assert plan(a_wish(2), facts) == (actions.Switch(new),)
+
+
+def test_what_serves_is_watched_whatever_else_goes_on() -> None:
+    watch = (actions.Watch(Target(1, 0)),)
+    assert standing(a_wish(), serving(), ()) == watch
+    assert standing(a_wish(2), serving(), plan(a_wish(2), serving())) == watch
+
+
+def test_nothing_is_watched_that_does_not_serve_or_is_about_to_end() -> None:
+    facts = serving()
+    assert standing(a_wish(run=spec.Run.STOPPED), facts, ()) == ()
+    assert standing(a_wish(), Facts(), ()) == ()
+    assert standing(a_wish(), dataclasses.replace(facts, processes=()), ()) == ()
+    assert standing(a_wish(), facts, (actions.Vacate(Target(1, 0)),)) == ()
+    static = Facts(sealed=(a_sealed(static_root="public"),), live=Target(1, 0))
+    assert standing(a_wish(), static, ()) == ()
+    worker = dataclasses.replace(
+        facts,
+        sealed=(a_sealed(members=("mail.1",)),),
+        processes=(ProcessFact(Target(1, 0), "mail.1", "running", 20001),),
+    )
+    assert standing(a_wish(), worker, ()) == ()
 
 
 def test_old_releases_are_pruned_but_never_the_live_one() -> None:

@@ -31,6 +31,12 @@ def test_a_failed_newest_release_does_not_make_a_live_service_failed() -> None:
     assert summary.service_status(spec.Run.RUNNING, live=False, **told) == "failed"
 
 
+def test_a_service_that_runs_is_unhealthy_when_a_check_of_it_failed_and_one_at_rest_is_not() -> None:
+    assert summary.service_health("running", unhealthy=True) == "unhealthy"
+    assert summary.service_health("running") == "healthy"
+    assert summary.service_health("stopping", unhealthy=True) == "unknown"
+
+
 def test_every_combination_has_a_word() -> None:
     flags = (False, True)
     for run, live, static, failed, state in itertools.product(spec.Run, flags, flags, flags, State):

@@ -8,6 +8,7 @@ from control_plane.domain import values
 AWAY = "its instance is not connected; this is what it said last"
 STATUSES = frozenset({"starting", "running", "degraded", "crash_looping", "stopping", "stopped", "failed"})
 HEALTHS = frozenset({"healthy", "unhealthy", "unknown"})
+REPLACED = "unhealthy"  # the kind of an end that the agent asked for, which is told by the health of the service
 AT_REST = frozenset({"stopped", "stopping"})
 FRESH_S = 60.0
 USED = ("pid", "cpu_percent", "rss_bytes")
@@ -51,13 +52,22 @@ def happened(old: values.Observed, new: values.Observed) -> tuple[str, ...]:
 
 
 def _crashes(observed: values.Observed) -> int:
-    return sum(process.restarts for process in observed.processes if process.release == observed.live_release)
+    """Restarts of the processes that serve, but of those that were ended last because their health check failed."""
+    return sum(process.restarts for process in _serving(observed) if not _was_replaced(process))
+
+
+def _serving(observed: values.Observed) -> list[values.Process]:
+    return [process for process in observed.processes if process.release == observed.live_release]
+
+
+def _was_replaced(process: values.Process) -> bool:
+    return process.crash is not None and process.crash.kind == REPLACED
 
 
 def _was_restarted(old: values.Observed, new: values.Observed) -> bool:
     """All processes of the same release are others, and none of them died by itself."""
     before, after = ({process.pid for process in one.processes if process.pid} for one in (old, new))
-    same = new.live_release == old.live_release and _crashes(new) == 0
+    same = new.live_release == old.live_release and not any(process.restarts for process in _serving(new))
     return same and bool(before) and bool(after) and not before & after
 
 
@@ -96,7 +106,8 @@ def conditions(
         ("True", "Answered", "") if answered else ("False", "Pending", "its instance has not answered the wish yet")
     )
     ready = ("True" if status == wanted else "False", _word(status), message)
-    healthy = ({"healthy": "True", "unhealthy": "False"}.get(health, "Unknown"), _word(health), "")
+    is_healthy = {"healthy": "True", "unhealthy": "False"}.get(health, "Unknown")
+    healthy = (is_healthy, _word(health), message if is_healthy == "False" else "")
     return (
         values.Condition("Reachable", *(("True", "Connected", "") if online else ("False", "Disconnected", AWAY))),
         values.Condition("Synced", *(synced if online or answered else unknown)),

@@ -5,6 +5,7 @@ import pathlib
 
 import pytest
 
+from node_agent.model.process import Unwell
 from node_agent.model.process_state import State
 from node_agent.supervisor import ladder, serving
 from node_agent.supervisor.loop import Loop
@@ -86,6 +87,26 @@ def test_a_crash_loop_waits_longer_and_longer_and_is_never_given_up(supervision)
     supervision.processes.stop(a_process().id, 0.0, lambda: None)
     supervision.turn_until(lambda: not supervision.processes.statuses())
     supervision.host.children.reap()
+
+
+def test_a_process_that_is_never_healthy_crash_loops_although_each_of_its_lives_lasts_long(supervision):
+    process, clock, states = a_process("exec sleep 1000"), supervision.clock, []
+    supervision.processes.start(process)
+    for lives in range(1, 7):
+        supervision.turn_until(lambda: supervision.status.state == "running" or move(clock, 0.1))
+        clock.seconds += 300.0
+        supervision.processes.replace(process.id, Unwell(supervision.status.pid, "it answered 500 twice"), 10.0)
+        supervision.turn_until(lambda lives=lives: ended(supervision, lives))
+        states.append(supervision.status.state)
+        supervision.turn_until(lambda lives=lives: supervision.status.restarts >= lives or move(clock, 0.5))
+    assert states[1:] == [State.BACKOFF.value] * 3 + [State.CRASH_LOOPING.value] * 2
+    assert supervision.status.last_exit == "unhealthy: it answered 500 twice"
+    supervision.processes.stop(process.id, 0.0, lambda: None)
+    supervision.turn_until(lambda: not supervision.processes.statuses())
+
+
+def move(clock, seconds):
+    clock.seconds += seconds
 
 
 def test_five_hundred_restarts_are_waited_for_and_leave_nothing_behind(supervision):

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from node_agent.model.process import Unwell
 from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import SERVICE, a_job, a_process
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
@@ -82,6 +83,33 @@ async def test_a_killed_process_is_replaced_after_the_rest_of_its_tree_is_gone(h
     assert (found.restarts, found.last_exit) == (1, "signalled(9)")
     wait_until(lambda: len(members(host, wanted.id)) == 3)
     assert not set(former) & set(members(host, wanted.id))
+
+
+async def test_a_tree_that_stands_still_is_killed_after_its_grace_and_lives_again(host, client):
+    wanted = a_process("sleep 1000 & sleep 1001")
+    first = await client.start(wanted)
+    wait_until(lambda: len(members(host, wanted.id)) == 3)
+    former = members(host, wanted.id)
+    os.killpg(first.pid, signal.SIGSTOP)
+    unwell = Unwell(first.pid, "no answer within 5 s twice")
+    await asyncio.gather(*(client.replace(wanted.id, unwell, 0.2) for _ in range(3)))
+
+    async def replaced():
+        (found,) = await client.processes()
+        return found if found.pid not in {0, first.pid} else None
+
+    found = await wait_until_async(replaced)
+    assert (found.restarts, found.last_exit) == (1, "unhealthy: no answer within 5 s twice")
+    wait_until(lambda: len(members(host, wanted.id)) == 3)
+    assert not set(former) & set(members(host, wanted.id))
+
+
+async def test_a_process_that_is_being_replaced_can_be_stopped(host, client):
+    first = await client.start(a_process("trap '' TERM; while :; do sleep 1; done"))
+    await client.replace(a_process().id, Unwell(first.pid, "no answer"), 60.0)
+    await client.stop(a_process().id, 0.1)
+    assert await client.processes() == ()
+    assert host.marked() == {}
 
 
 async def test_a_process_sees_its_own_environment_and_nothing_of_ours(host, client, monkeypatch):

@@ -206,3 +206,28 @@ def test_the_conditions_of_a_service_tell_what_is_so_and_what_is_unknown():
     assert {away[name][0] for name in ("Synced", "Ready", "Healthy")} == {"Unknown"}
     late = words(dataclasses.replace(found, generation=3), online=True)
     assert late["Synced"] == ("False", "Pending")
+
+
+def an_observed(health, *, pid, restarts, kind="", status="running", message=""):
+    crash = values.Crash(kind, 15, "", 0.0, 0.0, 0.0, 0, ()) if kind else None
+    process = values.Process("web.1", 1, "running", pid, 20001, 0.0, restarts, "", crash)
+    return values.Observed(1, status, health, 1, message, (process,))
+
+
+def test_a_process_that_is_replaced_for_its_health_is_told_as_unhealthy_and_not_as_crashed():
+    well = an_observed("healthy", pid=7, restarts=0)
+    sick = an_observed("unhealthy", pid=7, restarts=0)
+    back = an_observed("unhealthy", pid=8, restarts=1, kind="unhealthy")
+    again = an_observed("healthy", pid=8, restarts=1, kind="unhealthy")
+    assert service.happened(well, sick) == ("service.unhealthy",)
+    assert service.happened(sick, back) == ()
+    assert service.happened(back, again) == ("service.recovered",)
+    assert service.happened(well, again) == ()
+    assert service.happened(again, an_observed("healthy", pid=9, restarts=2, kind="oom")) == ("service.crashed",)
+
+
+def test_the_condition_of_its_health_says_what_its_check_found():
+    sick = builders.a_service(observed=an_observed("unhealthy", pid=7, restarts=0, message="web.1 is unhealthy: why"))
+    shown = service.presented(sick, online=True, now=builders.START).conditions
+    assert ("False", "web.1 is unhealthy: why") in {(one.status, one.message) for one in shown}
+    assert {one.type: one.status for one in shown}["Ready"] == "True"

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from detection import versions
+from detection import choices, versions
 
 Rule = Callable[[Any], str]
 ALIASES = {"node": "nodejs", "golang": "go"}
@@ -17,12 +17,13 @@ ENV_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 RESERVED = frozenset({"PORT", "HOME", "PATH"})
 RESERVED_PREFIX = "DPLOYR_"
 PROCESS = re.compile(r"[a-z][a-z0-9-]{0,31}")
+PROCESS_NAME = "the name must be a letter, then up to 31 of a-z, 0-9 and -"
 SEGMENT = re.compile(r"[A-Za-z0-9 ._@+~-]{1,128}")
 DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|m)?")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)([KMGT])?(?:iB|B|i)?")
 BYTES = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-MAX_COMMAND, MAX_ENV_VALUE = 4096, 32 << 10
+MAX_COMMAND, MAX_ENV_VALUE, MAX_REPLICAS = 4096, 32 << 10, 100
 
 
 def text(value: Any) -> str:
@@ -134,8 +135,18 @@ def process(key: str, value: Any) -> str:
     if key == "web":
         raise ValueError("is run_cmd; give it there")
     if not PROCESS.fullmatch(key):
-        raise ValueError("the name must be a letter, then up to 31 of a-z, 0-9 and -")
+        raise ValueError(PROCESS_NAME)
     return command(value)
+
+
+def process_replicas(key: str, value: Any) -> str:
+    if key == "web":
+        raise ValueError("is replicas of the deployment; give it there")
+    if key == choices.RELEASE:
+        raise ValueError("runs once, before the release starts; leave its replicas out")
+    if not PROCESS.fullmatch(key):
+        raise ValueError(PROCESS_NAME)
+    return whole(0, MAX_REPLICAS)(value)
 
 
 def check_problems(said: Mapping[str, str]) -> list[str]:
@@ -179,7 +190,11 @@ NESTED: Mapping[str, Mapping[str, Rule]] = {
         "strict": word("true", "false"),
     },
 }
-BY_KEY: Mapping[str, Callable[[str, Any], str]] = {"env": variable, "processes": process}
+BY_KEY: Mapping[str, Callable[[str, Any], str]] = {
+    "env": variable,
+    "processes": process,
+    "process_replicas": process_replicas,
+}
 # Forms that the fields may be written in besides: the nested field, and what each of its keys is.
 FORMS: Mapping[str, Mapping[str, str]] = {
     "runtime": {"type": "runtime", "version": "version"},
@@ -187,6 +202,8 @@ FORMS: Mapping[str, Mapping[str, str]] = {
     "run": {"command": "run_cmd", "port": "port"},
     "remote": {"url": "remote", "branch": "branch", "commit_hash": "commit"},
 }
+# The same of a field that holds keys: what the value of a key may hold, and which field that is of the same key.
+KEY_FORMS: Mapping[str, Mapping[str, str]] = {"processes": {"command": "processes", "replicas": "process_replicas"}}
 RENAMED = {"env_vars": "env"}
 # What a deployment is called and where its source is: the request said so, or the source would not be there. Not used.
 ABOUT = frozenset({"name", "project", "description", "labels", "source", "remote", "branch", "commit"})

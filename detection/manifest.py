@@ -105,13 +105,25 @@ class _Reader:
             return
         for key, one in value.items():
             name = _short(str(key))
-            if field in fields.BY_KEY:
-                self._put(f"{field}.{key}", f"{written}.{name}", functools.partial(fields.BY_KEY[field], str(key)), one)
+            if isinstance(one, Mapping) and field in fields.KEY_FORMS:
+                self._spread_key(fields.KEY_FORMS[field], str(key), f"{written}.{name}", one)
+            elif field in fields.BY_KEY:
+                self._put_key(field, str(key), f"{written}.{name}", one)
             elif key in fields.NESTED.get(field, {}):
                 self._put(f"{field}.{key}", f"{written}.{name}", fields.NESTED[field][key], one)
             else:
                 hint = _suggestion(str(key), fields.NESTED.get(field, {}))
                 self._problems.append(f"{written}.{name}: unknown field{hint}")
+
+    def _spread_key(self, form: Mapping[str, str], name: str, written: str, nested: Mapping[str, Any]) -> None:
+        for key, value in nested.items():
+            if key in form:
+                self._put_key(form[key], name, f"{written}.{key}", value)
+            else:
+                self._problems.append(f"{written}.{_short(str(key))}: unknown field{_suggestion(str(key), form)}")
+
+    def _put_key(self, field: str, key: str, written: str, value: Any) -> None:
+        self._put(f"{field}.{key}", written, functools.partial(fields.BY_KEY[field], key), value)
 
     def _put(self, field: str, written: str, rule: fields.Rule, value: Any) -> None:
         if field in self._values:

@@ -45,6 +45,7 @@ log = structlog.get_logger()
 # What this agent does with a wish; the control plane refuses, or warns of, what is not here.
 CAPABILITIES = (
     ("replicas", "100"),
+    ("process_replicas", "100"),
     ("strategies", "rolling,recreate,canary"),
     ("port_modes", "env,fixed"),
     ("processes", "any"),

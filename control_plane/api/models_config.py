@@ -52,6 +52,9 @@ class ConfigShape(shapes.Shape):
 
     `deploy_key` is the public half of the key by which a repository is read by ssh: add it there, for reading.
 
+    `process_replicas` says how often a process of `processes` runs; one that it does not name runs once, `web` as often as
+    `replicas` says.
+
     `sources` says of each field where its value came from: somebody gave it, a file of the source says so, it was
     detected in the source, or it is the default. `decided` are the values that the source decided, once it is built.
     """
@@ -68,6 +71,7 @@ class ConfigShape(shapes.Shape):
     build_cmd: str
     run_cmd: str
     processes: dict[str, str]
+    process_replicas: dict[str, int]
     working_dir: str
     static_dir: str
     port: int
@@ -101,6 +105,7 @@ def fields_of(config: values.Config, decided: Sequence[values.Decided]) -> dict[
         "build_cmd": config.build_cmd,
         "run_cmd": config.run_cmd,
         "processes": dict(config.processes),
+        "process_replicas": dict(config.process_replicas),
         "working_dir": config.working_dir,
         "static_dir": config.static_dir,
         "port": config.port,

@@ -160,15 +160,23 @@ def _check_problems(given: dict[str, Any]) -> list[rules.Problem]:
     return health.problems({key: value for key, value in given.items() if value is not None})
 
 
+def _count_problems(given: dict[str, Any]) -> list[rules.Problem]:
+    return declaration.process_replicas_problems({name: one for name, one in given.items() if one is not None})
+
+
 class ServicePatch(schemas.Input):
-    """Only the fields given change; the keys of `resources` and `health_check` merge."""
+    """Only the fields given change; the keys of `process_replicas`, `resources` and `health_check` merge."""
 
     RULES: ClassVar[rules.Rules] = {
         "replicas": rules.said("replicas", declaration.replicas_issue),
+        "process_replicas": _count_problems,
         "resources": resources.problems,
         "health_check": _check_problems,
     }
     replicas: int = schemas.optional()
+    process_replicas: Annotated[dict[str, int | None], pydantic.WithJsonSchema(schemas.REPLICAS_CHANGES)] = (
+        schemas.optional()
+    )
     resources: Annotated[dict[str, Any], pydantic.WithJsonSchema(schemas.RESOURCES)] = schemas.optional()
     health_check: Annotated[dict[str, Any], pydantic.WithJsonSchema(schemas.HEALTH_CHECK)] = schemas.optional()
 

@@ -100,6 +100,29 @@ PROCESSES_WORDS = (
     "Commands beside web (which is run_cmd) by name, each a process; release is none: it runs once, after the build and "
     "before the release starts, and fails the release when it fails"
 )
+PROCESS_FORM = {
+    "type": "object",
+    "properties": {"command": {"type": "string"}, "replicas": {"type": "integer"}},
+    "additionalProperties": False,
+    "description": "Its command, and how often it runs: the same as in process_replicas",
+}
+PROCESSES = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [{"type": "string"}, PROCESS_FORM]},
+    "description": PROCESSES_WORDS,
+}
+PROCESS_CHANGES = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [{"type": "string"}, PROCESS_FORM, {"type": "null"}]},
+    "description": "Merged by key; null deletes a process with its replicas",
+}
+REPLICAS_WORDS = "How often a process beside web runs, 0 to 100, by name; one that is not named runs once"
+PROCESS_REPLICAS = {"type": "object", "additionalProperties": {"type": "integer"}, "description": REPLICAS_WORDS}
+REPLICAS_CHANGES = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+    "description": f"{REPLICAS_WORDS}. Merged by key; null deletes",
+}
 PORT_MODE = {
     "enum": list(abilities.PORT_MODES),
     "description": "env: the app listens on PORT; fixed: always on the declared port, so that releases take turns",
@@ -325,9 +348,8 @@ class DeploymentCreate(_Declared):
     name: str
     env: Annotated[dict[str, str], pydantic.WithJsonSchema(ENV)] = optional()
     secrets: Annotated[dict[str, str], pydantic.WithJsonSchema({**ENV, "writeOnly": True})] = optional()
-    processes: Annotated[dict[str, str], pydantic.WithJsonSchema({**TEXTS, "description": PROCESSES_WORDS})] = (
-        optional()
-    )
+    processes: Annotated[dict[str, str], pydantic.WithJsonSchema(PROCESSES)] = optional()
+    process_replicas: Annotated[dict[str, int], pydantic.WithJsonSchema(PROCESS_REPLICAS)] = optional()
     labels: Annotated[dict[str, str], pydantic.WithJsonSchema(TEXTS)] = optional()
 
     def fields(self) -> deployment.DeploymentFields:
@@ -340,7 +362,8 @@ class DeploymentUpdate(_Declared):
     name: str = optional()
     env: Annotated[dict[str, str | None], pydantic.WithJsonSchema(ENV_CHANGES)] = optional()
     secrets: Annotated[dict[str, str | None], pydantic.WithJsonSchema({**ENV_CHANGES, "writeOnly": True})] = optional()
-    processes: Annotated[dict[str, str | None], pydantic.WithJsonSchema(TEXT_CHANGES)] = optional()
+    processes: Annotated[dict[str, str | None], pydantic.WithJsonSchema(PROCESS_CHANGES)] = optional()
+    process_replicas: Annotated[dict[str, int | None], pydantic.WithJsonSchema(REPLICAS_CHANGES)] = optional()
     labels: Annotated[dict[str, str | None], pydantic.WithJsonSchema(TEXT_CHANGES)] = optional()
 
     def changes(self) -> deployment.DeploymentChanges:
@@ -374,6 +397,8 @@ def flattened(data: dict[str, Any]) -> tuple[dict[str, Any], list[deployment.Pro
         elif isinstance(value, dict) and key == "placement":
             problems += [_problem(f"placement.{name}", "unknown field") for name in value if name != "labels"]
             problems += _put(flat, key, value.get("labels", {}))
+        elif isinstance(value, dict) and key == "processes":
+            problems += _put_processes(flat, value)
         elif key in {"env", "env_vars", "secrets"} and isinstance(value, dict):
             problems += _put(flat, FLAT.get(key, key), {name: text_of(item) for name, item in value.items()})
         else:
@@ -393,6 +418,21 @@ def _put_nested(
         else:
             problems += _put(flat, form[key], value)
     return problems
+
+
+def _put_processes(flat: dict[str, Any], processes: dict[str, Any]) -> list[deployment.Problem]:
+    """Each is its command, or an object of that and of its replicas."""
+    parts: dict[str, dict[str, Any]] = {"command": {}, "replicas": {}}
+    problems: list[deployment.Problem] = []
+    for name, value in processes.items():
+        for part, one in (value if isinstance(value, dict) else {"command": value}).items():
+            if part in parts:
+                parts[part][name] = one
+            else:
+                problems.append(_problem(f"processes.{name}.{part}", "unknown field"))
+    if parts["command"] or not parts["replicas"]:
+        problems += _put(flat, "processes", parts["command"])
+    return problems + (_put(flat, "process_replicas", parts["replicas"]) if parts["replicas"] else [])
 
 
 def _put(flat: dict[str, Any], key: str, value: Any) -> list[deployment.Problem]:

@@ -48,7 +48,7 @@ def get(path: schemas.ById) -> flask.Response:
 @access.permission("service:write")
 @mutations.mutation(if_match=True, dry_run=True)
 def update(path: schemas.ById, body: models_services.ServicePatch) -> flask.Response:
-    """Change replicas, resources or the health check without another build; nothing happens when they are as they were."""
+    """Change replicas of processes, resources or the health check without another build; nothing happens when they are as they were."""
     work = context.current().services.services.patch(context.principal(), path.id, body.changes())
     return commands.run(work, lambda done: _shown(done[0], 200))
 

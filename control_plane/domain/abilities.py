@@ -34,6 +34,7 @@ class Abilities:
 
     name: str = ""
     replicas: int = 1
+    process_replicas: int = 1
     limits: frozenset[str] = frozenset()
     strategies: tuple[str, ...] = ("rolling",)
     sources: tuple[str, ...] = ("remote",)
@@ -49,6 +50,7 @@ class Abilities:
 # What no instance is asked about: for faults that are faults everywhere.
 EVERYTHING = Abilities(
     replicas=2**31,
+    process_replicas=2**31,
     limits=frozenset(resources.LIMITS),
     strategies=tuple(strategy.KINDS),
     sources=("remote", "local"),
@@ -69,6 +71,7 @@ def of(instance: values.Instance) -> Abilities:
     return Abilities(
         name=instance.name,
         replicas=_number(said.get("replicas"), default.replicas),
+        process_replicas=_number(said.get("process_replicas"), default.process_replicas),
         limits=frozenset(_words(said.get("limits"), ())) & frozenset(resources.LIMITS),
         strategies=_words(said.get("strategies"), default.strategies),
         sources=_words(said.get("sources"), default.sources),
@@ -95,6 +98,10 @@ def problems(able: Abilities, fields: Any) -> list[Problem]:
             able.health_checks,
             able.name,
         ),
+    ]
+    found += [
+        _beyond(f"process_replicas.{name}", count, able.process_replicas, able.name)
+        for name, count in fields.process_replicas.items()
     ]
     if set(fields.processes) and not able.processes:
         issue = _here(able.name, "runs the process web alone")
@@ -123,7 +130,8 @@ def _is_number(part: str) -> bool:
 
 
 def _beyond(field: str, wanted: Any, most: int, name: str) -> Problem:
-    if not isinstance(wanted, int) or not most < wanted <= 100:
+    """One that runs each once does not know of none, either."""
+    if not isinstance(wanted, int) or not (most < wanted <= 100 or (wanted == 0 and most == 1)):
         return {}
     return {"field": field, "issue": _here(name, f"runs at most {most} of a process"), "supported": [most]}
 

@@ -5,6 +5,7 @@ All problems are found at once, so that a user repairs a request once. Create an
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from control_plane.domain import abilities, grammar, health, resources, strategy, values
@@ -69,6 +70,7 @@ def config_of(fields: DeploymentFields) -> values.Config:
         port_mode=fields.port_mode,
         auto_rollback=fields.auto_rollback,
         processes=_pairs({name: command.strip() for name, command in fields.processes.items()}),
+        process_replicas=tuple(sorted(fields.process_replicas.items())),
         labels=_pairs(fields.labels),
         placement=_pairs(fields.placement),
         given=tuple(sorted(fields.given & OF_CONFIG)),
@@ -81,6 +83,30 @@ def runtime_of(word: str) -> str:
 
 def _usual_port(runtime: str) -> int:
     return STATIC_PORT if runtime == "static" else USUAL_PORT
+
+
+def _count_problems(fields: DeploymentFields, able: abilities.Abilities) -> list[Problem]:
+    """Of processes that the deployment does not declare the source may tell, where that is looked into."""
+    found = process_replicas_problems(fields.process_replicas)
+    unknown = sorted(set(fields.process_replicas) - set(fields.processes)) if "run_cmd" not in able.detects else []
+    return found + [_problem(f"process_replicas.{name[:64]}", "is no process of the deployment") for name in unknown]
+
+
+def process_replicas_problems(counts: Mapping[str, int]) -> list[Problem]:
+    """Of how often each process beside `web` runs."""
+    found = [
+        _problem(f"process_replicas.{name[:64]}", issue)
+        for name, count in counts.items()
+        if (issue := grammar.process_name_issue(name, "replicas") or _count_issue(name, count))
+    ]
+    many = len(counts) > grammar.MAX_PROCESSES
+    return [*found, *([_problem("process_replicas", f"must be at most {grammar.MAX_PROCESSES}")] if many else [])]
+
+
+def _count_issue(name: str, count: int) -> str:
+    if name == grammar.RELEASE:
+        return "runs once, before the release starts; leave its replicas out"
+    return "" if 0 <= count <= MAX_REPLICAS else f"must be 0 to {MAX_REPLICAS}"
 
 
 def replicas_issue(replicas: int) -> str:
@@ -181,7 +207,7 @@ def _command_problems(fields: DeploymentFields, able: abilities.Abilities) -> li
     needs_run_cmd = fields.runtime != "static" and not _runs_others(fields) and "run_cmd" not in able.detects
     if not fields.run_cmd.strip() and needs_run_cmd:
         found.append(_problem("run_cmd", "is required unless the runtime is static or processes are given"))
-    return found + grammar.process_problems(fields.processes)
+    return found + grammar.process_problems(fields.processes) + _count_problems(fields, able)
 
 
 def _runs_others(fields: DeploymentFields) -> bool:

@@ -1,7 +1,7 @@
 """What a user may declare: how it is checked, and how a change merges. Pure."""
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from control_plane import errors
@@ -15,6 +15,7 @@ __all__ = [
     "DeploymentFields",
     "Problem",
     "asked_for",
+    "demand_processes",
     "merged",
     "refused",
     "runtime_of",
@@ -23,14 +24,16 @@ __all__ = [
 
 # What belongs to the row beside the configuration, or is merged by a rule of its own.
 ASIDE = frozenset({"name", "project", "instance", "poll"})
-BY_KEY = frozenset({"env", "secrets", "processes", "labels", "health_check", "resources"})
+BY_KEY = frozenset({"env", "secrets", "processes", "process_replicas", "labels", "health_check", "resources"})
 # What is judged by another field, and what is judged by itself.
 DEPENDENT = {
     "source": ("remote", "commit", "git_token", "git_host_key", "submodules", "image", "runtime", "run_cmd", "port"),
     "remote": ("git_token", "git_host_key"),
     "runtime": ("version", "run_cmd", "port"),
 }
-ALONE = frozenset({"branch", "working_dir", "static_dir", "build_cmd", "port", "env", "replicas", "description"})
+ALONE = frozenset(
+    {"branch", "working_dir", "static_dir", "build_cmd", "port", "env", "replicas", "process_replicas", "description"}
+)
 OF_GIT: dict[str, Any] = {"remote": "", "commit": "", "git_token": "", "git_host_key": "", "submodules": False}
 # A release depends on these for nothing: they change without one.
 UNRELEASED = ("description", "labels")
@@ -100,6 +103,12 @@ def merged(name: str, project: str, config: values.Config, changes: DeploymentCh
         for field in BY_KEY - {"health_check"}
         if getattr(changes, field) is not None
     }
+    gone = {name for name, command in (changes.processes or {}).items() if command is None}
+    by_key["process_replicas"] = {
+        name: count
+        for name, count in by_key.get("process_replicas", fields.process_replicas).items()
+        if name not in gone or name in (changes.process_replicas or {})
+    }
     checks = health.merged(config.health_check, changes.health_check or {})
     return dataclasses.replace(fields, **given, **by_key, health_check=checks, given=asked | kept)
 
@@ -117,6 +126,7 @@ def declared(name: str, project: str, config: values.Config) -> DeploymentFields
         env={one.key: one.value for one in config.env if not one.secret},
         secrets={one.key: one.value for one in config.env if one.secret},
         processes=dict(config.processes),
+        process_replicas=dict(config.process_replicas),
         labels=dict(config.labels),
         placement=dict(config.placement),
         health_check=health.declared(config.health_check),
@@ -125,6 +135,21 @@ def declared(name: str, project: str, config: values.Config) -> DeploymentFields
         given=frozenset(config.given),
         **plain,
     )
+
+
+def demand_processes(config: values.Config, decided: Sequence[values.Decided]) -> None:
+    """Raises InvalidError for replicas of a process that neither the declaration nor the source has.
+
+    `decided` is what the source decided; of one that decided nothing we may not have heard.
+    """
+    lead = "processes."
+    known = {*dict(config.processes), *(row.field.removeprefix(lead) for row in decided if row.field.startswith(lead))}
+    unknown = [name for name, _ in config.process_replicas if name not in known]
+    if decided and unknown:
+        issue = "is no process of the deployment or its source"
+        raise refused(
+            [{"field": f"process_replicas.{name}", "issue": issue, "supported": sorted(known)} for name in unknown]
+        )
 
 
 def needs_release(old: values.Config, new: values.Config) -> bool:

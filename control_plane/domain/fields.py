@@ -35,6 +35,7 @@ class DeploymentFields:
     build_cmd: str = ""
     run_cmd: str = ""
     processes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    process_replicas: Mapping[str, int] = dataclasses.field(default_factory=dict)
     working_dir: str = ""
     static_dir: str = ""
     port: int | None = None
@@ -59,8 +60,8 @@ class DeploymentFields:
 class DeploymentChanges:
     """What shall differ; None is "as it is". `name`, `project` and `instance` may only be repeated.
 
-    `env`, `secrets`, `processes`, `labels`, `health_check` and `resources` merge by key, and None there deletes one;
-    `strategy` and `placement` are replaced.
+    `env`, `secrets`, `processes`, `process_replicas`, `labels`, `health_check` and `resources` merge by key, and None
+    there deletes one; `strategy` and `placement` are replaced. With a process its replicas are deleted.
     """
 
     name: str | None = None
@@ -77,6 +78,7 @@ class DeploymentChanges:
     build_cmd: str | None = None
     run_cmd: str | None = None
     processes: Mapping[str, str | None] | None = None
+    process_replicas: Mapping[str, int | None] | None = None
     working_dir: str | None = None
     static_dir: str | None = None
     port: int | None = None

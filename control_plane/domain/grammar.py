@@ -133,16 +133,20 @@ def process_problems(processes: Mapping[str, str]) -> list[dict[str, Any]]:
     """Of processes beside `web`, which is run_cmd."""
     found = []
     for name, command in processes.items():
-        if name == "web":
-            found.append({"field": "processes.web", "issue": "is run_cmd; give it there"})
-        elif not PROCESS.fullmatch(name):
-            issue = "the name must be a letter, then up to 31 of a-z, 0-9 and -"
+        if issue := process_name_issue(name, "run_cmd"):
             found.append({"field": f"processes.{name[:64]}", "issue": issue})
         elif not command.strip():
             found.append({"field": f"processes.{name}", "issue": "must be a command"})
     if len(processes) > MAX_PROCESSES:
         found.append({"field": "processes", "issue": f"must be at most {MAX_PROCESSES}"})
     return found
+
+
+def process_name_issue(name: str, of_web: str) -> str:
+    """Of a process beside `web`; `of_web` is the field that says the same of that one."""
+    if name == "web":
+        return f"is {of_web}; give it there"
+    return "" if PROCESS.fullmatch(name) else "the name must be a letter, then up to 31 of a-z, 0-9 and -"
 
 
 def _env_issue(key: str, value: str) -> str:

@@ -224,6 +224,7 @@ def _release(release: values.Release) -> pb.Release:
             interval_s=config.strategy.interval_s,
         ),
         processes=dict(config.processes),
+        process_replicas=dict(config.process_replicas),
         port_mode=config.port_mode,
         given=[name for name, of in origin.of_config(config).items() if of == "given"],
     )

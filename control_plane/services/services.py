@@ -17,9 +17,10 @@ ENDED_BADLY = frozenset({release.State.FAILED, release.State.CANCELLED})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ServiceChanges:
-    """What can change without a build; None is as it is. The keys of the two mappings merge."""
+    """What can change without a build; None is as it is. The keys of the mappings merge."""
 
     replicas: int | None = None
+    process_replicas: Mapping[str, int | None] | None = None
     resources: Mapping[str, Any] | None = None
     health_check: Mapping[str, Any] | None = None
 
@@ -92,6 +93,9 @@ class Services:
             if config == deployment.config:
                 return await self._presented(tx, old), False
             build = await releases.build_to_use(tx, deployment, config)
+            if build:
+                built = await releases.release_of(tx, deployment, build)
+                rules.demand_processes(config, built.decided)
             new = await releases.roll_out(self._context, tx, deployment, old, config, "patch", build)
             await self._tell_patch(tx, principal, old, deployment, new)
             shown = await self._presented(tx, await releases.service_of(tx, new))

@@ -1,4 +1,4 @@
-"""`dployr service start|stop|restart|status NAME`."""
+"""`dployr service start|stop|restart|status NAME` and `dployr service scale NAME worker=3`."""
 
 from typing import Any
 
@@ -45,6 +45,24 @@ def restart(session: Session, name: str) -> None:
 
 @service.command()
 @click.argument("name")
+@click.argument("counts", nargs=-1, required=True, metavar="PROCESS=COUNT...")
+@json_option
+@click.pass_obj
+def scale(session: Session, name: str, counts: tuple[str, ...]) -> None:
+    """Set how often processes run, as in web=2 worker=3. Nothing is built; the others stay as they are."""
+    wanted = _counts(counts)
+    changes: dict[str, Any] = {}
+    web = wanted.pop("web", None)
+    if web is not None:
+        changes["replicas"] = web
+    if wanted:
+        changes["process_replicas"] = wanted
+    with session.client() as http:
+        session.tell(http.services.update(name, **changes), f"{name} is scaled to {' '.join(counts)}")
+
+
+@service.command()
+@click.argument("name")
 @json_option
 @click.pass_obj
 def status(session: Session, name: str) -> None:
@@ -55,6 +73,16 @@ def status(session: Session, name: str) -> None:
         output.print_json(found)
     else:
         _show(found)
+
+
+def _counts(words: tuple[str, ...]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for word in words:
+        name, _, count = word.partition("=")
+        if not name or name in found or not (count.isascii() and count.isdigit() and len(count) < 6):
+            raise click.UsageError(f"cannot read {word!r}: give each process once, as in worker=3")
+        found[name] = int(count)
+    return found
 
 
 def _show(found: dict[str, Any]) -> None:

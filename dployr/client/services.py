@@ -39,7 +39,7 @@ class Services(http.Resource):
         return self._client.call("POST", answers.path("/v1/services", name, "restart"))
 
     def update(self, name: str, **changes: Any) -> Json:
-        """`replicas`, `resources` or `health_check`, without a build."""
+        """`replicas` (of web), `process_replicas`, `resources` or `health_check`, without a build."""
         return self._client.call("PATCH", answers.path("/v1/services", name), body=changes)
 
     @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 from detection import choices, manifest
 from node_agent.model import spec
 
-SETTINGS = ("env", "health_check", "resources")
+SETTINGS = ("env", "health_check", "resources", "process_replicas")
 FIELDS = {"build": "build_cmd", "run": "run_cmd"}
 OF_BUILD = ("runtime", "version", "build_cmd", "working_dir", "static_dir")  # what the key of a build holds
 USUAL = {"health_check": spec.HealthCheck(), "resources": spec.Resources()}
@@ -67,6 +67,7 @@ def rows_of(decision: choices.Decision, said: manifest.Manifest) -> Rows:
 def still(rows: Rows, release: spec.ReleaseSpec) -> Rows:
     """The rows that hold for a release that uses their build: what it asks for itself comes first."""
     names = {*asked(release), *(f"env.{key}" for key, _ in release.env)}
+    names |= {f"process_replicas.{name}" for name, _ in release.process_replicas}
     whole = {name for name, usual in USUAL.items() if _is_given(release, name, usual)}
     return tuple(row for row in rows if row.field not in names and row.field.partition(".")[0] not in whole)
 
@@ -90,6 +91,7 @@ def effective(release: spec.ReleaseSpec, rows: Rows) -> spec.ReleaseSpec:
         port=int(found.get("port", release.port)),
         env=tuple(sorted({**_below(found, "env"), **dict(release.env)}.items())),
         processes=tuple(sorted({**_below(found, "processes"), **dict(release.processes)}.items())),
+        process_replicas=tuple(sorted({**_counts(found), **dict(release.process_replicas)}.items())),
         health_check=_health_check(release.health_check, _below(found, "health_check")),
         resources=_resources(release.resources, _below(found, "resources")),
     )
@@ -98,6 +100,10 @@ def effective(release: spec.ReleaseSpec, rows: Rows) -> spec.ReleaseSpec:
 def _below(found: Mapping[str, str], field: str) -> dict[str, str]:
     lead = f"{field}."
     return {name.removeprefix(lead): value for name, value in found.items() if name.startswith(lead)}
+
+
+def _counts(found: Mapping[str, str]) -> dict[str, int]:
+    return {name: int(count) for name, count in _below(found, "process_replicas").items()}
 
 
 def _health_check(check: spec.HealthCheck, said: Mapping[str, str]) -> spec.HealthCheck:

@@ -20,11 +20,23 @@ def formation(release: spec.ReleaseSpec, run_cmd: str, *, static: bool) -> tuple
     """Every process that `release` wants; `run_cmd` is what was detected when it names none itself.
 
     `web` runs `replicas` times, unless the proxy serves the files (`static`) or nothing says how to start it. Each other
-    process runs once, but for the release command, which is none of them.
+    process runs as often as `process_replicas` says, else once; but for the release command, which is none of them.
     """
     command = "" if static else release.run_cmd or run_cmd
-    web = [Member(f"{WEB}.{number}", command) for number in range(1, release.replicas + 1) if command]
-    return (*web, *(Member(f"{name}.1", other) for name, other in release.processes if name not in {WEB, RELEASE}))
+    counts = dict(release.process_replicas)
+    others = [(name, other) for name, other in release.processes if name not in {WEB, RELEASE}]
+    beside = [member for name, other in others for member in _members(name, other, counts.get(name, 1))]
+    return (*_members(WEB, command, release.replicas if command else 0), *beside)
+
+
+def unknown(release: spec.ReleaseSpec) -> str:
+    """A process that shall run so and so often, and of which nothing says how it is started; "" when there is none."""
+    known = dict(release.processes)
+    return next((name for name, _ in release.process_replicas if name not in known), "")
+
+
+def _members(name: str, command: str, count: int) -> list[Member]:
+    return [Member(f"{name}.{number}", command) for number in range(1, count + 1)]
 
 
 def release_command(release: spec.ReleaseSpec) -> str:

@@ -69,7 +69,7 @@ class ReleaseSpec:
 
     `secret_keys` name the variables of `env` that only the running application gets. `build_of` is the release whose
     build this one uses again, 0 when it has its own. A local source is the archive of that digest, a remote one is git.
-    `given` names the fields that somebody asked for; those come before what the source says.
+    `process_replicas` are of processes beside `web`; one that is not named runs once. `given` names the fields that somebody asked for; those come before what the source says.
     """
 
     number: int
@@ -97,6 +97,7 @@ class ReleaseSpec:
     resources: Resources = Resources()
     strategy: Strategy = Strategy()
     processes: tuple[tuple[str, str], ...] = ()
+    process_replicas: tuple[tuple[str, int], ...] = ()
     port_mode: str = "env"
     given: tuple[str, ...] = ()
 

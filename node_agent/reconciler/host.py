@@ -167,6 +167,7 @@ class ServiceHost:
         release = await self.release(action.release)
         async with self._steps(action.release) as progress:
             artifact = await self.host.builder.build(self.service_id, release, progress)
+        _demand_known(decided.effective(release, artifact.decided))
         self._sealed[artifact.release] = artifact
 
     @contextlib.asynccontextmanager
@@ -342,6 +343,16 @@ class ServiceHost:
 
     def _process_id(self, target: Target, name: str) -> process.ProcessId:
         return process.ProcessId(self.service_id, target.release, target.restart, name)
+
+
+def _demand_known(release: spec.ReleaseSpec) -> None:
+    """Raises ReleaseFailedError: only the source could say what a process is that was asked for by its number alone."""
+    if name := formation.unknown(release):
+        raise errors.ReleaseFailedError(
+            "no_such_process",
+            f"cannot run {dict(release.process_replicas)[name]} of {name}: neither the deployment nor its source says how "
+            f"it is started; give processes.{name} a command, or leave its replicas out",
+        )
 
 
 def _limits(wanted: spec.Resources) -> process.Limits:

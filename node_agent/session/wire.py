@@ -165,6 +165,7 @@ def _release(release: pb.Release) -> spec.ReleaseSpec | None:
         resources=_resources(release.resources),
         strategy=_strategy(release.strategy),
         processes=tuple(sorted(release.processes.items())),
+        process_replicas=tuple(sorted(release.process_replicas.items())),
         port_mode=release.port_mode or "env",
         given=tuple(sorted(release.given)),
     )

@@ -32,6 +32,7 @@ def _release(data: dict[str, Any]) -> spec.ReleaseSpec:
             "resources": spec.Resources(**data.get("resources", {})),
             "strategy": spec.Strategy(**{**strategy, "steps": tuple(strategy.get("steps", ()))}),
             "processes": _pairs(data.get("processes", ())),
+            "process_replicas": _pairs(data.get("process_replicas", ())),
             "given": tuple(data.get("given", ())),
         }
     )

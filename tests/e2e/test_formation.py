@@ -16,11 +16,16 @@ def processes(platform: Platform, name: str) -> dict[str, dict]:
     return {process["name"]: process for process in platform.call("GET", f"/v1/services/{name}")["processes"]}
 
 
-def test_replicas_share_the_requests_and_a_worker_stands_beside_them(platform: Platform, repository) -> None:
-    repository.commit(app__py=SAYS_PID, worker__py=WORKER)
-    found, domain = platform.live("many", repository, replicas=3, processes={"mail-out": "python worker.py"}, **PYTHON)
+CLOCK = "processes: {clock: {command: python worker.py, replicas: 2}}\n"
+
+
+def test_replicas_share_the_requests_and_workers_stand_beside_them(platform: Platform, repository) -> None:
+    repository.commit(app__py=SAYS_PID, worker__py=WORKER, dployr__yaml=CLOCK)
+    beside = {"mail-out": "python worker.py"}
+    found, domain = platform.live("many", repository, replicas=3, processes=beside, **PYTHON)
     known = processes(platform, "many")
-    assert sorted(known) == ["mail-out.1", "web.1", "web.2", "web.3"]
+    assert sorted(known) == ["clock.1", "clock.2", "mail-out.1", "web.1", "web.2", "web.3"]
+    assert {"process_replicas.clock": "2"}.items() <= {one["field"]: one["value"] for one in found["decided"]}.items()
     web = {str(process["pid"]) for name, process in known.items() if name.startswith("web.")}
     answered: set[str] = set()
     wait_until(lambda: answered.add(platform.get(domain)[1].split()[0]) or answered == web, 20, "every replica")
@@ -28,9 +33,14 @@ def test_replicas_share_the_requests_and_a_worker_stands_beside_them(platform: P
     logged = platform.call("GET", f"/v1/services/{found['service_id']}/logs?process=mail-out.1")["data"]
     assert ["at work " in line["line"] for line in logged] == [True]
 
-    platform.call("PATCH", "/v1/services/many", {"replicas": 1})
-    platform.settled("many", 2)
-    wait_until(lambda: sorted(processes(platform, "many")) == ["mail-out.1", "web.1"], 60, "the former ones to end")
+    scaled = platform.command("service", "scale", "many", "web=1", "mail-out=2", "clock=0")
+    assert scaled.returncode == 0, scaled.stderr
+    assert platform.settled("many", 2)["process_replicas"] == {"clock": 0, "mail-out": 2}
+    left = ["mail-out.1", "mail-out.2", "web.1"]
+    wait_until(lambda: sorted(processes(platform, "many")) == left, 60, "the former ones to end")
+    assert platform.call("GET", "/v1/deployments/many/releases/2")["build_of"] == 1
+    refused = platform.command("service", "scale", "many", "mail-inn=2")
+    assert "mail-inn" in refused.stderr
 
 
 def test_a_worker_without_requests_needs_neither_a_port_nor_a_route(platform: Platform, repository) -> None:

@@ -25,6 +25,7 @@ ABLE = {
         "sources": "remote,local",
         "health_checks": "http,tcp,command",
         "processes": "any",
+        "process_replicas": "5",
     },
     "runtimes": {"go": "1.22.3"},
 }
@@ -386,6 +387,22 @@ def test_a_service_is_patched_without_a_build(plane, client, live):
     assert {one["field"] for one in bad.json["error"]["details"]["errors"]} == {"replicas", "health_check.interval"}
     assert patch(client, "/v1/services/my-app", {"port": 1}).status == 400
     assert len(client.get("/v1/deployments/my-app/releases").json["data"]) == 2
+
+
+def test_processes_are_declared_and_scaled_with_their_replicas(plane, client, live):
+    declared = {"worker": {"command": "work", "replicas": 2}, "clock": "tick"}
+    shown = client.put("/v1/deployments/my-app", {"processes": declared}).json
+    assert (shown["processes"], shown["process_replicas"]) == ({"clock": "tick", "worker": "work"}, {"worker": 2})
+    assert shown["sources"]["process_replicas"] == "given"
+    bad = patch(client, "/v1/services/my-app", {"process_replicas": {"worker": 6, "web": 2}}).json["error"]["details"]
+    assert {one["field"] for one in bad["errors"]} == {"process_replicas.worker", "process_replicas.web"}
+    answer = patch(client, "/v1/services/my-app", {"process_replicas": {"worker": 5, "clock": 3}})
+    assert answer.status == 200
+    assert client.get("/v1/deployments/my-app").json["process_replicas"] == {"clock": 3, "worker": 5}
+    patch(client, "/v1/services/my-app", {"process_replicas": {"worker": None}})
+    assert client.get("/v1/deployments/my-app").json["process_replicas"] == {"clock": 3}
+    found = client.get("/v1/deployments/my-app/releases/3/diff/4").json["changes"]
+    assert {one["field"]: one["to"] for one in found} == {"process_replicas": {"clock": 3}}
 
 
 def test_a_service_shows_its_conditions_and_processes(plane, client, live):

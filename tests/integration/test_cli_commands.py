@@ -75,7 +75,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.rfile.readline()
         return body
 
-    do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         pass
@@ -406,3 +406,20 @@ def test_help_loads_nothing_heavy() -> None:
     check = "import sys, dployr.cli; print(sorted({'httpx2', 'rich', 'ssl', 'asyncio'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_processes_are_scaled_by_name(run, server) -> None:
+    server.on("PATCH", "/v1/services/shop", (200, {"id": "svc_1"}))
+    done = run("service", "scale", "shop", "worker=3", "web=2")
+    assert (done.exit_code, done.stdout) == (0, "shop is scaled to worker=3 web=2\n")
+    assert run("service", "scale", "shop", "mail=0").exit_code == 0
+    assert server.bodies("PATCH", "/v1/services/shop") == [
+        {"replicas": 2, "process_replicas": {"worker": 3}},
+        {"process_replicas": {"mail": 0}},
+    ]
+
+
+@pytest.mark.parametrize("words", [(), ("worker",), ("worker=",), ("=3",), ("worker=many",), ("worker=1", "worker=2")])
+def test_what_is_no_count_of_a_process_is_not_sent(run, server, words) -> None:
+    assert run("service", "scale", "shop", *words).exit_code == 2
+    assert server.seen == []

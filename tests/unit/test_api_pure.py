@@ -21,6 +21,19 @@ documents = strategies.dictionaries(
 )
 
 
+def test_a_process_may_be_given_with_its_replicas():
+    flat, problems = schemas.flattened(
+        {"processes": {"a": "x", "b": {"command": "y", "replicas": 3}, "c": {"replicas": 0}}}
+    )
+    assert (flat, problems) == ({"processes": {"a": "x", "b": "y"}, "process_replicas": {"b": 3, "c": 0}}, [])
+    assert schemas.flattened({"processes": {"c": {"replicas": 0}}})[0] == {"process_replicas": {"c": 0}}
+    assert schemas.flattened({"processes": {}})[0] == {"processes": {}}
+    both = {"process_replicas": {"a": 1}, "processes": {"b": {"command": "y", "replicas": 3, "schedule": "x"}}}
+    assert {one["field"] for one in schemas.flattened(both)[1]} == {"process_replicas", "processes.b.schedule"}
+    changes = schemas.DeploymentUpdate.model_validate({"processes": {"a": None, "b": {"replicas": None}}}).changes()
+    assert (changes.processes, changes.process_replicas) == ({"a": None}, {"b": None})
+
+
 def test_every_kind_of_error_has_an_answer():
     assert set(api_errors.ANSWERS) == set(errors.Kind)
     assert all(400 <= status < 600 for status, _ in api_errors.ANSWERS.values())

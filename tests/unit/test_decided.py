@@ -58,6 +58,17 @@ def test_the_release_line_of_a_procfile_is_no_process():
     assert formation.release_command(asked) == ""
 
 
+def test_how_often_a_process_runs_is_what_the_request_says_else_what_the_source_says():
+    said = manifest.parse({"dployr.yaml": "processes: {a: {command: x, replicas: 2}, b: {command: y, replicas: 3}}"})
+    asked = a_release(runtime=Runtime.NODEJS, run_cmd="", process_replicas=(("b", 0), ("c", 2)))
+    rows = decided.rows_of(merge.decide({}, said, decided.asked(asked)), said)
+    found = decided.effective(asked, rows)
+    assert dict(found.process_replicas) == {"a": 2, "b": 0, "c": 2}
+    assert [member.name for member in formation.formation(found, "", static=False)] == ["a.1", "a.2"]
+    assert {row.field for row in decided.still(rows, asked)} >= {"process_replicas.a", "processes.b"}
+    assert "process_replicas.b" not in {row.field for row in decided.still(rows, asked)}
+
+
 def test_what_a_request_gives_stands_whatever_the_source_says():
     asked = a_release(
         runtime=Runtime.PYTHON, run_cmd="x", port=1, health_check=HealthCheck("tcp"), given=("port", "health_check")

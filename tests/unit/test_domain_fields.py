@@ -11,6 +11,8 @@ from tests import builders
 ABLE = abilities.Abilities(
     name="host-1",
     replicas=4,
+    process_replicas=10,
+    detects=abilities.DETECTED,
     limits=frozenset({"memory", "cpu"}),
     strategies=("rolling", "recreate", "canary"),
     sources=("remote", "local"),
@@ -128,6 +130,53 @@ def test_a_strategy_is_declared_as_it_is_read(given):
 @pytest.mark.parametrize("name", ["web", "Worker", "1st", "a_b", "x" * 33])
 def test_a_bad_name_of_a_process_is_refused(name):
     assert list(refused(processes={name: "x"})) == [f"processes.{name}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "issue"),
+    [
+        ("web", 2, "is replicas; give it there"),
+        ("release", 2, "runs once, before the release starts; leave its replicas out"),
+        ("A b", 2, "the name must be a letter, then up to 31 of a-z, 0-9 and -"),
+        ("w", -1, "must be 0 to 100"),
+        ("w", 101, "must be 0 to 100"),
+        ("w", 11, "instance host-1 runs at most 10 of a process"),
+    ],
+)
+def test_replicas_of_a_process_that_cannot_be_are_refused_by_its_name(name, count, issue):
+    assert refused(process_replicas={name: count})[f"process_replicas.{name}"]["issue"] == issue
+
+
+def test_replicas_of_a_process_need_an_agent_that_knows_of_them_and_a_source_that_may_tell_the_command():
+    assert accepted(process_replicas={"of-procfile": 2, "w": 0}).process_replicas == (("of-procfile", 2), ("w", 0))
+    old = abilities.Abilities(name="host-1", processes=True)
+    bad = refused(old, processes={"v": "x", "w": "x"}, process_replicas={"u": 1, "v": 0, "w": 2})
+    assert {name: one["issue"] for name, one in bad.items()} == {
+        "process_replicas.u": "is no process of the deployment",
+        "process_replicas.v": "instance host-1 runs at most 1 of a process",
+        "process_replicas.w": "instance host-1 runs at most 1 of a process",
+    }
+    assert accepted(old, processes={"w": "x"}, process_replicas={"w": 1}).process_replicas == (("w", 1),)
+    assert list(refused(process_replicas=dict.fromkeys([f"w{n}" for n in range(33)], 1))) == ["process_replicas"]
+
+
+def test_with_a_process_its_replicas_are_deleted_and_a_new_command_keeps_them():
+    old = accepted(processes={"v": "x", "w": "x"}, process_replicas={"v": 2, "w": 3})
+    assert merge(old, processes={"w": "y"}).process_replicas == (("v", 2), ("w", 3))
+    assert merge(old, processes={"w": None}).process_replicas == (("v", 2),)
+    assert merge(old, process_replicas={"w": None, "v": 5}).process_replicas == (("v", 5),)
+    assert merge(old, processes={"w": None}, process_replicas={"w": 1}).process_replicas == (("v", 2), ("w", 1))
+    assert merge(merge(old)) == old
+
+
+def test_replicas_of_a_process_that_is_nowhere_are_refused_once_its_source_is_known():
+    config = accepted(processes={"v": "x"}, process_replicas={"v": 2, "w": 3})
+    row = values.Decided("processes.w", "y", "detected", "Procfile")
+    deployment.demand_processes(config, ())
+    deployment.demand_processes(config, (row,))
+    with pytest.raises(errors.InvalidError) as caught:
+        deployment.demand_processes(config, (values.Decided("run_cmd", "y", "detected", "Procfile"),))
+    assert (caught.value.details["field"], caught.value.details["supported"]) == ("process_replicas.w", ["v"])
 
 
 def test_a_key_is_not_in_env_and_secrets_at_once():

@@ -93,6 +93,15 @@ def test_yaml_keeps_a_version_as_it_is_written():
     assert manifest.parse({"dployr.yaml": "version: 3.10\n"}).values["version"] == "3.10"
 
 
+def test_a_process_may_be_written_with_its_replicas():
+    said = manifest.parse({"dployr.yaml": "processes:\n  w: {command: node w.js, replicas: 3}\n  c: {replicas: 0}\n"})
+    assert said.values == {"processes.w": "node w.js", "process_replicas.w": "3", "process_replicas.c": "0"}
+    assert (
+        said.values
+        == manifest.parse({"dployr.yaml": "processes: {w: node w.js}\nprocess_replicas: {w: 3, c: 0}\n"}).values
+    )
+
+
 def test_without_a_file_there_is_an_empty_manifest():
     assert manifest.parse({"package.json": "{}"}) == manifest.Manifest()
 
@@ -144,6 +153,16 @@ REFUSED = [
     ("dployr.json", '{"env": {"A": "\\ud800"}}', "env.A: the value must be text"),
     ("dployr.json", '{"run_cmd": "a\\u0000b"}', "run_cmd: must be a command"),
     ("dployr.yaml", "processes: {web: x}\n", "processes.web: is run_cmd"),
+    ("dployr.yaml", "processes: {web: {replicas: 2}}\n", "processes.web.replicas: is replicas of the deployment"),
+    ("dployr.yaml", "processes: {w: {replicas: 101}}\n", "processes.w.replicas: must be a whole number from 0 to 100"),
+    ("dployr.yaml", "processes: {w: {replica: 2}}\n", "processes.w.replica: unknown field; did you mean replicas?"),
+    ("dployr.yaml", "process_replicas: {release: 2}\n", "process_replicas.release: runs once"),
+    ("dployr.yaml", "process_replicas: {Bad Name: 2}\n", "process_replicas.Bad Name: the name must be a letter"),
+    (
+        "dployr.yaml",
+        "process_replicas: {w: 2}\nprocesses: {w: {replicas: 2}}\n",
+        "processes.w.replicas: is given twice; keep one of them",
+    ),
     ("dployr.yaml", "processes: {Bad Name: x}\n", "processes.Bad Name: the name must be a letter"),
     ("dployr.yaml", "resources: {memory: lots}\n", "resources.memory: must be a size such as 512M"),
     ("dployr.yaml", "resources: {cpu: -1}\n", "resources.cpu: must be 0.01 to 1024"),

@@ -23,7 +23,8 @@ from tests.builders import OPERATOR
 from tests.unit.test_services_life import a_plane, ensure_defaults
 
 ARCHIVE = "a" * 64
-LOCAL = {"capabilities": {"sources": "remote,local", "replicas": "3"}}
+CAPABILITIES = {"replicas": "3", "processes": "any", "process_replicas": "9", "detects": "run_cmd"}
+LOCAL = {"capabilities": {"sources": "remote,local", **CAPABILITIES}}
 
 
 @pytest.fixture
@@ -314,6 +315,19 @@ async def test_a_service_is_patched_on_the_build_of_its_good_release(plane, app)
     with pytest.raises(errors.InvalidError) as caught:
         await plane.services.patch(OPERATOR, "app", ServiceChanges(replicas=4))
     assert caught.value.details["field"] == "replicas"
+
+
+async def test_processes_are_scaled_on_the_build_that_knows_them(plane, app):
+    row = values.Decided("processes.worker", "work", "detected", "Procfile")
+    service = await plane.services.get(OPERATOR, "app")
+    await plane.report(service, releases=(values.ReleaseReport(1, "live", "", "", "a" * 40, 0.0, (row,)),))
+    with pytest.raises(errors.InvalidError) as caught:
+        await plane.services.patch(OPERATOR, "app", ServiceChanges(process_replicas={"wrker": 5}))
+    assert caught.value.details["field"] == "process_replicas.wrker"
+    await plane.services.patch(OPERATOR, "app", ServiceChanges(process_replicas={"worker": 5}))
+    made = await newest(plane)
+    assert (made.number, made.build_of, made.config.process_replicas) == (2, 1, (("worker", 5),))
+    assert (await wish(plane)).release.config.process_replicas == (("worker", 5),)
 
 
 async def test_a_patch_before_anything_was_built_builds(plane, app):

@@ -51,13 +51,14 @@ def test_all_of_a_configuration_survives_the_wire():
         resources=values.Resources(1 << 20, 0.5, 64, 1 << 30, strict=True),
         strategy=values.Strategy("canary", 10, (20, 50), 30.0),
         processes=(("worker", "python worker.py"),),
+        process_replicas=(("clock", 0), ("worker", 3)),
         health_check=values.HealthCheck(kind="command", command="./ok"),
     )
     release = dataclasses.replace(wish.release, config=config, commit="", build_of=2, archive="d" * 64)
     wanted = wire.wish(hub_wire.desired(dataclasses.replace(wish, release=release, cancelled=True)).desired)
     read = dataclasses.asdict(wanted.release)
     assert wanted.release.access == Access("ghp_1", "key", "ssh-ed25519 AAAA")
-    for field in ("source", "git_token", "submodules", "replicas", "processes"):
+    for field in ("source", "git_token", "submodules", "replicas", "processes", "process_replicas"):
         assert read[field] == getattr(config, field)
     for field in ("resources", "strategy", "health_check"):
         assert read[field] == dataclasses.asdict(getattr(config, field))

@@ -38,6 +38,7 @@ CONFIG = {
     "build_cmd": "npm install",
     "run_cmd": "npm start",
     "processes": {},
+    "process_replicas": {},
     "working_dir": "",
     "static_dir": "",
     "port": 3000,

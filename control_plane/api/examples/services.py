@@ -15,7 +15,10 @@ LINE = {
 }
 
 REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
-    "ServicePatch": {"limit": {"replicas": 1, "resources": {"memory": "512M"}}},
+    "ServicePatch": {
+        "limit": {"replicas": 1, "resources": {"memory": "512M"}},
+        "scale": {"replicas": 2, "process_replicas": {"worker": 3}},
+    },
     "RunInput": {"run": {"command": "npm run migrate", "timeout": "5m"}},
     "VariableInput": {
         "variable": {"key": "NODE_ENV", "value": "production"},

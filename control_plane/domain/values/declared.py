@@ -82,6 +82,7 @@ class Config:
     port_mode: str = "env"  # env: the app listens on PORT; fixed: always on `port`, so that releases take turns
     auto_rollback: bool = False  # go back by itself when a release keeps crashing soon after it went live
     processes: tuple[tuple[str, str], ...] = ()  # name → command, sorted; `web` is run_cmd
+    process_replicas: tuple[tuple[str, int], ...] = ()  # name → how often it runs; one that is not there runs once
     labels: tuple[tuple[str, str], ...] = ()
     placement: tuple[tuple[str, str], ...] = ()  # labels that an instance must have
     # Made for a deployment by ssh; nobody declares it.

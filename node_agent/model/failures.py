@@ -82,6 +82,10 @@ FAILURES: Mapping[str, Failure] = {
         ),
         unknown_runtime=("Nothing in the source says what it is.", "Set `runtime`, in the request or in the manifest."),
         no_run_cmd=("Nothing says how the app is started.", "Set `run_cmd`, or add a Procfile."),
+        no_such_process=(
+            "`process_replicas` names a process of which neither the deployment nor its source says how it is started.",
+            "Give it a command in `processes`, or leave its replicas out.",
+        ),
         bad_working_dir=("`working_dir` is no directory inside the source.", "Correct it."),
         bad_static_dir=(
             "What is to be served is no directory inside the build, or has no `index.html`.",

@@ -214,6 +214,22 @@ async def test_a_supervisor_that_knows_no_release_commands_fails_the_release_wit
     assert "cannot run the release command: cannot do 'run_release'" in report.message
 
 
+async def test_replicas_of_a_process_that_nothing_knows_fail_the_release_before_it_starts(rig: Rig) -> None:
+    release = dataclasses.replace(a_release(1), commit="c" * 40, process_replicas=(("wrker", 3),))
+    await rig.reconciler.accept(a_wish(1, dataclasses.replace(release, processes=(("worker", "work"),))))
+    report = await rig.until(lambda r: states(r).get(1) is ReleaseState.FAILED, "the failure")
+    assert report.releases[0].reason == "no_such_process"
+    assert report.message.startswith("cannot run 3 of wrker: neither the deployment nor its source")
+    assert rig.supervisor.wanted == {}
+
+
+async def test_a_process_runs_as_often_as_is_said(rig: Rig) -> None:
+    release = dataclasses.replace(a_release(1), run_cmd="", commit="c" * 40, processes=(("worker", "work"),))
+    await rig.reconciler.accept(a_wish(1, dataclasses.replace(release, process_replicas=(("worker", 3),))))
+    await wait_until_async(lambda: len(rig.supervisor.wanted) == 3)
+    assert [wanted.name for wanted in rig.supervisor.wanted] == ["worker.1", "worker.2", "worker.3"]
+
+
 async def test_a_newer_wish_ends_a_build_that_hangs(rig: Rig) -> None:
     await rig.reconciler.accept(a_wish(1, a_static(1, build_cmd="hang")))
     await rig.until(lambda r: states(r).get(1) is ReleaseState.BUILDING, "the build")

@@ -10,7 +10,7 @@ WEB = "web"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Member:
-    """One process of a release: its type, a dot, and its number from 1, as in `web.2`."""
+    """One process of a release: its type, a dot, and its number from 1, as in `web.2`. Without a command it cannot start."""
 
     name: str
     command: str
@@ -20,19 +20,15 @@ def formation(release: spec.ReleaseSpec, run_cmd: str, *, static: bool) -> tuple
     """Every process that `release` wants; `run_cmd` is what was detected when it names none itself.
 
     `web` runs `replicas` times, unless the proxy serves the files (`static`) or nothing says how to start it. Each other
-    process runs as often as `process_replicas` says, else once; but for the release command, which is none of them.
+    process runs as often as `process_replicas` says, else once; but for the release command, which is none of them. One
+    that only that names is of the set too, although nothing says how it is started.
     """
     command = "" if static else release.run_cmd or run_cmd
     counts = dict(release.process_replicas)
-    others = [(name, other) for name, other in release.processes if name not in {WEB, RELEASE}]
-    beside = [member for name, other in others for member in _members(name, other, counts.get(name, 1))]
+    others = {**dict.fromkeys(counts, ""), **dict(release.processes)}
+    wanted = [(name, other) for name, other in sorted(others.items()) if name not in {WEB, RELEASE}]
+    beside = [member for name, other in wanted for member in _members(name, other, counts.get(name, 1))]
     return (*_members(WEB, command, release.replicas if command else 0), *beside)
-
-
-def unknown(release: spec.ReleaseSpec) -> str:
-    """A process that shall run so and so often, and of which nothing says how it is started; "" when there is none."""
-    known = dict(release.processes)
-    return next((name for name, _ in release.process_replicas if name not in known), "")
 
 
 def _members(name: str, command: str, count: int) -> list[Member]:

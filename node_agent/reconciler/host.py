@@ -167,7 +167,6 @@ class ServiceHost:
         release = await self.release(action.release)
         async with self._steps(action.release) as progress:
             artifact = await self.host.builder.build(self.service_id, release, progress)
-        _demand_known(decided.effective(release, artifact.decided))
         self._sealed[artifact.release] = artifact
 
     @contextlib.asynccontextmanager
@@ -188,16 +187,19 @@ class ServiceHost:
 
     async def prepare(self, action: actions.Prepare) -> None:
         """Run the release command, and write down that it was run."""
-        release = await self.release(action.release)
-        await before.run(self.host.supervisor, self.service_id, release, self._sealed[action.release])
+        release, artifact = await self.release(action.release), self._sealed[action.release]
+        _demand_commands(_members(release, artifact))
+        await before.run(self.host.supervisor, self.service_id, release, artifact)
         await self.note(action.release, ReleaseState.STARTING)
 
     async def start(self, target: Target) -> None:
         """Every process of `target` that does not exist yet."""
         release, artifact = await self.release(target.release), self._sealed[target.release]
+        members = _members(release, artifact)
+        _demand_commands(members)
         await self.note(target.release, ReleaseState.STARTING)
         there = {found.id for found in await self.processes()}
-        for member in _members(release, artifact):
+        for member in members:
             if self._process_id(target, member.name) not in there:
                 await self._start(target, member, release, artifact)
 
@@ -345,13 +347,14 @@ class ServiceHost:
         return process.ProcessId(self.service_id, target.release, target.restart, name)
 
 
-def _demand_known(release: spec.ReleaseSpec) -> None:
+def _demand_commands(members: tuple[formation.Member, ...]) -> None:
     """Raises ReleaseFailedError: only the source could say what a process is that was asked for by its number alone."""
-    if name := formation.unknown(release):
+    if unknown := next((member.name for member in members if not member.command), ""):
+        name = unknown.partition(".")[0]
         raise errors.ReleaseFailedError(
             "no_such_process",
-            f"cannot run {dict(release.process_replicas)[name]} of {name}: neither the deployment nor its source says how "
-            f"it is started; give processes.{name} a command, or leave its replicas out",
+            f"cannot run {name}: neither the deployment nor its source says how it is started; give processes.{name} a "
+            "command, or leave its replicas out",
         )
 
 

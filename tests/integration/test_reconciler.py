@@ -219,7 +219,7 @@ async def test_replicas_of_a_process_that_nothing_knows_fail_the_release_before_
     await rig.reconciler.accept(a_wish(1, dataclasses.replace(release, processes=(("worker", "work"),))))
     report = await rig.until(lambda r: states(r).get(1) is ReleaseState.FAILED, "the failure")
     assert report.releases[0].reason == "no_such_process"
-    assert report.message.startswith("cannot run 3 of wrker: neither the deployment nor its source")
+    assert report.message.startswith("cannot run wrker: neither the deployment nor its source")
     assert rig.supervisor.wanted == {}
 
 

@@ -61,10 +61,10 @@ class RealRig(Rig):
 
     def __init__(self, host, client: SupervisorClient) -> None:
         super().__init__(host.paths.root)
-        self.host, self.supervisor, self.clock = host, client, JumpingClock()
+        self.place, self.supervisor, self.clock = host, client, JumpingClock()
 
     async def serve(self, check: spec.HealthCheck = CHECK, **changes: object) -> status.ServiceReport:
-        command = self.host.script("app.py", APP)
+        command = self.place.script("app.py", APP)
         release = dataclasses.replace(a_release(), run_cmd=command, health_check=check, commit="c" * 40, **changes)
         await self.reconciler.accept(a_wish(1, release, service_id=SERVICE))
         return await self.until(lambda r: r.live_release == 1 and r.health == "healthy", "the start", SERVICE)
@@ -73,7 +73,7 @@ class RealRig(Rig):
         return await self.until(condition, what, SERVICE)
 
     def looks(self, port: int) -> int:
-        file = self.host.tree / f"looks-{port}"
+        file = self.place.tree / f"looks-{port}"
         return len(file.read_text()) if file.exists() else 0
 
 

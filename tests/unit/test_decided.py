@@ -64,7 +64,7 @@ def test_how_often_a_process_runs_is_what_the_request_says_else_what_the_source_
     rows = decided.rows_of(merge.decide({}, said, decided.asked(asked)), said)
     found = decided.effective(asked, rows)
     assert dict(found.process_replicas) == {"a": 2, "b": 0, "c": 2}
-    assert [member.name for member in formation.formation(found, "", static=False)] == ["a.1", "a.2"]
+    assert [member.name for member in formation.formation(found, "", static=False)] == ["a.1", "a.2", "c.1", "c.2"]
     assert {row.field for row in decided.still(rows, asked)} >= {"process_replicas.a", "processes.b"}
     assert "process_replicas.b" not in {row.field for row in decided.still(rows, asked)}
 

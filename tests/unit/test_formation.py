@@ -3,7 +3,7 @@
 import dataclasses
 
 from node_agent.model import spec
-from node_agent.model.formation import Member, formation, unknown
+from node_agent.model.formation import Member, formation
 from tests.unit.test_plan import a_release
 
 
@@ -22,10 +22,9 @@ def test_each_other_process_runs_as_often_as_is_said_and_none_is_a_number() -> N
     assert names == ["clock.1", "mail.1", "mail.2"]
 
 
-def test_a_process_that_nothing_says_how_to_start_is_named() -> None:
-    release = dataclasses.replace(a_release(), processes=(("mail", "send"),), process_replicas=(("mail", 2),))
-    assert unknown(release) == ""
-    assert unknown(dataclasses.replace(release, process_replicas=(("mail", 2), ("maid", 2)))) == "maid"
+def test_a_process_that_nothing_says_how_to_start_is_of_the_set_without_a_command() -> None:
+    release = dataclasses.replace(a_release(), run_cmd="", process_replicas=(("maid", 2), ("none", 0)))
+    assert formation(release, "", static=True) == (Member("maid.1", ""), Member("maid.2", ""))
 
 
 def test_what_was_detected_starts_web_when_the_release_says_nothing() -> None:

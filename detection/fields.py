@@ -3,6 +3,7 @@
 A rule takes what stands in the file and gives that text, or raises ValueError with what is wrong and what is right.
 """
 
+import itertools
 import posixpath
 import re
 from collections.abc import Callable, Mapping
@@ -24,6 +25,7 @@ SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)([KMGT])?(?:iB|B|i)?")
 BYTES = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 MAX_COMMAND, MAX_ENV_VALUE, MAX_REPLICAS = 4096, 32 << 10, 100
+MAX_VOLUMES = 10
 
 
 def text(value: Any) -> str:
@@ -149,6 +151,30 @@ def process_replicas(key: str, value: Any) -> str:
     return whole(0, MAX_REPLICAS)(value)
 
 
+def volumes(value: Any) -> dict[str, str]:
+    """The mount of each volume by its name, of a list such as [{name: data, mount: data}]. Raises ValueError."""
+    if not isinstance(value, list) or not all(
+        isinstance(one, Mapping) and set(one) == {"name", "mount"} for one in value
+    ):
+        raise ValueError("must be a list of volumes, each with a name and a mount")
+    found = {str(one["name"]): _mount(one["mount"]) for one in value}
+    if len(value) > MAX_VOLUMES or len(found) < len(value):
+        raise ValueError(f"must be at most {MAX_VOLUMES} volumes, each of another name")
+    if bad := next((name for name in found if not PROCESS.fullmatch(name)), ""):
+        raise ValueError(f"{bad[:64]}: {PROCESS_NAME}")
+    places = sorted(f"{mount}/" for mount in found.values())
+    if any(after.startswith(before) for before, after in itertools.pairwise(places)):
+        raise ValueError("no volume can be in another one")
+    return found
+
+
+def _mount(value: Any) -> str:
+    found = directory(value)
+    if found == ".":
+        raise ValueError("must name a directory inside working_dir, and not that one itself")
+    return found
+
+
 def check_problems(said: Mapping[str, str]) -> list[str]:
     """What the values of a health check do not say together."""
     kind, has_command = said.get("health_check.kind", ""), "health_check.command" in said
@@ -213,4 +239,5 @@ SETTLED = frozenset(
     | {"replicas", "strategy", "port_mode", "auto_rollback"}
 )
 PRIVATE = frozenset({"secrets", "git_token"})
-KNOWN = frozenset({*PLAIN, *NESTED, *BY_KEY, *FORMS, *RENAMED, *ABOUT, *SETTLED, *PRIVATE})
+VOLUMES = "volumes"
+KNOWN = frozenset({VOLUMES, *PLAIN, *NESTED, *BY_KEY, *FORMS, *RENAMED, *ABOUT, *SETTLED, *PRIVATE})

@@ -81,12 +81,22 @@ class _Reader:
             )
         elif field in fields.FORMS and isinstance(value, Mapping):
             self._spread(field, value)
+        elif field == fields.VOLUMES:
+            self._take_volumes(value)
         elif field in fields.PLAIN:
             self._put(field, field, fields.PLAIN[field], value)
         elif field in fields.ABOUT:
             self._ignored.append(field)
         else:
             self._below(fields.RENAMED.get(field, field), field, value)
+
+    def _take_volumes(self, value: Any) -> None:
+        try:
+            found = fields.volumes(value)
+        except ValueError as error:
+            self._problems.append(f"{fields.VOLUMES}: {error}")
+        else:
+            self._values |= {f"{fields.VOLUMES}.{name}": mount for name, mount in found.items()}
 
     def _spread(self, field: str, nested: Mapping[str, Any]) -> None:
         form = fields.FORMS[field]

@@ -6,6 +6,7 @@ import re
 
 ID = re.compile(r"^[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}$")
 NAME = re.compile(r"^[a-z][a-z0-9-]*(\.[0-9]+)?$")
+VOLUME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 TOOLCHAIN = re.compile(r"^[a-z]+-[0-9][0-9A-Za-z.+-]*$")
 
 
@@ -134,6 +135,15 @@ class Paths:
     def home(self, service_id: str) -> pathlib.Path:
         """HOME of the service's processes."""
         return self.service(service_id) / "home"
+
+    def volumes(self, service_id: str) -> pathlib.Path:
+        """Directories of the service that outlive its releases."""
+        return self.service(service_id) / "volumes"
+
+    def volume(self, service_id: str, name: str) -> pathlib.Path:
+        if not VOLUME.fullmatch(name):
+            raise ValueError(f"cannot use {name!r} as a volume")
+        return self.volumes(service_id) / name
 
     def build_home(self, service_id: str) -> pathlib.Path:
         """HOME and package caches of the service's builds, where they have a user of their own."""

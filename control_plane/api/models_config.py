@@ -34,6 +34,13 @@ class StrategyShape(shapes.Shape):
     interval: float
 
 
+class VolumeShape(shapes.Shape):
+    """A directory that outlives releases; `mount` is below the application's working directory."""
+
+    name: str
+    mount: str
+
+
 class PlacementShape(shapes.Shape):
     labels: dict[str, str]
 
@@ -83,6 +90,7 @@ class ConfigShape(shapes.Shape):
     strategy: StrategyShape
     port_mode: str
     auto_rollback: bool
+    volumes: list[VolumeShape]
     placement: PlacementShape
     labels: dict[str, str]
     description: str
@@ -136,6 +144,7 @@ def fields_of(config: values.Config, decided: Sequence[values.Decided]) -> dict[
         ),
         "port_mode": config.port_mode,
         "auto_rollback": config.auto_rollback,
+        "volumes": [VolumeShape(name=name, mount=mount) for name, mount in config.volumes],
         "placement": PlacementShape(labels=dict(config.placement)),
         "labels": dict(config.labels),
         "description": config.description,

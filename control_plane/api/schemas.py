@@ -11,7 +11,7 @@ import pydantic
 
 from control_plane import errors
 from control_plane.api import rules, wording
-from control_plane.domain import abilities, deployment, health, moment, paging, strategy
+from control_plane.domain import abilities, deployment, health, moment, paging, strategy, volumes
 
 RUNTIME_FORM = {"type": "runtime", "version": "version"}
 REMOTE_FORM = {"url": "remote", "branch": "branch", "commit_hash": "commit"}
@@ -130,6 +130,17 @@ PORT_MODE = {
 AUTO_ROLLBACK = {
     "type": "boolean",
     "description": "Go back to the last good release when a new one keeps crashing within ten minutes after it went live",
+}
+VOLUMES = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "mount": {"type": "string"}},
+        "required": ["name", "mount"],
+        "additionalProperties": False,
+    },
+    "maxItems": volumes.MAX_VOLUMES,
+    "description": "Directories that outlive releases, at `mount` below the working directory; replaces all of them",
 }
 PLACEMENT = {
     "type": "object",
@@ -311,6 +322,7 @@ class _Declared(Input):
     strategy: Annotated[str | dict[str, Any], pydantic.WithJsonSchema(STRATEGY)] = optional()
     port_mode: Annotated[str, pydantic.WithJsonSchema(PORT_MODE)] = optional()
     auto_rollback: Annotated[bool, pydantic.WithJsonSchema(AUTO_ROLLBACK)] = optional()
+    volumes: Annotated[list[dict[str, Any]], pydantic.WithJsonSchema(VOLUMES)] = optional()
     placement: Annotated[dict[str, str], pydantic.WithJsonSchema(PLACEMENT)] = optional()
     instance: str = optional()
     poll: bool = optional()

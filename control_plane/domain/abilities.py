@@ -26,7 +26,7 @@ Problem = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Abilities:
-    """`limits` are the resources that are enforced. `processes`: may there be others than `web`? `detects` are fields that
+    """`limits` are the resources that are enforced. `processes`: may there be others than `web`? `volumes`: can directories outlive releases? `detects` are fields that
     may be left open: the source decides them there.
 
     `ssh`: may sources come by ssh, PINNED when each must name its server's key. `images`: why none can be run.
@@ -41,6 +41,7 @@ class Abilities:
     health_checks: tuple[str, ...] = ("http", "tcp")
     port_modes: tuple[str, ...] = ("env",)
     processes: bool = False
+    volumes: bool = False
     detects: frozenset[str] = frozenset()
     ssh: str = ""
     images: str = ""
@@ -57,6 +58,7 @@ EVERYTHING = Abilities(
     health_checks=tuple(health.KINDS),
     port_modes=PORT_MODES,
     processes=True,
+    volumes=True,
     detects=DETECTED,
     ssh=KNOWN_HOSTS,
     runtimes=dict.fromkeys(OFFERED, ()),
@@ -78,6 +80,7 @@ def of(instance: values.Instance) -> Abilities:
         health_checks=_words(said.get("health_checks"), default.health_checks),
         port_modes=_words(said.get("port_modes"), default.port_modes),
         processes=said.get("processes") == ANY,
+        volumes=said.get("volumes") == ANY,
         detects=frozenset(_words(said.get("detects"), ())) & DETECTED,
         ssh=_word(said.get("ssh_remotes"), (PINNED, KNOWN_HOSTS)),
         images=str(said.get("images", ""))[:200],
@@ -106,6 +109,8 @@ def problems(able: Abilities, fields: Any) -> list[Problem]:
     if set(fields.processes) and not able.processes:
         issue = _here(able.name, "runs the process web alone")
         found.append({"field": "processes", "issue": issue, "supported": ["web"]})
+    if fields.volumes and not able.volumes:
+        found.append({"field": "volumes", "issue": _here(able.name, "keeps no directories beside releases")})
     if fields.resources.get("strict") is True:
         found += _unenforced(able, fields.resources)
     return [problem for problem in found if problem]

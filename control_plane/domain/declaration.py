@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from control_plane.domain import abilities, grammar, health, resources, strategy, values
+from control_plane.domain import abilities, grammar, health, resources, strategy, values, volumes
 from control_plane.domain.fields import DeploymentFields
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -71,6 +71,7 @@ def config_of(fields: DeploymentFields) -> values.Config:
         auto_rollback=fields.auto_rollback,
         processes=_pairs({name: command.strip() for name, command in fields.processes.items()}),
         process_replicas=tuple(sorted(fields.process_replicas.items())),
+        volumes=volumes.parsed(fields.volumes),
         labels=_pairs(fields.labels),
         placement=_pairs(fields.placement),
         given=tuple(sorted(fields.given & OF_CONFIG)),
@@ -236,8 +237,14 @@ def _run_problems(fields: DeploymentFields) -> list[Problem]:
     found = [*resources.problems(fields.resources), *strategy.problems(fields.strategy)]
     if issue := replicas_issue(fields.replicas):
         found.append(_problem("replicas", issue))
-    found += _port_mode_problems(fields)
+    found += [*_port_mode_problems(fields), *_volume_problems(fields)]
     return found + grammar.label_problems("placement.labels", fields.placement)
+
+
+def _volume_problems(fields: DeploymentFields) -> list[Problem]:
+    if fields.volumes and fields.runtime == "static":
+        return [_problem("volumes", "have no use for a static site, which runs no process; leave them out")]
+    return volumes.problems(fields.volumes)
 
 
 def _port_mode_problems(fields: DeploymentFields) -> list[Problem]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from control_plane import errors
-from control_plane.domain import declaration, grammar, health, resources, strategy, values
+from control_plane.domain import declaration, grammar, health, resources, strategy, values, volumes
 from control_plane.domain.abilities import EVERYTHING, Abilities
 from control_plane.domain.declaration import Problem, runtime_of
 from control_plane.domain.fields import DeploymentChanges, DeploymentFields, asked_for
@@ -118,7 +118,7 @@ def declared(name: str, project: str, config: values.Config) -> DeploymentFields
     plain = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(DeploymentFields)
-        if field.name not in ASIDE | BY_KEY | {"strategy", "placement", "image", "given"}
+        if field.name not in ASIDE | BY_KEY | {"strategy", "placement", "volumes", "image", "given"}
     }
     return DeploymentFields(
         name=name,
@@ -132,6 +132,7 @@ def declared(name: str, project: str, config: values.Config) -> DeploymentFields
         health_check=health.declared(config.health_check),
         resources=resources.declared(config.resources),
         strategy=strategy.declared(config.strategy),
+        volumes=volumes.declared(config.volumes),
         given=frozenset(config.given),
         **plain,
     )

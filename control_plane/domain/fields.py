@@ -1,7 +1,7 @@
 """The fields of a deployment as a user gives them: all of a new one, or those that shall differ. Rules: declaration.py."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from control_plane.domain import strategy as strategies
@@ -47,6 +47,7 @@ class DeploymentFields:
     strategy: strategies.Given = "rolling"
     port_mode: str = "env"
     auto_rollback: bool = False
+    volumes: Sequence[Mapping[str, Any]] = ()
     placement: Mapping[str, str] = dataclasses.field(default_factory=dict)
     instance: str = ""
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -61,7 +62,7 @@ class DeploymentChanges:
     """What shall differ; None is "as it is". `name`, `project` and `instance` may only be repeated.
 
     `env`, `secrets`, `processes`, `process_replicas`, `labels`, `health_check` and `resources` merge by key, and None
-    there deletes one; `strategy` and `placement` are replaced. With a process its replicas are deleted.
+    there deletes one; `strategy`, `placement` and `volumes` are replaced. With a process its replicas are deleted.
     """
 
     name: str | None = None
@@ -90,6 +91,7 @@ class DeploymentChanges:
     strategy: strategies.Given | None = None
     port_mode: str | None = None
     auto_rollback: bool | None = None
+    volumes: Sequence[Mapping[str, Any]] | None = None
     placement: Mapping[str, str] | None = None
     instance: str | None = None
     labels: Mapping[str, str | None] | None = None

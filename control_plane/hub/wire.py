@@ -226,6 +226,7 @@ def _release(release: values.Release) -> pb.Release:
         processes=dict(config.processes),
         process_replicas=dict(config.process_replicas),
         port_mode=config.port_mode,
+        volumes=[pb.Volume(name=name, mount=mount) for name, mount in config.volumes],
         given=[name for name, of in origin.of_config(config).items() if of == "given"],
     )
 

@@ -11,7 +11,7 @@ from control_plane.domain import values
 from control_plane.store.sealing import Keyring
 
 HIDDEN = ("env", "git_token", "deploy_key")
-PAIRS = ("processes", "process_replicas", "labels", "placement")
+PAIRS = ("processes", "process_replicas", "volumes", "labels", "placement")
 SEALED = "sealed"
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 
 from node_agent import clock, errors, ports
-from node_agent.builder import archive, build_log, checkout, looking, manifest, reuse, seal, trees
+from node_agent.builder import archive, build_log, checkout, looking, manifest, mounts, reuse, seal, trees
 from node_agent.builder.git import Git
 from node_agent.builder.manifest import Manifest
 from node_agent.builder.threads import in_thread
@@ -81,12 +81,14 @@ class Attempt:
         for line in found.words():
             self._log.write(line)
         looking.start_command(found.release, found.decision.run.reason)
+        mounts.refuse_conflicts(self._tree, found.release)
         toolchain = await self._toolchain(found)
         async with self._tools.builds:
             self._progress(ReleaseState.BUILDING, commit)
             dependencies_key = await self._build(found, toolchain)
             static = found.release.runtime is Runtime.STATIC
-            return await self._seal(self._draft(found, commit, key, dependencies_key, toolchain), static=static)
+            draft = self._draft(found, commit, key, dependencies_key, toolchain)
+            return await self._seal(draft, found.release, static=static)
 
     def _discard(self) -> None:
         paths, number = self._tools.paths, self._release.number
@@ -291,7 +293,8 @@ class Attempt:
 
     async def _seal_again(self, former: Manifest, commit: str, key: str) -> Manifest:
         """The build of `former`, with the start that this release asks for, else with what the source says."""
-        run_cmd = looking.start_command(decided.effective(self._release, former.decided))
+        release = decided.effective(self._release, former.decided)
+        run_cmd = looking.start_command(release)
         return await self._seal(
             lambda: dataclasses.replace(
                 former,
@@ -303,14 +306,15 @@ class Attempt:
                 durations=tuple(self._durations),
                 origin=self._origin,
             ),
+            release,
             static=former.static_root is not None,
         )
 
-    async def _seal(self, draft: Callable[[], Manifest], *, static: bool) -> Manifest:
+    async def _seal(self, draft: Callable[[], Manifest], release: ReleaseSpec, *, static: bool) -> Manifest:
         began = self._tools.clock.monotonic()
         paths, service_id, number = self._tools.paths, self._service_id, self._release.number
         await self._hand_over(process.JobKind.SEAL, static=static)
-        done, listing = await in_thread(lambda: seal.stage(paths, service_id, draft()))
+        done, listing = await in_thread(lambda: seal.stage(paths, service_id, draft(), release))
         # A plain thread: a slow disk holds up no cancellation, and to flush what nobody wants any more does no harm.
         await asyncio.to_thread(trees.flush, seal.staging(paths, service_id, number))
         await in_thread(seal.publish, paths, service_id, done, listing)

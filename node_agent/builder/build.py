@@ -113,7 +113,7 @@ class HostBuilder:
     def _remove(self, service_id: str) -> None:
         """Logs stay: the supervisor owns them and drops them with its records."""
         paths = self._paths
-        homes = [of(service_id) for of in (paths.home, paths.build_home, paths.tmp, paths.build_tmp)]
+        homes = [of(service_id) for of in (paths.home, paths.build_home, paths.tmp, paths.build_tmp, paths.volumes)]
         for directory in (paths.releases(service_id), paths.builds(service_id), *homes):
             trees.discard(paths, directory)
         with contextlib.suppress(OSError):

@@ -90,7 +90,7 @@ def digest(data: bytes) -> str:
 
 def build_key(asked: spec.ReleaseSpec, commit: str) -> str:
     """The same key is the same artifact, with the same toolchain. What counts at run time only is not in it: run_cmd, port,
-    secrets. What the source decides follows from its commit.
+    secrets. What the source decides follows from its commit. Where volumes come, what stood there is gone.
     """
     inputs = (
         asked.runtime.value,
@@ -100,7 +100,8 @@ def build_key(asked: spec.ReleaseSpec, commit: str) -> str:
         asked.static_dir,
         sorted(asked.build_env),
     )
-    return digest(json.dumps([KEY_FORMAT, commit, *inputs]).encode())
+    mounts = [[mount for _, mount in asked.volumes]] if asked.volumes or "volumes" in asked.given else []
+    return digest(json.dumps([KEY_FORMAT, commit, *inputs, *mounts]).encode())
 
 
 def dependencies_key(release: spec.ReleaseSpec, toolchain: str, command: str, locks: list[str]) -> str:

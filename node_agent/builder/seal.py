@@ -9,9 +9,10 @@ import os
 import pathlib
 
 from node_agent import atomic
-from node_agent.builder import inventory, manifest, relocate, trees
+from node_agent.builder import inventory, manifest, mounts, relocate, trees
 from node_agent.builder.manifest import Manifest
 from node_agent.errors import ReleaseFailedError
+from node_agent.model.spec import ReleaseSpec
 from node_agent.paths import Paths
 
 
@@ -21,12 +22,14 @@ def staging(paths: Paths, service_id: str, release: int) -> pathlib.Path:
     return final.with_name(f".{final.name}.new")
 
 
-def stage(paths: Paths, service_id: str, draft: Manifest) -> tuple[Manifest, bytes]:
-    """Move the build tree to `staging`; its manifest with inventory and sizes filled in, and the inventory itself.
+def stage(paths: Paths, service_id: str, draft: Manifest, release: ReleaseSpec) -> tuple[Manifest, bytes]:
+    """Move the build tree to `staging`, with links to the volumes of `release`; its manifest with inventory and sizes
+    filled in, and the inventory itself.
 
-    Raises ReleaseFailedError("link_out_of_tree" or "special_file"), OSError.
+    Raises ReleaseFailedError("link_out_of_tree", "special_file" or "volume_conflict"), OSError.
     """
     tree, final = paths.build_tree(service_id, draft.release), paths.release(service_id, draft.release)
+    mounts.clear(tree, release)
     entries = inventory.take(tree)
     refuse_links_out(paths, tree, entries, draft.toolchain)
     relocate.relocate(tree, entries, tree, final / "tree")
@@ -41,6 +44,7 @@ def stage(paths: Paths, service_id: str, draft: Manifest) -> tuple[Manifest, byt
     place.mkdir(mode=0o700, parents=True)
     place.chmod(0o711)  # who may pass to the releases of the service may pass to its tree
     tree.rename(place / "tree")
+    mounts.link(paths, service_id, draft.release, place / "tree", release)
     return done, listing
 
 

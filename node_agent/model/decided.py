@@ -10,10 +10,10 @@ from typing import Any
 from detection import choices, manifest
 from node_agent.model import spec
 
-SETTINGS = ("env", "health_check", "resources", "process_replicas")
+SETTINGS = ("env", "health_check", "resources", "process_replicas", "volumes")
 FIELDS = {"build": "build_cmd", "run": "run_cmd"}
 OF_BUILD = ("runtime", "version", "build_cmd", "working_dir", "static_dir")  # what the key of a build holds
-USUAL = {"health_check": spec.HealthCheck(), "resources": spec.Resources()}
+USUAL: Mapping[str, object] = {"health_check": spec.HealthCheck(), "resources": spec.Resources(), "volumes": ()}
 SECONDS = ("interval", "timeout", "start_period")
 
 
@@ -94,6 +94,7 @@ def effective(release: spec.ReleaseSpec, rows: Rows) -> spec.ReleaseSpec:
         process_replicas=tuple(sorted({**_counts(found), **dict(release.process_replicas)}.items())),
         health_check=_health_check(release.health_check, _below(found, "health_check")),
         resources=_resources(release.resources, _below(found, "resources")),
+        volumes=tuple(sorted(_below(found, "volumes").items())) or release.volumes,
     )
 
 

@@ -112,6 +112,10 @@ FAILURES: Mapping[str, Failure] = {
             "Let the build remove what the sentence names.",
         ),
         link_out_of_tree=("A link leads out of the source.", "Make it relative, and inside the source."),
+        volume_conflict=(
+            "Something is in the source, or was left by the build, where a volume is to be; or the app is a static site.",
+            "Move what the sentence names, or give the volume another `mount`.",
+        ),
         special_file=("The build left a device, FIFO or socket.", "Let the build remove it."),
         disk_full=("The disk of the host is full.", "Delete what is not needed, then deploy again."),
         host_error=(

@@ -71,7 +71,7 @@ class ProcessSpec:
 
     `command` is the user's `run_cmd`, the one text that a shell reads, inside the process's own sandbox. The working
     directory is `working_dir` below the sealed tree of (service, release). `toolchain` is a directory name below
-    toolchains/ whose bin/ comes first in PATH, or empty.
+    toolchains/ whose bin/ comes first in PATH, or empty. `volumes` are the names of those that it is told of.
     """
 
     id: ProcessId
@@ -82,6 +82,7 @@ class ProcessSpec:
     port: int
     commit: str
     limits: Limits = Limits()
+    volumes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class JobSpec:
     Opening hands the build tree over to the user of the service's builds, where there is one; sealing takes it back, for
     the service to read (a `static` site for the proxy, too) and nobody but the agent to write; removing deletes what those
     users may have made: the build tree, or without a release all that the service has beside its logs.
-    A check is a run whose output nobody wants, for the process that listens on `port`.
+    A check is a run whose output nobody wants, for the process that listens on `port`. All three are told of `volumes`.
     """
 
     service_id: str
@@ -153,6 +154,7 @@ class JobSpec:
     commit: str = ""
     port: int = 0
     static: bool = False
+    volumes: tuple[str, ...] = ()
 
     @property
     def is_build(self) -> bool:

@@ -4,6 +4,7 @@ import dataclasses
 import enum
 
 from node_agent.model.source import Access
+from node_agent.model.volume import Volumes
 
 
 class Run(enum.Enum):
@@ -99,6 +100,7 @@ class ReleaseSpec:
     processes: tuple[tuple[str, str], ...] = ()
     process_replicas: tuple[tuple[str, int], ...] = ()
     port_mode: str = "env"
+    volumes: Volumes = ()
     given: tuple[str, ...] = ()
 
     @property

@@ -27,6 +27,7 @@ async def run(
         deadline_s=DEADLINE_S,
         kind=process.JobKind.RELEASE,
         commit=artifact.commit,
+        volumes=tuple(name for name, _ in release.volumes),
     )
     try:
         result = await jobs.run(supervisor, job)

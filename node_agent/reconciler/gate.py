@@ -147,6 +147,7 @@ def _check_job(watched: Watched, port: int) -> process.JobSpec:
         kind=process.JobKind.CHECK,
         commit=artifact.commit,
         port=port,
+        volumes=tuple(name for name, _ in release.volumes),
     )
 
 

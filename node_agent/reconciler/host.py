@@ -217,6 +217,7 @@ class ServiceHost:
             port=await self._port(process_id, release),
             commit=artifact.commit,
             limits=limits,
+            volumes=tuple(name for name, _ in release.volumes),
         )
         await self.host.supervisor.start(wanted)
 

@@ -72,6 +72,7 @@ class Runs:
             kind=process.JobKind.RUN,
             run_id=wanted.run_id,
             commit=artifact.commit,
+            volumes=tuple(name for name, _ in release.volumes),
         )
 
     @contextlib.contextmanager

@@ -4,7 +4,7 @@ import math
 import re
 
 from node_agent import paths, ports
-from node_agent.model import log, run, spec, status
+from node_agent.model import log, run, spec, status, volume
 from node_agent.model.crash import Crash
 from protos import agent_pb2 as pb
 
@@ -137,6 +137,9 @@ def _release(release: pb.Release) -> spec.ReleaseSpec | None:
     check = release.health_check
     seconds = (check.interval_s, check.timeout_s, check.start_period_s, release.strategy.interval_s)
     numbers = (*seconds, release.resources.cpu)
+    volumes = tuple(sorted((one.name, one.mount) for one in release.volumes))
+    if not volume.are_good(volumes):
+        return None
     if release.number == 0 or not all(math.isfinite(value) and value >= 0 for value in numbers):
         return None
     return spec.ReleaseSpec(
@@ -167,6 +170,7 @@ def _release(release: pb.Release) -> spec.ReleaseSpec | None:
         processes=tuple(sorted(release.processes.items())),
         process_replicas=tuple(sorted(release.process_replicas.items())),
         port_mode=release.port_mode or "env",
+        volumes=volumes,
         given=tuple(sorted(release.given)),
     )
 

@@ -33,6 +33,7 @@ def _release(data: dict[str, Any]) -> spec.ReleaseSpec:
             "strategy": spec.Strategy(**{**strategy, "steps": tuple(strategy.get("steps", ()))}),
             "processes": _pairs(data.get("processes", ())),
             "process_replicas": _pairs(data.get("process_replicas", ())),
+            "volumes": _pairs(data.get("volumes", ())),
             "given": tuple(data.get("given", ())),
         }
     )

@@ -9,7 +9,7 @@ import errno
 import os
 import pathlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from node_agent.model import log_index
 from node_agent.paths import Paths
@@ -68,6 +68,23 @@ def settle(paths: Paths, service_id: str, identity: Identity, household: Househo
             _make(own, place.name, identity.build, identity.group, OURS)
     finally:
         os.close(own)
+
+
+def make_volumes(paths: Paths, service_id: str, names: Collection[str], identity: Identity) -> None:
+    """Those that are not there yet, for the service's processes alone; what is in them is theirs. Raises OSError.
+
+    The service's directories are there. Nobody but we can change what a name of a volume stands for.
+    """
+    own = os.open(paths.service(service_id), OPENING)
+    try:
+        kept = _open(own, paths.volumes(service_id).name, 0, identity.group, SHARED)
+    finally:
+        os.close(own)
+    try:
+        for name in names:
+            _make_whole(kept, paths.volume(service_id, name).name, identity.app, identity.group, OURS)
+    finally:
+        os.close(kept)
 
 
 def open_build_log(paths: Paths, service_id: str, release: int, household: Household) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from node_agent.clock import Chance, Clock
 from node_agent.model.process import Limits
@@ -36,12 +36,17 @@ class Host:
     changed: Callable[[str], None]
     isolation: Isolation
 
-    def identity(self, service_id: str) -> Identity | None:
-        """Whom the service's programs run as; None for ourselves. Raises StartError."""
+    def identity(self, service_id: str, volumes: Collection[str] = ()) -> Identity | None:
+        """Whom the service's programs run as, its `volumes` made; None for ourselves. Raises StartError."""
         try:
-            return self.isolation.of(service_id)
+            found = self.isolation.of(service_id)
         except OSError as error:
             raise launch.StartError(error.errno or errno.EIO, f"cannot make a user for it: {error}") from error
+        try:
+            self.isolation.make_volumes(service_id, volumes)
+        except OSError as error:
+            raise launch.StartError(error.errno or errno.EIO, f"cannot make its volumes: {error}") from error
+        return found
 
     def caged(self, name: str, limits: Limits) -> Cage | None:
         """The cage of that name; None where this host has none. Raises StartError."""

@@ -30,6 +30,10 @@ class Isolation(Protocol):
         """Whom the service's programs run as, its directories made; None: as ourselves. Raises OSError."""
         ...
 
+    def make_volumes(self, service_id: str, names: Collection[str]) -> None:
+        """Make those of the service that are not there yet, once `of` was asked. Raises OSError."""
+        ...
+
     def prepare_build(self, service_id: str, release: int) -> None:
         """Make the places that the agent fills for a release, and the log it writes to. Raises OSError."""
         ...
@@ -50,7 +54,8 @@ class Isolation(Protocol):
 class NoIsolation:
     """Every program runs as we do."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, paths: Paths) -> None:
+        self._paths = paths
         self.words = self.tmp_words = f"none: {why}"
         self.household = Household(User(os.getuid(), os.getgid()))
 
@@ -59,6 +64,10 @@ class NoIsolation:
 
     def of(self, service_id: str) -> Identity | None:  # noqa: ARG002 - the same for all
         return None
+
+    def make_volumes(self, service_id: str, names: Collection[str]) -> None:
+        for name in names:
+            self._paths.volume(service_id, name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def prepare_build(self, service_id: str, release: int) -> None:
         """Whoever builds is whom we run as, and makes them."""
@@ -129,6 +138,10 @@ class Users:
         except OSError as error:
             note("isolation.not_settled", service=service_id, error=error)
 
+    def make_volumes(self, service_id: str, names: Collection[str]) -> None:
+        if names and (identity := self._identities.find(service_id)):
+            estates.make_volumes(self._paths, service_id, names, identity)
+
     def prepare_build(self, service_id: str, release: int) -> None:
         self.of(service_id)
         estates.open_build_log(self._paths, service_id, release, self.household)
@@ -164,13 +177,15 @@ def open_isolation(paths: Paths, span: str, clock: Clock, agent: str = "") -> Is
 
 def _isolation(paths: Paths, span: str, clock: Clock, agent: User) -> Isolation:
     if span == OFF:
-        return NoIsolation("it was turned off with --uid-range none")
+        return NoIsolation("it was turned off with --uid-range none", paths)
     uids = identities.parse_span(span)
     if os.geteuid():
-        return NoIsolation("every app runs as the supervisor's user, who is not root")
+        return NoIsolation("every app runs as the supervisor's user, who is not root", paths)
     if closed := estates.obstacle(paths.root):
         note("isolation.refused", closed=closed)
-        return NoIsolation(f"other users cannot enter {closed}, above the data directory; use another, or open it")
+        return NoIsolation(
+            f"other users cannot enter {closed}, above the data directory; use another, or open it", paths
+        )
     if len(uids) < LEAST_PAIRS:
         raise identities.SpanError(f"cannot use {span!r} as a range of uids: a service and the proxy take two each")
     if any(uids.start <= number <= uids.stop for number in (agent.uid, agent.gid)):

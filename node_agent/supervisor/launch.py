@@ -11,6 +11,7 @@ import os
 import pathlib
 import sys
 
+from node_agent.model import volume
 from node_agent.model.process import JobKind, JobSpec, ProcessSpec
 from node_agent.paths import Paths
 from node_agent.supervisor import procfs
@@ -60,6 +61,7 @@ def process_launch(paths: Paths, spec: ProcessSpec, identity: Identity | None = 
     service_id, release = spec.id.service_id, spec.id.release
     tree = paths.release_tree(service_id, release)
     own = {"PORT": str(spec.port), **_own(paths, service_id, release, str(spec.id)), "DPLOYR_COMMIT": spec.commit}
+    own |= _volumes(paths, service_id, spec.volumes)
     return Launch(
         argv=("/bin/sh", "-c", spec.command),
         env=_environment(_search_path(paths, tree, spec.working_dir, spec.toolchain), spec.env, own),
@@ -127,7 +129,7 @@ def _hand_over_launch(paths: Paths, job: JobSpec, identity: Identity | None, hou
 def _remove_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch:  # noqa: ARG001 - as ourselves
     """No link is followed on the way."""
     service = paths.service(job.service_id)
-    users = (paths.home, paths.tmp, paths.build_home, paths.build_tmp, paths.builds, paths.releases)
+    users = (paths.home, paths.tmp, paths.build_home, paths.build_tmp, paths.builds, paths.releases, paths.volumes)
     found = [paths.build_tree(job.service_id, job.release)] if job.release else [of(job.service_id) for of in users]
     names = [str(place.relative_to(service)) for place in found]
     own = {**_own(paths, job.service_id, job.release, job.id), "HOME": "/"}
@@ -150,6 +152,7 @@ def _run_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch
     """In the environment of a release's processes: a one-off command, its release command, or the check of one of them."""
     tree = paths.release_tree(job.service_id, job.release)
     own = {**_own(paths, job.service_id, job.release, job.id), "DPLOYR_COMMIT": job.commit}
+    own |= _volumes(paths, job.service_id, job.volumes)
     if job.kind is JobKind.CHECK:
         own["PORT"] = str(job.port)
     stdout, stderr = (_output(paths, job, stream) for stream in ("stdout", "stderr"))
@@ -190,6 +193,11 @@ def _own(paths: Paths, service_id: str, release: int, marker: str) -> dict[str, 
         procfs.MARKER: marker,
         procfs.ROOT: str(paths.root),
     }
+
+
+def _volumes(paths: Paths, service_id: str, names: tuple[str, ...]) -> dict[str, str]:
+    """Where they are, for what cannot or need not go by the working directory."""
+    return {volume.variable(name): str(paths.volume(service_id, name)) for name in names}
 
 
 def program_launch(paths: Paths, argv: tuple[str, ...], marker: str, output: pathlib.Path) -> Launch:

@@ -51,7 +51,7 @@ class Lives:
             self._demand_limits(process)
             if process.cage is None:
                 process.cage = self._host.caged(str(spec.id), spec.limits)
-            identity = self._host.identity(spec.id.service_id)
+            identity = self._host.identity(spec.id.service_id, spec.volumes)
             wanted = launch.process_launch(self._host.paths, spec, identity)
             pid = self._host.spawn(spec.id.service_id, wanted, process.cage)
         except launch.StartError as error:

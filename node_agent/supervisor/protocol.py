@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from node_agent import paths
-from node_agent.model import log_index
+from node_agent.model import log_index, volume
 from node_agent.model.crash import Crash, Kind
 from node_agent.model.process import (
     JobKind,
@@ -169,6 +169,7 @@ def encode_process_spec(spec: ProcessSpec) -> Frame:
         "working_dir": spec.working_dir,
         "port": spec.port,
         "commit": spec.commit,
+        "volumes": list(spec.volumes),
         "limits": {
             "memory_bytes": spec.limits.memory_bytes,
             "cpu": spec.limits.cpu,
@@ -188,7 +189,16 @@ def decode_process_spec(frame: Mapping[str, Any]) -> ProcessSpec:
         port=number(frame, "port", PORT_LIMIT),
         commit=field(frame, "commit", str),
         limits=_limits(field(frame, "limits", dict)),
+        volumes=_volumes(frame),
     )
+
+
+def _volumes(frame: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names fit to become directories; none in a record from before there were any."""
+    names = _texts(frame, "volumes") if "volumes" in frame else ()
+    if not all(map(volume.is_name, names)) or len(names) > volume.MOST:
+        raise ProtocolError("cannot read 'volumes': it must be a short list of names")
+    return names
 
 
 def _limits(frame: Mapping[str, Any]) -> Limits:
@@ -307,10 +317,11 @@ def encode_job_spec(job: JobSpec) -> Frame:
         "deadline_s": job.deadline_s,
     }
     if job.kind is JobKind.RELEASE:
-        return frame | {"commit": job.commit}
+        return frame | {"commit": job.commit, "volumes": list(job.volumes)}
     if job.is_build:
         return frame | ({"static": True} if job.static else {})
-    return frame | {"commit": job.commit} | ({"run_id": job.run_id} if job.kind is JobKind.RUN else {"port": job.port})
+    frame |= {"commit": job.commit, "volumes": list(job.volumes)}
+    return frame | ({"run_id": job.run_id} if job.kind is JobKind.RUN else {"port": job.port})
 
 
 def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
@@ -329,6 +340,7 @@ def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
         commit=field(frame, "commit", str) if kind in {JobKind.RELEASE, JobKind.RUN, JobKind.CHECK} else "",
         port=number(frame, "port", PORT_LIMIT) if kind is JobKind.CHECK else 0,
         static="static" in frame and field(frame, "static", bool),
+        volumes=_volumes(frame),
     )
 
 

@@ -114,7 +114,7 @@ def build_host(
         logs=LogStore(loop, root, system, budgets),
         records=Records(loop, root.records),
         changed=server.tell_changed,
-        isolation=isolated or NoIsolation("nobody asked for it"),
+        isolation=isolated or NoIsolation("nobody asked for it", root),
     )
 
 

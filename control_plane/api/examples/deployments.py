@@ -50,6 +50,7 @@ CONFIG = {
     "strategy": {"kind": "rolling", "weight": 0, "steps": [], "interval": 0.0},
     "port_mode": "env",
     "auto_rollback": False,
+    "volumes": [{"name": "data", "mount": "data"}],
     "placement": {"labels": {}},
     "labels": {"team": "web"},
     "description": "",

@@ -83,6 +83,7 @@ class Config:
     auto_rollback: bool = False  # go back by itself when a release keeps crashing soon after it went live
     processes: tuple[tuple[str, str], ...] = ()  # name → command, sorted; `web` is run_cmd
     process_replicas: tuple[tuple[str, int], ...] = ()  # name → how often it runs; one that is not there runs once
+    volumes: tuple[tuple[str, str], ...] = ()  # name → mount below the working directory, sorted
     labels: tuple[tuple[str, str], ...] = ()
     placement: tuple[tuple[str, str], ...] = ()  # labels that an instance must have
     # Made for a deployment by ssh; nobody declares it.

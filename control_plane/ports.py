@@ -368,9 +368,9 @@ class LogRelay(Protocol):
 
 
 class Runs(Protocol):
-    """One-off commands on the instances that hold the services."""
+    """One-off commands, and what is done to volumes, on the instances that hold the services."""
 
-    def run(self, instance_id: str, query: values.RunQuery) -> AsyncIterator[values.RunOutput]:
+    def run(self, instance_id: str, query: values.RunQuery | values.VolumeQuery) -> AsyncIterator[values.RunOutput]:
         """What the command writes as it writes it, in order per stream; the last piece alone has the outcome.
 
         Closing the iterator cancels the command. Raises UnavailableError with details.instance when the agent is not

@@ -109,6 +109,10 @@ class Paths:
             raise ValueError(f"cannot use {name!r} as a toolchain")
         return self.toolchains / name
 
+    def run_archive(self, run_id: str) -> pathlib.Path:
+        """What a volume is restored from, while it is."""
+        return self.runs / f"{checked_id(run_id)}.archive"
+
     @property
     def services(self) -> pathlib.Path:
         return self.root / "services"
@@ -144,6 +148,16 @@ class Paths:
         if not VOLUME.fullmatch(name):
             raise ValueError(f"cannot use {name!r} as a volume")
         return self.volumes(service_id) / name
+
+    def volume_draft(self, service_id: str, name: str) -> pathlib.Path:
+        """What a volume is restored into, until it is whole."""
+        volume = self.volume(service_id, name)
+        return volume.with_name(f".{volume.name}.new")
+
+    def volume_former(self, service_id: str, name: str) -> pathlib.Path:
+        """What a volume was before it was restored, until it is deleted."""
+        volume = self.volume(service_id, name)
+        return volume.with_name(f".{volume.name}.former")
 
     def build_home(self, service_id: str) -> pathlib.Path:
         """HOME and package caches of the service's builds, where they have a user of their own."""

@@ -296,9 +296,11 @@ class Spool(Protocol):
 
 
 class Runner(Protocol):
-    """One-off commands in the environment of a live release."""
+    """One-off commands in the environment of a live release, and volumes written out and restored."""
 
-    async def run(self, wanted: run.RunSpec, write: Callable[[str, bytes], Awaitable[None]]) -> run.Ending:
+    async def run(
+        self, wanted: run.RunSpec | run.VolumeSpec, write: Callable[[str, bytes], Awaitable[None]]
+    ) -> run.Ending:
         """Run to the end; `write(stream, data)` gets what it writes as it writes it, in order per stream.
 
         Whoever is slow in `write` slows the command down. Cancelling the task ends the whole tree. Raises

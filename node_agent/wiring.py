@@ -108,7 +108,7 @@ async def _begin(
     tasks.create_task(reconciler.run(), name="reconciler")
     branches = Branches(journal, git, host.heads, clock, clocks.SystemChance(), reconciler.changed)
     tasks.create_task(branches.run(), name="branches")
-    runs = Runs(host, paths)
+    runs = Runs(host, paths, archives)
     await asyncio.to_thread(runs.sweep)
     sampler = HostSampler(clock)
     known = await _identity(settings, paths)

@@ -25,8 +25,8 @@ log = structlog.get_logger()
 class _Run:
     """What one reader waits for; `put` waits while it is full."""
 
-    def __init__(self, instance_id: str, link: Link, max_pieces: int) -> None:
-        self.instance_id, self.link = instance_id, link
+    def __init__(self, instance_id: str, link: Link, max_pieces: int, what: str) -> None:
+        self.instance_id, self.link, self.what = instance_id, link, what
         self.closed = asyncio.Event()
         self.begun = asyncio.Event()
         self._max_pieces = max_pieces
@@ -69,13 +69,15 @@ class Runs:
         self._links: dict[str, Link] = {}
         self._runs: dict[str, _Run] = {}
 
-    async def run(self, instance_id: str, query: values.RunQuery) -> AsyncIterator[values.RunOutput]:
+    async def run(
+        self, instance_id: str, query: values.RunQuery | values.VolumeQuery
+    ) -> AsyncIterator[values.RunOutput]:
         link = self._links.get(instance_id)
         if link is None:
-            raise _away(instance_id)
+            raise _away(instance_id, query.what)
         if query.run_id in self._runs:
             raise errors.ConflictError(f"cannot run {query.run_id} twice: it runs already")
-        run = self._runs[query.run_id] = _Run(instance_id, link, self._settings.max_pieces)
+        run = self._runs[query.run_id] = _Run(instance_id, link, self._settings.max_pieces, query.what)
         ended = False
         try:
             await self._ask(run, wire.run_request(query))
@@ -101,7 +103,7 @@ class Runs:
             try:
                 await until_first(_pump(run, first, pieces), run.closed.wait())
             finally:
-                await run.fail(_broken(instance_id))  # no effect when the end was said
+                await run.fail(_broken(run))  # no effect when the end was said
             return
 
     def attach(self, instance_id: str, link: Link) -> None:
@@ -114,7 +116,7 @@ class Runs:
             del self._links[instance_id]
         for run in [run for run in self._runs.values() if run.link is link]:
             run.begun.set()
-            await run.fail(_away(instance_id))
+            await run.fail(_away(instance_id, run.what))
 
     async def _begin(self, run: _Run) -> None:
         try:
@@ -122,7 +124,7 @@ class Runs:
                 await run.begun.wait()
         except TimeoutError as error:
             raise errors.UnavailableError(
-                f"cannot run the command: instance {run.instance_id} does not take it up; see that its agent is new enough",
+                f"cannot run {run.what}: instance {run.instance_id} does not take it up; see that its agent is new enough",
                 {"instance": run.instance_id},
             ) from error
 
@@ -133,14 +135,14 @@ class Runs:
             async with asyncio.timeout(left):
                 return await run.get()
         except TimeoutError as error:
-            raise _broken(run.instance_id) from error
+            raise _broken(run) from error
 
     async def _ask(self, run: _Run, message: pb.HubMessage) -> None:
         try:
             async with asyncio.timeout(self._settings.send_s):
                 await run.link.send(message)
         except TimeoutError as error:
-            raise _away(run.instance_id) from error
+            raise _away(run.instance_id, run.what) from error
 
     async def _close(self, run_id: str, run: _Run, *, cancel: bool) -> None:
         del self._runs[run_id]
@@ -174,16 +176,16 @@ def _refused(instance_id: str, piece: pb.RunPiece) -> errors.DployrError:
     return errors.UnavailableError(words, {"instance": instance_id})
 
 
-def _broken(instance_id: str) -> errors.UnavailableError:
+def _broken(run: _Run) -> errors.UnavailableError:
     return errors.UnavailableError(
-        f"cannot tell how the command ended: its output from instance {instance_id} broke off, and it is being ended; "
+        f"cannot tell how {run.what} ended: its output from instance {run.instance_id} broke off, and it is being ended; "
         "run it again",
-        {"instance": instance_id},
+        {"instance": run.instance_id},
     )
 
 
-def _away(instance_id: str) -> errors.UnavailableError:
+def _away(instance_id: str, what: str) -> errors.UnavailableError:
     return errors.UnavailableError(
-        f"cannot run the command: instance {instance_id} is not connected; try again when it is back",
+        f"cannot run {what}: instance {instance_id} is not connected; try again when it is back",
         {"instance": instance_id},
     )

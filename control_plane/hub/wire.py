@@ -95,7 +95,17 @@ def log_cancel(request_id: str) -> pb.HubMessage:
     return pb.HubMessage(logs_cancel=pb.LogCancel(request_id=request_id))
 
 
-def run_request(query: values.RunQuery) -> pb.HubMessage:
+def run_request(query: values.RunQuery | values.VolumeQuery) -> pb.HubMessage:
+    if isinstance(query, values.VolumeQuery):
+        return pb.HubMessage(
+            volume=pb.VolumeRequest(
+                run_id=query.run_id,
+                service_id=query.service_id,
+                volume=query.volume,
+                archive=query.archive,
+                timeout_s=query.timeout_s,
+            )
+        )
     return pb.HubMessage(
         run=pb.RunRequest(
             run_id=query.run_id, service_id=query.service_id, command=query.command, timeout_s=query.timeout_s

@@ -1,4 +1,5 @@
-"""Unpacks an uploaded source into the current directory: gzip or zstd tar, or zip, told apart by their first bytes.
+"""Unpacks an uploaded source, or the backup of a volume, into the current directory: gzip or zstd tar, or zip, told apart by
+their first bytes. `unpack.py [--volume] ARCHIVE [UID GID]`.
 
 A program of its own that the supervisor runs as a job, because it is given a stranger's bytes: it limits itself first,
 and never follows a link. It imports nothing of ours. Exit status 0: done; 2: refused, with one sentence on its last line.
@@ -6,6 +7,8 @@ and never follows a link. It imports nothing of ours. Exit status 0: done; 2: re
 
 import codecs
 import contextlib
+import ctypes
+import dataclasses
 import errno
 import gzip
 import os
@@ -13,22 +16,38 @@ import resource
 import stat
 import sys
 import tarfile
+import time
 import zipfile
 from typing import IO, Any, NoReturn, Protocol, cast
 
-MAX_ENTRIES = 200_000
-MAX_BYTES = 2 << 30
-MAX_RATIO = 200
 FREE_BYTES = 64 << 20  # the ratio does not count below
-MAX_DEPTH = 64
-MAX_PATH = 1024
 MAX_LINK = 4096
 MEMORY_BYTES = 1 << 30
-CPU_S = 600
 CHUNK = 1 << 20
 REFUSED = 2
 
 Parts = tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rules:
+    """What may be in an archive. `ratio`: how many times its size it may have unpacked, 0 for any.
+
+    `keeps`: permissions and times stay, and links may lead anywhere; nothing that is ours follows them.
+    """
+
+    what: str
+    entries: int
+    bytes: int
+    ratio: int
+    depth: int
+    path: int
+    cpu_s: int
+    keeps: bool = False
+
+
+SOURCE = Rules("unpack the uploaded source", 200_000, 2 << 30, 200, 64, 1024, 600)
+VOLUME = Rules("restore the volume", 1_000_000, 16 << 30, 0, 2048, 4096, 3600, keeps=True)
 
 
 class RefusedError(Exception):
@@ -42,59 +61,74 @@ class Reader(Protocol):
 class Budget:
     """What is left of entries and bytes."""
 
-    def __init__(self, archive_bytes: int) -> None:
+    def __init__(self, archive_bytes: int, rules: Rules) -> None:
         self._entries = self._bytes = 0
-        self._limit = min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * archive_bytes))
+        self._rules = rules
+        self._limit = rules.bytes
+        if rules.ratio:
+            self._limit = min(rules.bytes, max(FREE_BYTES, rules.ratio * archive_bytes))
 
     def entry(self) -> None:
         self._entries += 1
-        if self._entries > MAX_ENTRIES:
-            raise RefusedError(f"it has more than {MAX_ENTRIES} entries; leave out what the build makes or installs")
+        if self._entries > self._rules.entries:
+            hint = "" if self._rules.keeps else "; leave out what the build makes or installs"
+            raise RefusedError(f"it has more than {self._rules.entries} entries{hint}")
 
     def count(self, size: int) -> None:
         self._bytes += size
         if self._bytes > self._limit:
-            grown = "" if self._limit == MAX_BYTES else f", which is more than {MAX_RATIO} times its size"
+            grown = (
+                "" if self._limit == self._rules.bytes else f", which is more than {self._rules.ratio} times its size"
+            )
             raise RefusedError(f"unpacked it is larger than {self._limit >> 20} MiB{grown}")
 
 
 class Tree:
     """The directory that is filled. Every name is walked from its root, one real directory after the other."""
 
-    def __init__(self, root: str, budget: Budget) -> None:
+    def __init__(self, root: str, budget: Budget, rules: Rules) -> None:
         self._root = os.path.realpath(root)
         self._budget = budget
+        self._rules = rules
         self._top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._parent: Parts = ()
         self._parent_fd = os.dup(self._top)
         self._links: list[Parts] = []
+        self._directories: dict[Parts, tuple[int, float]] = {}
 
-    def directory(self, name: str) -> None:
-        if parts := checked(name):
+    def directory(self, name: str, mode: int, mtime: float) -> None:
+        if parts := checked(name, self._rules):
             self._enter(parts)
+            if self._rules.keeps:  # later: who may not write into it could not fill it
+                self._directories[parts] = (mode & 0o777, mtime)
 
-    def file(self, name: str, source: Reader, *, executable: bool) -> None:
+    def file(self, name: str, source: Reader, mode: int, mtime: float) -> None:
         parent, last = self._place(name)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        target = os.open(last, flags, 0o755 if executable else 0o644, dir_fd=parent)
+        kept = 0o600 if self._rules.keeps else 0o755 if mode & 0o100 else 0o644
+        target = os.open(last, flags, kept, dir_fd=parent)
         with os.fdopen(target, "wb") as out:
             while data := source.read(CHUNK):
                 self._budget.count(len(data))
                 out.write(data)
+            if self._rules.keeps:
+                out.flush()
+                os.fchmod(target, mode & 0o777)
+                os.utime(target, (mtime, mtime))
 
     def link(self, name: str, target: str) -> None:
         """Judged by where it leads when all is there, see `close`."""
         if not target or len(os.fsencode(target)) > MAX_LINK or "\0" in target:
             raise RefusedError(f"the link {shown(name)} has no usable target")
-        if target.startswith("/"):
+        if target.startswith("/") and not self._rules.keeps:
             raise RefusedError(f"the link {shown(name)} leads to the absolute path {shown(target)}")
         parent, last = self._place(name)
         os.symlink(target, last, dir_fd=parent)
-        self._links.append(checked(name))
+        self._links.append(checked(name, self._rules))
 
     def copy(self, name: str, other: str) -> None:
         """A hard link in the archive: the same bytes as a file that was unpacked before."""
-        parts = checked(other)
+        parts = checked(other, self._rules)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             fd = os.open(parts[-1], flags, dir_fd=self._enter(parts[:-1]))
@@ -104,19 +138,31 @@ class Tree:
         if not stat.S_ISREG(info.st_mode):
             raise RefusedError(f"the hard link {shown(name)} is to no file of the archive: {shown(other)}")
         with os.fdopen(fd, "rb") as source:
-            self.file(name, source, executable=bool(info.st_mode & 0o100))
+            self.file(name, source, info.st_mode, info.st_mtime)
 
     def close(self) -> None:
         """The links are judged last: one may lead out by way of another that came later."""
+        if self._rules.keeps:
+            self._settle()
+            return
         for parts in self._links:
             path = "/".join((self._root, *parts))
             real = os.path.realpath(path)
             if os.path.islink(path) and real != self._root and not real.startswith(f"{self._root}/"):  # noqa: PTH114
                 raise RefusedError(f"the link {shown('/'.join(parts))} leads out of the source")
 
+    def _settle(self) -> None:
+        """The permissions of directories, from the leaves up; and all of it on the disk."""
+        for parts, (mode, mtime) in sorted(self._directories.items(), key=lambda one: -len(one[0])):
+            fd = self._enter(parts)
+            os.fchmod(fd, mode)
+            os.utime(fd, (mtime, mtime))
+        if ctypes.CDLL(None, use_errno=True).syncfs(self._top):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
     def _place(self, name: str) -> tuple[int, str]:
         """Where a file or link shall be made; one of that name gives way, as with any unpacker."""
-        parts = checked(name)
+        parts = checked(name, self._rules)
         if not parts:
             raise RefusedError(f"the entry {shown(name)} has no name")
         parent = self._enter(parts[:-1])
@@ -168,17 +214,17 @@ class Counted:
         return data
 
 
-def checked(name: str) -> Parts:
+def checked(name: str, rules: Rules) -> Parts:
     """`name` in parts, when it is a relative path of sane length that stays below its root."""
     parts = tuple(part for part in name.split("/") if part not in {"", "."})
     if name.startswith("/"):
         raise RefusedError(f"the entry {shown(name)} has an absolute path")
     if ".." in parts:
         raise RefusedError(f"the entry {shown(name)} leads upwards with ..")
-    if "\0" in name or len(os.fsencode(name)) > MAX_PATH or any(len(os.fsencode(part)) > 255 for part in parts):
+    if "\0" in name or len(os.fsencode(name)) > rules.path or any(len(os.fsencode(part)) > 255 for part in parts):
         raise RefusedError(f"the entry {shown(name)} has a name that is too long or holds a NUL")
-    if len(parts) > MAX_DEPTH:
-        raise RefusedError(f"the entry {shown(name)} is nested deeper than {MAX_DEPTH} directories")
+    if len(parts) > rules.depth:
+        raise RefusedError(f"the entry {shown(name)} is nested deeper than {rules.depth} directories")
     return parts
 
 
@@ -186,8 +232,8 @@ def shown(text: str) -> str:
     return repr(text[:100])
 
 
-def unpack_tar(stream: Reader, archive_bytes: int, tree: Tree) -> None:
-    counted = cast("IO[bytes]", Counted(stream, Budget(archive_bytes)))
+def unpack_tar(stream: Reader, tree: Tree, budget: Budget) -> None:
+    counted = cast("IO[bytes]", Counted(stream, budget))
     with tarfile.open(fileobj=counted, mode="r|") as archive:
         while (member := archive.next()) is not None:
             cast("Any", archive).members.clear()  # it would keep all of them
@@ -196,9 +242,9 @@ def unpack_tar(stream: Reader, archive_bytes: int, tree: Tree) -> None:
 
 def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, tree: Tree) -> None:
     if member.isdir():
-        tree.directory(member.name)
+        tree.directory(member.name, member.mode, member.mtime)
     elif member.isreg() and (source := archive.extractfile(member)) is not None:
-        tree.file(member.name, source, executable=bool(member.mode & 0o100))
+        tree.file(member.name, source, member.mode, member.mtime)
     elif member.issym():
         tree.link(member.name, member.linkname)
     elif member.islnk():
@@ -217,8 +263,9 @@ def _unpack_info(archive: zipfile.ZipFile, info: zipfile.ZipInfo, tree: Tree) ->
     mode = info.external_attr >> 16
     if info.flag_bits & 1:
         raise RefusedError(f"the entry {shown(info.filename)} is encrypted")
+    mtime = _time(info)
     if info.is_dir():
-        tree.directory(info.filename)
+        tree.directory(info.filename, mode or 0o755, mtime)
         return
     if stat.S_IFMT(mode) not in {0, stat.S_IFREG, stat.S_IFLNK}:
         raise RefusedError(f"the entry {shown(info.filename)} is a device, a FIFO or nothing that a source has")
@@ -226,19 +273,26 @@ def _unpack_info(archive: zipfile.ZipFile, info: zipfile.ZipInfo, tree: Tree) ->
         if stat.S_ISLNK(mode):
             tree.link(info.filename, os.fsdecode(source.read(MAX_LINK + 1)))
         else:
-            tree.file(info.filename, source, executable=bool(mode & 0o100))
+            tree.file(info.filename, source, mode or 0o644, mtime)
 
 
-def unpack(file: IO[bytes], root: str) -> None:
+def _time(info: zipfile.ZipInfo) -> float:
+    """0 for a date that is none."""
+    with contextlib.suppress(OverflowError, ValueError):
+        return time.mktime((*info.date_time, 0, 0, -1))
+    return 0.0
+
+
+def unpack(file: IO[bytes], root: str, rules: Rules) -> None:
     """Fill the directory `root`. Raises RefusedError, OSError, and what the readers of damaged archives raise."""
     size = os.fstat(file.fileno()).st_size
-    tree = Tree(root, Budget(size))
+    tree = Tree(root, Budget(size, rules), rules)
     magic = file.read(4)
     file.seek(0)
     if magic.startswith(b"\x1f\x8b"):
-        unpack_tar(gzip.GzipFile(fileobj=file), size, tree)
+        unpack_tar(gzip.GzipFile(fileobj=file), tree, Budget(size, rules))
     elif magic == b"\x28\xb5\x2f\xfd":
-        unpack_tar(_zstd(file), size, tree)
+        unpack_tar(_zstd(file), tree, Budget(size, rules))
     elif magic in {b"PK\x03\x04", b"PK\x05\x06"}:
         unpack_zip(file, tree)
     else:
@@ -262,12 +316,12 @@ def opened(path: str) -> int:
     return fd
 
 
-def limit() -> None:
+def limit(rules: Rules) -> None:
     """Before the first byte of the archive is read."""
     limits = (
         (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_CPU, CPU_S),
-        (resource.RLIMIT_FSIZE, MAX_BYTES),
+        (resource.RLIMIT_CPU, rules.cpu_s),
+        (resource.RLIMIT_FSIZE, rules.bytes),
         (resource.RLIMIT_NOFILE, 64),
         (resource.RLIMIT_CORE, 0),
     )
@@ -277,7 +331,7 @@ def limit() -> None:
 
 
 def drop(uid: int, gid: int) -> None:
-    """Go on as the user of the builds. What is imported later than now may lie where that user cannot read."""
+    """Go on as the user of the builds, or of the app. What is imported later than now may lie where that user cannot read."""
     with contextlib.suppress(ImportError):
         import zstandard  # noqa: F401
     codecs.lookup("cp437")
@@ -287,28 +341,29 @@ def drop(uid: int, gid: int) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    limit()
+    rules = VOLUME if arguments[0] == "--volume" else SOURCE
+    limit(rules)
     os.umask(0o022)
     try:
-        path, *user = arguments
+        path, *user = arguments[1:] if rules is VOLUME else arguments
         with os.fdopen(opened(path), "rb") as file:
             if user:
                 drop(*map(int, user))
-            unpack(file, ".")
+            unpack(file, ".", rules)
     except RefusedError as error:
-        refuse(str(error))
+        refuse(rules, str(error))
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            refuse("the disk of the host is full; delete what is not needed")
-        refuse(f"it cannot be read or written: {error.strerror or error}")
+            refuse(rules, "the disk of the host is full; delete what is not needed")
+        refuse(rules, f"it cannot be read or written: {error.strerror or error}")
     except MemoryError:
-        refuse(f"reading it takes more than {MEMORY_BYTES >> 20} MiB of memory")
+        refuse(rules, f"reading it takes more than {MEMORY_BYTES >> 20} MiB of memory")
     except Exception as error:  # the readers of damaged archives raise what they like
-        refuse(f"it is damaged: {type(error).__name__}: {error}")
+        refuse(rules, f"it is damaged: {type(error).__name__}: {error}")
 
 
-def refuse(words: str) -> NoReturn:
-    sys.stdout.write(f"cannot unpack the uploaded source: {words[:400]}\n")
+def refuse(rules: Rules, words: str) -> NoReturn:
+    sys.stdout.write(f"cannot {rules.what}: {words[:400]}\n")
     sys.stdout.flush()
     os._exit(REFUSED)
 

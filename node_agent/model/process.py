@@ -124,6 +124,11 @@ class JobKind(enum.Enum):
     RELEASE = "run_release"
     RUN = "run_command"
     CHECK = "run_check"
+    BACKUP = "backup_volume"
+    RESTORE = "restore_volume"
+
+
+PIPED = frozenset({JobKind.RUN, JobKind.BACKUP, JobKind.RESTORE})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,6 +145,8 @@ class JobSpec:
     the service to read (a `static` site for the proxy, too) and nobody but the agent to write; removing deletes what those
     users may have made: the build tree, or without a release all that the service has beside its logs.
     A check is a run whose output nobody wants, for the process that listens on `port`. All three are told of `volumes`.
+    A backup writes the directory of `volume` to the pipes of `run_id`; restoring puts what is in the archive of `run_id`
+    in its place, while no process of the service runs; with a `volume`, removing deletes what is left of restoring it.
     """
 
     service_id: str
@@ -155,11 +162,12 @@ class JobSpec:
     port: int = 0
     static: bool = False
     volumes: tuple[str, ...] = ()
+    volume: str = ""
 
     @property
     def is_build(self) -> bool:
         """Does its output belong to the build log?"""
-        return self.kind not in {JobKind.RUN, JobKind.CHECK, JobKind.REMOVE}
+        return self.kind not in {*PIPED, JobKind.CHECK, JobKind.REMOVE}
 
     @property
     def ends_with_caller(self) -> bool:
@@ -169,12 +177,12 @@ class JobSpec:
     @property
     def hands_over(self) -> bool:
         """Is it needed only where apps and builds have users of their own?"""
-        return self.kind in {JobKind.OPEN, JobKind.SEAL, JobKind.REMOVE}
+        return self.kind in {JobKind.OPEN, JobKind.SEAL, JobKind.REMOVE} and not self.volume
 
     @property
     def id(self) -> str:
         if not self.is_build:
-            return f"{self.service_id}.r{self.release}.{self.run_id or self.port}.run"
+            return f"{self.service_id}.r{self.release}.{self.run_id or self.volume or self.port}.run"
         return self.build_id(self.service_id, self.release)
 
     @staticmethod

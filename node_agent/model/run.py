@@ -1,4 +1,4 @@
-"""One-off commands: what is asked, and how it ended."""
+"""One-off commands, and what is done to a volume: what is asked, and how it ended."""
 
 import dataclasses
 
@@ -10,6 +10,17 @@ class RunSpec:
     run_id: str
     service_id: str
     command: str = dataclasses.field(repr=False)
+    timeout_s: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """A volume of a service to be written out, or restored from the archive of that SHA-256."""
+
+    run_id: str
+    service_id: str
+    volume: str
+    archive: str
     timeout_s: float
 
 

@@ -1,11 +1,11 @@
-"""One-off commands that the control plane asks for: each is told on a call of its own, and ends with it."""
+"""One-off commands, and what is done to volumes, as the control plane asks for it: each is told on a call of its own, and ends with it."""
 
 import asyncio
 
 import grpc
 import structlog
 
-from node_agent import errors, paths, ports
+from node_agent import errors, ports
 from node_agent.session import wire
 from node_agent.session.tasks import until_first
 from protos import agent_pb2 as pb
@@ -16,6 +16,7 @@ log = structlog.get_logger()
 PIECE_BYTES = 64 << 10
 BROKEN = "cannot go on with the command: the call that carried its output broke off, so it was ended; run it again"
 
+Request = pb.RunRequest | pb.VolumeRequest
 RunCall = grpc.aio.StreamUnaryCall[pb.RunPiece, pb.RunDone]
 
 
@@ -33,11 +34,10 @@ class RunCalls:
         async with asyncio.TaskGroup() as self._group:
             await asyncio.Event().wait()
 
-    def start(self, request: pb.RunRequest) -> None:
+    def start(self, request: Request) -> None:
         """Begin `request`; one that runs already is left alone, one that cannot be meant is not begun."""
         run_id = request.run_id
-        known = paths.ID.fullmatch(run_id) and paths.ID.fullmatch(request.service_id)
-        if self._group is None or run_id in self._tasks or not known:
+        if self._group is None or run_id in self._tasks or not wire.is_meant(request):
             return
         task = self._group.create_task(self._serve(request), name=f"run {run_id}")
         self._tasks[run_id] = task
@@ -47,7 +47,7 @@ class RunCalls:
         if task := self._tasks.get(run_id):
             task.cancel()
 
-    async def _serve(self, request: pb.RunRequest) -> None:
+    async def _serve(self, request: Request) -> None:
         call = self._stub.SendRun()
         names = {"service": request.service_id, "run": request.run_id}
         try:
@@ -77,14 +77,14 @@ class RunCalls:
         finally:
             call.cancel()
 
-    async def _send(self, call: RunCall, request: pb.RunRequest) -> None:
+    async def _send(self, call: RunCall, request: Request) -> None:
         await call.write(pb.RunPiece(run_id=request.run_id))  # taken up
         await call.write(await self._last_piece(call, request))
         await call.done_writing()
         async with asyncio.timeout(self._call_s):
             await call.code()
 
-    async def _last_piece(self, call: RunCall, request: pb.RunRequest) -> pb.RunPiece:
+    async def _last_piece(self, call: RunCall, request: Request) -> pb.RunPiece:
         run_id = request.run_id
         writing = asyncio.Lock()  # both streams may speak at once, and two writes at once break a call
 

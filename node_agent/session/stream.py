@@ -123,6 +123,8 @@ class Stream:
                     self._logs.cancel(message.logs_cancel.request_id)
                 case "run":
                     self._runs.start(message.run)
+                case "volume":
+                    self._runs.start(message.volume)
                 case "run_cancel":
                     self._runs.cancel(message.run_cancel.run_id)
                 case "fenced":

@@ -10,6 +10,7 @@ from protos import agent_pb2 as pb
 
 MAX_TEXT = 16 * 1024
 MAX_VALUE, MAX_DECIDED = 1000, 500
+ARCHIVE = re.compile(r"([0-9a-f]{64})?")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 RUN = {pb.RUN_RUNNING: spec.Run.RUNNING, pb.RUN_STOPPED: spec.Run.STOPPED, pb.RUN_REMOVED: spec.Run.REMOVED}
 
@@ -103,8 +104,18 @@ def log_query(request: pb.LogRequest) -> log.LogQuery:
     )
 
 
-def run_spec(request: pb.RunRequest) -> run.RunSpec:
+def is_meant(request: pb.RunRequest | pb.VolumeRequest) -> bool:
+    """Are its ids, and the name of its volume, fit to become paths?"""
+    named = isinstance(request, pb.RunRequest) or (
+        volume.is_name(request.volume) and ARCHIVE.fullmatch(request.archive) is not None
+    )
+    return named and all(paths.ID.fullmatch(each) for each in (request.run_id, request.service_id))
+
+
+def run_spec(request: pb.RunRequest | pb.VolumeRequest) -> run.RunSpec | run.VolumeSpec:
     timeout_s = request.timeout_s if math.isfinite(request.timeout_s) else 0.0
+    if isinstance(request, pb.VolumeRequest):
+        return run.VolumeSpec(request.run_id, request.service_id, request.volume, request.archive, timeout_s)
     return run.RunSpec(request.run_id, request.service_id, request.command, timeout_s)
 
 

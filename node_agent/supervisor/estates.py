@@ -9,8 +9,9 @@ import errno
 import os
 import pathlib
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
+from node_agent import atomic
 from node_agent.model import log_index
 from node_agent.paths import Paths
 from node_agent.supervisor.identities import Household, Identity, User
@@ -75,14 +76,52 @@ def make_volumes(paths: Paths, service_id: str, names: Collection[str], identity
 
     The service's directories are there. Nobody but we can change what a name of a volume stands for.
     """
+    with _volumes(paths, service_id, identity) as kept:
+        for name in names:
+            recover_volume(paths, service_id, name)
+            _make_whole(kept, paths.volume(service_id, name).name, identity.app, identity.group, OURS)
+
+
+def make_draft(paths: Paths, service_id: str, name: str, identity: Identity) -> None:
+    """An empty directory that a volume is restored into. Raises OSError; FileExistsError when a former one is left."""
+    with _volumes(paths, service_id, identity) as kept:
+        draft = paths.volume_draft(service_id, name).name
+        os.mkdir(draft, 0o700, dir_fd=kept)
+        _make(kept, draft, identity.app, identity.group, OURS)
+
+
+def swap_volume(paths: Paths, service_id: str, name: str) -> None:
+    """Put what was restored in the place of the volume, by two renames; the volume of before is the former one then.
+
+    Cut off between the two, `recover_volume` takes the first one back. Raises OSError.
+    """
+    volume = paths.volume(service_id, name)
+    volume.rename(paths.volume_former(service_id, name))
+    try:
+        paths.volume_draft(service_id, name).rename(volume)
+    except OSError:
+        recover_volume(paths, service_id, name)
+        raise
+    atomic.flush_directory(volume.parent)
+
+
+def recover_volume(paths: Paths, service_id: str, name: str) -> None:
+    """A volume that a swap took away and did not bring back comes back. Raises OSError."""
+    volume, former = paths.volume(service_id, name), paths.volume_former(service_id, name)
+    if not os.path.lexists(volume) and os.path.lexists(former):
+        former.rename(volume)
+
+
+@contextlib.contextmanager
+def _volumes(paths: Paths, service_id: str, identity: Identity) -> Iterator[int]:
+    """Where they lie, open; in it only we can change what a name stands for."""
     own = os.open(paths.service(service_id), OPENING)
     try:
         kept = _open(own, paths.volumes(service_id).name, 0, identity.group, SHARED)
     finally:
         os.close(own)
     try:
-        for name in names:
-            _make_whole(kept, paths.volume(service_id, name).name, identity.app, identity.group, OURS)
+        yield kept
     finally:
         os.close(kept)
 

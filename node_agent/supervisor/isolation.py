@@ -34,6 +34,10 @@ class Isolation(Protocol):
         """Make those of the service that are not there yet, once `of` was asked. Raises OSError."""
         ...
 
+    def make_draft(self, service_id: str, name: str) -> None:
+        """Make the empty directory that a volume is restored into. Raises OSError."""
+        ...
+
     def prepare_build(self, service_id: str, release: int) -> None:
         """Make the places that the agent fills for a release, and the log it writes to. Raises OSError."""
         ...
@@ -67,7 +71,11 @@ class NoIsolation:
 
     def make_volumes(self, service_id: str, names: Collection[str]) -> None:
         for name in names:
+            estates.recover_volume(self._paths, service_id, name)
             self._paths.volume(service_id, name).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def make_draft(self, service_id: str, name: str) -> None:
+        self._paths.volume_draft(service_id, name).mkdir(mode=0o700)
 
     def prepare_build(self, service_id: str, release: int) -> None:
         """Whoever builds is whom we run as, and makes them."""
@@ -141,6 +149,10 @@ class Users:
     def make_volumes(self, service_id: str, names: Collection[str]) -> None:
         if names and (identity := self._identities.find(service_id)):
             estates.make_volumes(self._paths, service_id, names, identity)
+
+    def make_draft(self, service_id: str, name: str) -> None:
+        if identity := self._identities.find(service_id):
+            estates.make_draft(self._paths, service_id, name, identity)
 
     def prepare_build(self, service_id: str, release: int) -> None:
         self.of(service_id)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import functools
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from node_agent.model.process import JobKind, JobResult, JobSpec
 from node_agent.supervisor import launch
 from node_agent.supervisor.cages import NO_LIMITS, Cage
 from node_agent.supervisor.children import UNKNOWN, End
-from node_agent.supervisor.host import Host
+from node_agent.supervisor.host import Host, RefusedError
 from node_agent.supervisor.isolation import NoIsolation
 from node_agent.supervisor.loop import Timer, note
 
@@ -87,6 +88,8 @@ class Jobs:
         job.started = self._host.clock.monotonic()
         try:
             identity = None if spec.kind is JobKind.REMOVE else self._host.identity(spec.service_id, spec.volumes)
+            if spec.kind is JobKind.RESTORE:
+                self._make_draft(spec)
             if spec.hands_over and isinstance(self._host.isolation, NoIsolation):  # to ourselves, from ourselves
                 self._finish(job, JobResult("exited", 0, 0.0))
                 return
@@ -99,6 +102,18 @@ class Jobs:
         self._host.children.expect(job.pid, lambda end: self._ended(job, end))
         job.deadline = self._host.loop.later(spec.deadline_s, lambda: self._end(job, "timeout"))
         note("job.started", id=spec.id, pid=job.pid)
+
+    def demand_no_run(self, service_id: str, what: str) -> None:
+        """Raises RefusedError while a program of the app runs beside its processes."""
+        of_app = (JobKind.RELEASE, JobKind.RUN, JobKind.CHECK)
+        if any(job.spec.service_id == service_id and job.spec.kind in of_app for job in self._jobs.values()):
+            raise RefusedError(f"cannot {what} {service_id}: a command of it runs; wait for its end, or cancel it")
+
+    def _make_draft(self, spec: JobSpec) -> None:
+        try:
+            self._host.isolation.make_draft(spec.service_id, spec.volume)
+        except OSError as error:
+            raise launch.StartError(error.errno or errno.EIO, f"cannot make a place to restore to: {error}") from error
 
     def _end(self, job: Job, cause: str) -> None:
         job.cause = job.cause or (cause if job.end is None else "")
@@ -120,7 +135,7 @@ class Jobs:
         lines = self._close_log(job)
         self._jobs.pop(spec.id)
         self._host.discard(job.cage)
-        if spec.kind is JobKind.REMOVE and not spec.release:
+        if spec.kind is JobKind.REMOVE and not spec.release and not spec.volume:
             with contextlib.suppress(OSError):  # its logs are still there: they go first, when it is forgotten
                 self._host.paths.service(spec.service_id).rmdir()
         self._report(job, JobResult(outcome, abs(code), duration, lines))

@@ -18,7 +18,9 @@ from node_agent.supervisor import procfs
 from node_agent.supervisor.identities import Household, Identity, User
 
 BUILDER = pathlib.Path(__file__).parents[1] / "builder"
-UNPACK, HAND_OVER = BUILDER / "unpack.py", BUILDER / "hand_over.py"  # run, never imported
+UNPACK, HAND_OVER, BACKUP = (
+    BUILDER / f"{name}.py" for name in ("unpack", "hand_over", "backup")
+)  # run, never imported
 SHELL = "/bin/sh"
 NOWHERE = pathlib.Path("/dev/null")
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -131,6 +133,8 @@ def _remove_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Lau
     service = paths.service(job.service_id)
     users = (paths.home, paths.tmp, paths.build_home, paths.build_tmp, paths.builds, paths.releases, paths.volumes)
     found = [paths.build_tree(job.service_id, job.release)] if job.release else [of(job.service_id) for of in users]
+    if job.volume:
+        found = [of(job.service_id, job.volume) for of in (paths.volume_draft, paths.volume_former)]
     names = [str(place.relative_to(service)) for place in found]
     own = {**_own(paths, job.service_id, job.release, job.id), "HOME": "/"}
     return Launch(("/bin/rm", "-rf", "--", *names), _environment(BASE_PATH, (), own), service, ".", NOWHERE, NOWHERE)
@@ -174,6 +178,34 @@ def _output(paths: Paths, job: JobSpec, stream: str) -> pathlib.Path:
     return NOWHERE if job.kind is JobKind.CHECK else paths.log_file(job.service_id, "build", job.release, stream)
 
 
+def _backup_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch:
+    """It drops by itself: our programs lie where the service's user may not read."""
+    return _volume_program(paths, job, paths.volume(job.service_id, job.volume), (str(BACKUP), *_words_of(identity)))
+
+
+def _restore_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch:
+    """It opens the archive, which is ours alone, and drops before it reads a byte."""
+    argv = (str(UNPACK), "--volume", str(paths.run_archive(job.run_id)), *_words_of(identity))
+    return _volume_program(paths, job, paths.volume_draft(job.service_id, job.volume), argv)
+
+
+def _volume_program(paths: Paths, job: JobSpec, directory: pathlib.Path, argv: tuple[str, ...]) -> Launch:
+    """A program of ours in a directory of the service's user, which talks to whoever asked."""
+    return Launch(
+        argv=(sys.executable, "-I", *argv),
+        env=_environment(BASE_PATH, (), _own(paths, job.service_id, job.release, job.id)),
+        tree=directory,
+        directory=".",
+        stdout=paths.run_pipe(job.run_id, "stdout"),
+        stderr=paths.run_pipe(job.run_id, "stderr"),
+        piped=True,
+    )
+
+
+def _words_of(identity: Identity | None) -> tuple[str, ...]:
+    return (str(identity.app), str(identity.group)) if identity else ()
+
+
 LAUNCHES = {
     JobKind.BUILD: _build_launch,
     JobKind.UNPACK: _unpack_launch,
@@ -181,6 +213,8 @@ LAUNCHES = {
     JobKind.RELEASE: _run_launch,
     JobKind.RUN: _run_launch,
     JobKind.CHECK: _run_launch,
+    JobKind.BACKUP: _backup_launch,
+    JobKind.RESTORE: _restore_launch,
 }
 
 

@@ -16,6 +16,7 @@ from node_agent import paths
 from node_agent.model import log_index, volume
 from node_agent.model.crash import Crash, Kind
 from node_agent.model.process import (
+    PIPED,
     JobKind,
     JobResult,
     JobSpec,
@@ -320,8 +321,8 @@ def encode_job_spec(job: JobSpec) -> Frame:
         return frame | {"commit": job.commit, "volumes": list(job.volumes)}
     if job.is_build:
         return frame | ({"static": True} if job.static else {})
-    frame |= {"commit": job.commit, "volumes": list(job.volumes)}
-    return frame | ({"run_id": job.run_id} if job.kind is JobKind.RUN else {"port": job.port})
+    frame |= {"commit": job.commit, "volumes": list(job.volumes)} | ({"volume": job.volume} if job.volume else {})
+    return frame | ({"run_id": job.run_id} if job.kind in PIPED else {"port": job.port})
 
 
 def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
@@ -336,12 +337,20 @@ def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
         working_dir=field(frame, "working_dir", str),
         deadline_s=field(frame, "deadline_s", float),
         kind=kind,
-        run_id=_run_id(frame) if kind is JobKind.RUN else "",
+        run_id=_run_id(frame) if kind in PIPED else "",
         commit=field(frame, "commit", str) if kind in {JobKind.RELEASE, JobKind.RUN, JobKind.CHECK} else "",
         port=number(frame, "port", PORT_LIMIT) if kind is JobKind.CHECK else 0,
         static="static" in frame and field(frame, "static", bool),
         volumes=_volumes(frame),
+        volume=_volume(frame) if "volume" in frame or kind in {JobKind.BACKUP, JobKind.RESTORE} else "",
     )
+
+
+def _volume(frame: Mapping[str, Any]) -> str:
+    name = field(frame, "volume", str)
+    if not volume.is_name(name):
+        raise ProtocolError(f"cannot read 'volume': {name!r} is no name of a volume")
+    return name
 
 
 def _run_id(frame: Mapping[str, Any]) -> str:

@@ -1,13 +1,15 @@
 """The closed set of verbs: each decodes its fields, asks the part that owns the matter, and answers when it is done."""
 
 import contextlib
+import dataclasses
+import errno
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from node_agent.model.process import JobKind, JobResult, SupervisorInfo
-from node_agent.supervisor import VERSION, protocol
+from node_agent.model.process import JobKind, JobResult, JobSpec, SupervisorInfo
+from node_agent.supervisor import VERSION, estates, protocol
 from node_agent.supervisor.host import Host, RefusedError
 from node_agent.supervisor.jobs import Jobs
 from node_agent.supervisor.nginx import Nginx
@@ -129,14 +131,35 @@ class Verbs:
         job = protocol.decode_job_spec(body)
         if job.kind is JobKind.REMOVE and not job.release:
             self._processes.demand_none(job.service_id, "delete the files of")
+        if job.kind is JobKind.RESTORE:
+            self._demand_still(job)
         _seconds(body, "deadline_s")
 
         def done(result: JobResult) -> None:
-            answer.ok(protocol.encode_job_result(result))
+            answer.ok(protocol.encode_job_result(self._swapped(job, result)))
 
         if job.ends_with_caller:
             answer.if_abandoned(lambda: self._jobs.cancel(job.id, lambda: None))
         self._jobs.run(job, done)
+
+    def _swapped(self, job: JobSpec, result: JobResult) -> JobResult:
+        """What was restored whole takes the volume's place, in one step, with nobody in it."""
+        if job.kind is not JobKind.RESTORE or (result.outcome, result.code) != ("exited", 0):
+            return result
+        try:
+            self._demand_still(job)
+            estates.swap_volume(self._host.paths, job.service_id, job.volume)
+        except RefusedError as error:
+            return dataclasses.replace(result, outcome="start_failed", code=errno.EBUSY, last_lines=(str(error),))
+        except OSError as error:
+            code = error.errno or errno.EIO
+            return dataclasses.replace(result, outcome="start_failed", code=code, last_lines=(str(error),))
+        return result
+
+    def _demand_still(self, job: JobSpec) -> None:
+        """Raises RefusedError while anything of the service runs that may write to its volumes."""
+        self._processes.demand_none(job.service_id, "restore a volume of")
+        self._jobs.demand_no_run(job.service_id, "restore a volume of")
 
     def _cancel_job(self, body: Body, answer: Answer) -> None:
         self._jobs.cancel(protocol.field(body, "job_id", str), answer.ok)

@@ -21,6 +21,7 @@ from node_agent.reconciler.runs import Runs
 from node_agent.reconciler.sites import Sites
 from node_agent.state.journal import Journal
 from node_agent.supervisor_client import SupervisorClient
+from tests.builder_fixtures import Uploads
 from tests.supervisor_host import SERVICE, reach
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
 from tests.unit.test_plan import a_release
@@ -40,7 +41,7 @@ class World:
         parts = Host(
             journal, client, builder, Sites(proxy, journal), clock.SystemClock(), RequestCounts(), Owners(client)
         )
-        self.runs = Runs(parts, host.paths)
+        self.runs = Runs(parts, host.paths, Uploads())
         self.written: list[tuple[str, bytes]] = []
 
     async def deploy(self) -> None:

@@ -15,7 +15,7 @@ from control_plane.domain.values.history import (
     Webhook,
 )
 from control_plane.domain.values.instances import Instance, InstanceView, Sample
-from control_plane.domain.values.outputs import LogLine, LogQuery, RunOutput, RunQuery
+from control_plane.domain.values.outputs import LogLine, LogQuery, RunOutput, RunQuery, VolumeQuery
 from control_plane.domain.values.people import Family, Member, Principal, Project, Token, User
 from control_plane.domain.values.plain import Page, Time
 from control_plane.domain.values.reports import Desired, ReleaseReport, RouteReport, ServiceReport
@@ -67,5 +67,6 @@ __all__ = [
     "Usage",
     "User",
     "Variable",
+    "VolumeQuery",
     "Webhook",
 ]

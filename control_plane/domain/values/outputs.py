@@ -41,6 +41,26 @@ class RunQuery:
     command: str
     timeout_s: float
 
+    @property
+    def what(self) -> str:
+        """In words, for errors."""
+        return "the command"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class VolumeQuery:
+    """A volume to be written out, or to be restored from `archive`; answered as a run is."""
+
+    run_id: str
+    service_id: str
+    volume: str
+    archive: str
+    timeout_s: float
+
+    @property
+    def what(self) -> str:
+        return f"the {'restore' if self.archive else 'backup'} of the volume {self.volume}"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunOutput:

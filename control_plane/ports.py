@@ -1,7 +1,7 @@
 """How the siblings of the control plane meet. Each Protocol has a real implementation and a fake, one suite for both."""
 
 import contextlib
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from typing import IO, Protocol
 
 from control_plane.domain import lease, series, values, webhook
@@ -370,7 +370,9 @@ class LogRelay(Protocol):
 class Runs(Protocol):
     """One-off commands, and what is done to volumes, on the instances that hold the services."""
 
-    def run(self, instance_id: str, query: values.RunQuery | values.VolumeQuery) -> AsyncIterator[values.RunOutput]:
+    def run(
+        self, instance_id: str, query: values.RunQuery | values.VolumeQuery
+    ) -> AsyncGenerator[values.RunOutput, None]:
         """What the command writes as it writes it, in order per stream; the last piece alone has the outcome.
 
         Closing the iterator cancels the command. Raises UnavailableError with details.instance when the agent is not

@@ -105,6 +105,9 @@ TABLE: dict[str, Call] = {
     "services.logs": of("$service"),
     "services.run": of("$service", {"command": "true"}),
     "services.update": of("$service", {"replicas": 1}),
+    "volumes.index": of("$service"),
+    "volumes.backup": of("$service", name="data"),
+    "volumes.restore": of("$service", name="data"),
     "env.index": of("$service"),
     "env.get": of("$service", key="KEY"),
     "env.set_": of("$service", {"key": "KEY", "value": "new"}),
@@ -155,6 +158,7 @@ class World:
         self.ids: dict[str, dict[str, str]] = {}
         self._users = {who: builders.an_id("usr", number) for number, who in enumerate(("other", *WHO), 100)}
         plane.loop.run(self._insert_users())
+        plane.connect(capabilities={"volumes": "any"})
         for side in (OWN, FOREIGN, "third"):
             self.ids[side] = self._objects(side)
         plane.loop.run(self._join())
@@ -252,6 +256,7 @@ class World:
         """Made over the API, as operator."""
         project = self._made("/v1/projects", {"name": f"{side}-project"})["id"]
         body = {**api_fixtures.NODE_APP, "name": f"{side}-app", "project": project}
+        body |= {"volumes": [{"name": "data", "mount": "data"}]}
         deployment = self._made("/v1/deployments", body)
         service = deployment["service_id"]
         self._made(f"/v1/services/{service}/env", {"key": "KEY", "value": "set"})

@@ -27,6 +27,7 @@ from control_plane.services import (
     tokens,
     unit,
     users,
+    volumes,
     webhooks,
 )
 from control_plane.services import context as service_context
@@ -77,6 +78,7 @@ class AppServices:
     routes: routes.Routes
     logs: logs.Logs
     runs: runs.Runs
+    volumes: volumes.Volumes
     archives: archives.Archives
     users: users.Users
     tokens: tokens.Tokens
@@ -112,6 +114,7 @@ class AppServices:
             routes=routes.Routes(context),
             logs=logs.Logs(context, relay),
             runs=runs.Runs(context, runner),
+            volumes=volumes.Volumes(context, sources, runner),
             archives=sources,
             users=users.Users(context, people.passwords),
             tokens=tokens.Tokens(context),

@@ -26,6 +26,7 @@ UPLOADED = {"schema": {"type": "string", "format": "binary"}}
 # Bodies that are no JSON, as the one type that client generators know.
 BODIES: dict[str, dict[str, Any]] = {
     "deployments_source": {"required": True, "content": {"application/octet-stream": UPLOADED}},
+    "volumes_restore": {"required": True, "content": {"application/octet-stream": UPLOADED}},
 }
 # Answers that are streams of the objects that their view declares.
 STREAMED: dict[str, dict[str, str]] = {"services_run": vocabulary.RUN}

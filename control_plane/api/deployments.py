@@ -113,7 +113,10 @@ def source(path: schemas.ById) -> flask.Response:
 @access.permission("deployment:write")
 @mutations.mutation(if_match=True, dry_run=True)
 def delete(path: schemas.ById) -> flask.Response:
-    """Remove a deployment with its service and routes; it is `deleting` until its instance has done so."""
+    """Remove a deployment with its service, routes and volumes; it is `deleting` until its instance has done so.
+
+    What its volumes hold is deleted with it: back them up before.
+    """
     work = context.current().services.deployments.delete(context.principal(), path.id)
     return commands.run(work, _accepted)
 

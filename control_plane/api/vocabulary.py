@@ -22,6 +22,7 @@ TAGS = {
     "deployments": "What you declare, and its releases.",
     "services": "What runs.",
     "env": "The environment variables and secrets of a service.",
+    "volumes": "Directories of a service that outlive its releases.",
     "instances": "The hosts, and what they measure.",
     "routes": "Domains that are sent to services.",
     "webhooks": "Calls to you when something happens.",
@@ -125,7 +126,8 @@ RUN = {
     "text/event-stream": "Server-sent events whose `data` is the JSON object.",
     "text/plain": "The text itself, then a line that says how the command ended.",
 }
-ARCHIVE_TYPES = ("application/gzip", "application/zstd", "application/zip", "application/octet-stream")
+BYTES = "application/octet-stream"  # the one type of bytes that client generators know
+ARCHIVE_TYPES = ("application/gzip", "application/zstd", "application/zip", BYTES)
 
 
 def header(name: str) -> Json:

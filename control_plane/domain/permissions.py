@@ -23,7 +23,10 @@ VIEWER = frozenset(
         "event:read",
     }
 )
-DEVELOPER = VIEWER | {"deployment:write", "service:write", "service:run", "env:write", "route:write"}
+DEVELOPER = VIEWER | {
+    *("deployment:write", "service:write", "service:run", "env:write", "route:write"),
+    *("volume:read", "volume:write"),
+}
 ADMIN = DEVELOPER | {"project:write", "member:write", "webhook:write", "audit:read"}
 OWNER = ADMIN | {"project:delete", "owner:write"}
 ROLES: dict[str, frozenset[str]] = {"viewer": VIEWER, "developer": DEVELOPER, "admin": ADMIN, "owner": OWNER}

@@ -3,10 +3,10 @@
 A mount is relative to the working directory of the application; the name is what a directory is known by on its host.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from control_plane.domain import grammar
+from control_plane.domain import grammar, values
 
 MAX_VOLUMES = 10
 KEYS = ("name", "mount")
@@ -32,6 +32,13 @@ def parsed(given: Given) -> Volumes:
 def declared(kept: Volumes) -> list[dict[str, str]]:
     """What `parsed` reads back to the same, and the API shows."""
     return [{"name": name, "mount": mount} for name, mount in kept]
+
+
+def decided(rows: Iterable[values.Decided]) -> Volumes:
+    """Those that a source asked for."""
+    return tuple(
+        sorted((row.field.partition(".")[2], row.value) for row in rows if row.field.partition(".")[0] == "volumes")
+    )
 
 
 def variable(name: str) -> str:

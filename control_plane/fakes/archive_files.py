@@ -22,9 +22,9 @@ class MemoryArchiveFiles:
         data = stream.read()
         if not data.startswith(KINDS):
             issue = "must be a .tar.gz, .tar.zst or .zip" if data else "is empty"
-            raise errors.InvalidError.field(f"cannot take the source: the body {issue}", "body", issue)
+            raise errors.InvalidError.field(f"cannot take the archive: the body {issue}", "body", issue)
         if self.full:
-            raise errors.InsufficientStorageError("cannot keep the source: there is no room; make some, send it again")
+            raise errors.InsufficientStorageError("cannot keep the archive: there is no room; make some, send it again")
         digest = hashlib.sha256(data).hexdigest()
         self.kept[digest] = data
         self._held[digest] += 1

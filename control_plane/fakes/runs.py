@@ -1,24 +1,30 @@
-"""One-off commands in memory: no agent, no wire."""
+"""One-off commands and volumes in memory: no agent, no wire."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from control_plane import errors
 from control_plane.domain import values
+
+Query = values.RunQuery | values.VolumeQuery
 
 
 class MemoryRuns:
     """Implements ports.Runs. An instance is away until `connect`, a service runs nothing until `serve`.
 
     Commands: `echo WORDS`, `exit N` and `hang`, joined by `;`. `cancelled` lists the runs that were closed before
-    their end.
+    their end. What `keep` put into a volume is written out, and what is restored into one is `restored`; `refuse` makes
+    the next of either end with these words instead.
     """
 
     def __init__(self) -> None:
         self.cancelled: list[str] = []
-        self.asked: list[values.RunQuery] = []
+        self.asked: list[Query] = []
+        self.restored: dict[tuple[str, str], str] = {}
         self._connected: set[str] = set()
         self._serving: set[str] = set()
+        self._volumes: dict[tuple[str, str], bytes] = {}
+        self._refusals: list[bytes] = []
 
     def connect(self, instance_id: str) -> None:
         self._connected.add(instance_id)
@@ -27,22 +33,41 @@ class MemoryRuns:
         """The service has a live release."""
         self._serving.add(service_id)
 
-    async def run(self, instance_id: str, query: values.RunQuery) -> AsyncIterator[values.RunOutput]:
+    def keep(self, service_id: str, volume: str, data: bytes) -> None:
+        """A backup of that volume is `data`."""
+        self._volumes[service_id, volume] = data
+
+    def refuse(self, words: str) -> None:
+        self._refusals.append(words.encode())
+
+    async def run(self, instance_id: str, query: Query) -> AsyncGenerator[values.RunOutput, None]:
         if instance_id not in self._connected:
             raise errors.UnavailableError(
-                f"cannot run the command: instance {instance_id} is not connected", {"instance": instance_id}
+                f"cannot run {query.what}: instance {instance_id} is not connected", {"instance": instance_id}
             )
-        if query.service_id not in self._serving:
+        if isinstance(query, values.RunQuery) and query.service_id not in self._serving:
             raise errors.ConflictError(f"cannot run a command: service {query.service_id} has no live release")
         self.asked.append(query)
         ended = False
         try:
-            async for piece in _interpret(query):
+            async for piece in _interpret(query) if isinstance(query, values.RunQuery) else self._of_volume(query):
                 ended = bool(piece.outcome)
                 yield piece
         finally:
             if not ended:
                 self.cancelled.append(query.run_id)
+
+    async def _of_volume(self, query: values.VolumeQuery) -> AsyncIterator[values.RunOutput]:
+        place = (query.service_id, query.volume)
+        if self._refusals:
+            yield values.RunOutput("stderr", self._refusals.pop(0))
+            yield values.RunOutput(outcome="exited", code=2)
+            return
+        if query.archive:
+            self.restored[place] = query.archive
+        elif self._volumes.get(place):
+            yield values.RunOutput("stdout", self._volumes[place])
+        yield values.RunOutput(outcome="exited")
 
 
 async def _interpret(query: values.RunQuery) -> AsyncIterator[values.RunOutput]:

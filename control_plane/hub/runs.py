@@ -7,7 +7,7 @@ ends, so does the command. When only its call breaks, the agent says so on anoth
 import asyncio
 import collections
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import structlog
 
@@ -71,7 +71,7 @@ class Runs:
 
     async def run(
         self, instance_id: str, query: values.RunQuery | values.VolumeQuery
-    ) -> AsyncIterator[values.RunOutput]:
+    ) -> AsyncGenerator[values.RunOutput, None]:
         link = self._links.get(instance_id)
         if link is None:
             raise _away(instance_id, query.what)

@@ -1,7 +1,9 @@
 """Uploaded sources: given to the instances that want them, and removed when no release names them any more."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import collections
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from typing import IO
 
 from control_plane import errors, ports
@@ -19,10 +21,15 @@ class Archives:
         self._context = context
         self._files = files
         self._project_bytes = project_bytes
+        self._lent: collections.Counter[tuple[str, str]] = collections.Counter()
         self._sweeping = asyncio.Lock()  # what is let go between the question and the sweep would be lost
 
     async def open(self, instance_id: str, archive: str) -> AsyncIterator[bytes]:
-        """The pieces of an archive. NotFoundError unless a service of that instance shall run a release of it."""
+        """The pieces of an archive. NotFoundError unless it is lent to that instance, or a service there shall run a
+        release of it.
+        """
+        if self._lent[instance_id, archive] and self._files is not None:
+            return self._files.pieces(archive)
         async with self._context.store.read() as tx:
             services = await tx.list_services_of_instance(instance_id)
             newest = await tx.newest_releases([service.deployment_id for service in services])
@@ -31,10 +38,20 @@ class Archives:
             raise errors.NotFoundError(f"cannot send archive {archive[:64]!r}: no service of {instance_id} wants it")
         return self._files.pieces(archive)
 
+    @contextlib.contextmanager
+    def lent(self, instance_id: str, archive: str) -> Iterator[None]:
+        """While it lasts, the instance may have the archive, though no release names it; it is kept already."""
+        self._lent[instance_id, archive] += 1
+        try:
+            yield
+        finally:
+            self._lent[instance_id, archive] -= 1
+            self._lent += collections.Counter()  # without those of no one
+
     def keep(self, stream: IO[bytes]) -> str:
         """See ports.ArchiveFiles.keep; blocks. Whoever calls it calls `used` in the end."""
         if self._files is None:
-            raise errors.UnavailableError("cannot take the source: there is no place for uploads here")
+            raise errors.UnavailableError("cannot take an archive: there is no place for uploads here")
         return self._files.keep(stream)
 
     async def demand_room(self, tx: ports.Transaction, project_id: str) -> None:

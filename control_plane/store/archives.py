@@ -131,7 +131,7 @@ def _first(stream: IO[bytes]) -> bytes:
         first += more
     if not first.startswith(KINDS):
         issue = "must be a .tar.gz, .tar.zst or .zip" if first else "is empty"
-        raise errors.InvalidError.field(f"cannot take the source: the body {issue}", "body", issue)
+        raise errors.InvalidError.field(f"cannot take the archive: the body {issue}", "body", issue)
     return first
 
 
@@ -143,7 +143,7 @@ def _room() -> Iterator[None]:
         if error.errno not in FULL:
             raise
         raise errors.InsufficientStorageError(
-            "cannot keep the source: the disk of the control plane is full; make room and send it again"
+            "cannot keep the archive: the disk of the control plane is full; make room and send it again"
         ) from error
 
 

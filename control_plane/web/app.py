@@ -35,6 +35,7 @@ from control_plane.api import (
     tokens,
     users,
     verified,
+    volumes,
     webhooks,
 )
 from control_plane.api.context import AppServices, HttpSettings, Readiness
@@ -44,10 +45,13 @@ from control_plane.web.uploads import Uploads
 __all__ = ["AppServices", "HttpSettings", "Readiness", "create_app"]
 
 BLUEPRINTS = (
-    *(login, users, tokens, projects, members, deployments, services, env, instances, routes),
+    *(login, users, tokens, projects, members, deployments, services, env, volumes, instances, routes),
     *(webhooks, hooks, events, audit, system),
 )
-UPLOADS = (("POST", re.compile(r"/v1/deployments/[^/]+/source")),)
+UPLOADS = (
+    ("POST", re.compile(r"/v1/deployments/[^/]+/source")),
+    ("PUT", re.compile(r"/v1/services/[^/]+/volumes/[^/]+/archive")),
+)
 PROBLEMS = {
     "database": "The database does not answer.",
     "operator": "There is no operator account yet.",

@@ -20,6 +20,7 @@ from dployr.cli import (
     service,
     session,
     up,
+    volume,
 )
 
 
@@ -49,7 +50,7 @@ for command in (
         logs.logs,
     ),
     *(release.release, release.rollback, release.cancel, run.run),
-    *(service.service, env.env, proxy.proxy, instances.instances, instances.instance),
+    *(service.service, env.env, volume.volume, proxy.proxy, instances.instances, instances.instance),
 ):
     dployr.add_command(command)
 

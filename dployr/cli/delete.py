@@ -17,7 +17,10 @@ NOT_FOUND = 404
 @click.option("--timeout", default=120.0, show_default=True, help="Seconds to wait.")
 @click.pass_obj
 def delete(session: Session, name: str, wait: bool, timeout: float) -> None:
-    """Delete a deployment with its service and routes."""
+    """Delete a deployment with its service, its routes and its volumes.
+
+    What its volumes hold is gone then: `dployr volume backup` keeps it.
+    """
     with session.client() as http:
         found = http.deployments.get(name)
         http.deployments.delete(str(found["id"]))

@@ -22,6 +22,7 @@ from dployr.client.people import Tokens, Users
 from dployr.client.projects import Members, Projects
 from dployr.client.routes import Routes
 from dployr.client.services import Apply, Env, Services
+from dployr.client.volumes import Volumes
 from dployr.client.webhooks import Webhooks
 from dployr.errors import ApiError, Unreachable
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApiError", "Apply", "Audit", "Client", "Deployments", "Env", "Events", "Hooks", "Instances", "Json", "Keeper", "Lines",
-    "Members", "Projects", "Routes", "Services", "Tokens", "Unreachable", "Users", "Webhooks",
+    "Members", "Projects", "Routes", "Services", "Tokens", "Unreachable", "Users", "Volumes", "Webhooks",
 ]  # fmt: skip
 
 
@@ -53,6 +54,7 @@ class Client(Session):
         self.routes = Routes(self)
         self.webhooks = Webhooks(self)
         self.env = Env(self)
+        self.volumes = Volumes(self)
         self.hooks = Hooks(self)
         self.projects = Projects(self)
         self.members = Members(self)

@@ -77,14 +77,16 @@ class Session:
             return {}
         return answers.object_of(response)
 
-    def upload(self, path: str, data: Any, content_type: str) -> Json:
-        """POST bytes, or an iterator of them, as they are. Nothing is sent twice, not even after a refused token."""
+    def upload(
+        self, path: str, data: Any, content_type: str, method: str = "POST", patience_s: float = UPLOAD_TIMEOUT_S
+    ) -> Json:
+        """Send bytes, or an iterator of them, as they are. Nothing is sent twice, not even after a refused token."""
         import httpx2
 
-        timeout = httpx2.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        timeout = httpx2.Timeout(patience_s, connect=CONNECT_TIMEOUT_S)
         headers = {**self._headers(), "Content-Type": content_type}
         try:
-            response = self._http.request("POST", path, content=data, headers=headers, timeout=timeout)
+            response = self._http.request(method, path, content=data, headers=headers, timeout=timeout)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise self._unreachable(error) from error
         if not response.is_success:
@@ -146,6 +148,31 @@ class Session:
             except (httpx2.HTTPError, httpx2.InvalidURL) as error:
                 raise self._unreachable(error) from error
             yield answers.Lines(self._lines(response), response.extensions.get("network_stream"))
+
+    @contextlib.contextmanager
+    def download(self, path: str, patience_s: float) -> Iterator[Iterator[bytes]]:
+        """An answer's bytes while they come. Raises Unreachable when they break off."""
+        import httpx2
+
+        timeout = httpx2.Timeout(patience_s, connect=CONNECT_TIMEOUT_S)
+        headers = {**self._headers(), "Accept": "*/*", "Accept-Encoding": "identity"}
+        with contextlib.ExitStack() as stack:
+            try:
+                response = stack.enter_context(self._http.stream("GET", path, headers=headers, timeout=timeout))
+                if not response.is_success:
+                    response.read()
+                    raise answers.api_error(response)
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+                raise self._unreachable(error) from error
+            yield self._pieces(response)
+
+    def _pieces(self, response: "httpx2.Response") -> Iterator[bytes]:
+        import httpx2
+
+        try:
+            yield from response.iter_bytes()
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            raise self._unreachable(error) from error
 
     def _lines(self, response: "httpx2.Response") -> Iterator[Json]:
         import httpx2

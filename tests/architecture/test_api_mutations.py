@@ -20,6 +20,7 @@ WITHOUT_GENERATION = {
     "members.put": "a member has no generation",
     "members.remove": "a member has no generation",
     "tokens.delete": "a token never changes",
+    "volumes.restore": "what a volume holds has no generation; its service must be stopped",
 }
 WITH_PLAN = ("/v1/deployments", "/v1/services", "/v1/proxy/routes", "/v1/instances", "/v1/projects")
 

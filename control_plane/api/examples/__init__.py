@@ -22,6 +22,7 @@ PATH: dict[str, Any] = {
     "diff": 3,
     "services": "my-app",
     "env": "NODE_ENV",
+    "volumes": "data",
     "instances": "host-1",
     "routes": ids.ROUTE,
     "projects": "my-project",

@@ -81,6 +81,7 @@ ANSWERS: dict[str, Any] = {
         "updated_at": ids.LATER,
     },
     "RunPiece": {"stream": "stdout", "data": "migrated 3 tables", "exit": None},
+    "ServiceVolume": {"name": "data", "mount": "data", "variable": "DPLOYR_VOLUME_DATA"},
     "VariableShape": {"key": "NODE_ENV", "value": "production", "secret": False},
     "EnvChangeShape": {
         "at": ids.LATER,

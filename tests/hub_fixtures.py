@@ -21,7 +21,7 @@ from node_agent import clock as agent_clock
 from node_agent import errors, ports
 from node_agent.model import log, spec, status
 from node_agent.model.crash import Crash, Kind
-from node_agent.model.run import Ending, RunSpec
+from node_agent.model.run import Ending, RunSpec, VolumeSpec
 from node_agent.paths import Paths
 from node_agent.session import identity
 from node_agent.session.archives import HubArchives
@@ -269,15 +269,25 @@ class LogStore:
 
 
 class Runner:
-    """Runs `echo WORDS`, `exit N`, `flood N` and `hang`, joined by `;`, for SERVICE alone. `running` counts."""
+    """Runs `echo WORDS`, `exit N`, `flood N` and `hang`, joined by `;`, for SERVICE alone. `running` counts.
+
+    What `keep` put into a volume is written out, and what is restored into one is `restored`.
+    """
 
     def __init__(self) -> None:
+        self.restored: dict[tuple[str, str], str] = {}
+        self._volumes: dict[tuple[str, str], bytes] = {}
         self.running = 0
-        self.asked: list[RunSpec] = []
+        self.asked: list[RunSpec | VolumeSpec] = []
         self.written = 0
 
-    async def run(self, wanted: RunSpec, write: Callable[[str, bytes], Awaitable[None]]) -> Ending:
+    def keep(self, service_id: str, volume: str, data: bytes) -> None:
+        self._volumes[service_id, volume] = data
+
+    async def run(self, wanted: RunSpec | VolumeSpec, write: Callable[[str, bytes], Awaitable[None]]) -> Ending:
         self.asked.append(wanted)
+        if isinstance(wanted, VolumeSpec):
+            return await self._of_volume(wanted, write)
         if wanted.service_id != SERVICE:
             raise errors.NotRunnableError(f"cannot run a command: {wanted.service_id} has no live release")
         self.running += 1
@@ -288,6 +298,14 @@ class Runner:
             return Ending("timeout", 9)
         finally:
             self.running -= 1
+
+    async def _of_volume(self, wanted: VolumeSpec, write: Callable[[str, bytes], Awaitable[None]]) -> Ending:
+        place = (wanted.service_id, wanted.volume)
+        if wanted.archive:
+            self.restored[place] = wanted.archive
+        else:
+            await write("stdout", self._volumes[place])
+        return Ending("exited", 0)
 
     async def _interpret(self, command: str, write: Callable[[str, bytes], Awaitable[None]]) -> Ending:
         for step in command.split(";"):

@@ -12,7 +12,7 @@ from control_plane.api import mutations, requests
 
 EXTENSION = "dployr-ignored"
 PREFIX = "/v1/"  # what load balancers and browsers ask for beside it may carry anything
-RAW_BODIES = frozenset({"deployments.source", "hooks.receive"})  # read it themselves
+RAW_BODIES = frozenset({"deployments.source", "volumes.restore", "hooks.receive"})  # read it themselves
 NOTHING = frozenset({b"", b"{}"})
 
 

@@ -14,7 +14,7 @@ class MemoryRuns:
 
     Commands: `echo WORDS`, `exit N` and `hang`, joined by `;`. `cancelled` lists the runs that were closed before
     their end. What `keep` put into a volume is written out, and what is restored into one is `restored`; `refuse` makes
-    the next of either end with these words instead.
+    the next of either end with these words instead, a backup after what there is.
     """
 
     def __init__(self) -> None:
@@ -59,14 +59,14 @@ class MemoryRuns:
 
     async def _of_volume(self, query: values.VolumeQuery) -> AsyncIterator[values.RunOutput]:
         place = (query.service_id, query.volume)
+        if not query.archive and self._volumes.get(place):
+            yield values.RunOutput("stdout", self._volumes[place])
         if self._refusals:
             yield values.RunOutput("stderr", self._refusals.pop(0))
             yield values.RunOutput(outcome="exited", code=2)
             return
         if query.archive:
             self.restored[place] = query.archive
-        elif self._volumes.get(place):
-            yield values.RunOutput("stdout", self._volumes[place])
         yield values.RunOutput(outcome="exited")
 
 

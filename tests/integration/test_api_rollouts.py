@@ -26,6 +26,7 @@ ABLE = {
         "health_checks": "http,tcp,command",
         "processes": "any",
         "process_replicas": "5",
+        "volumes": "any",
     },
     "runtimes": {"go": "1.22.3"},
 }
@@ -76,6 +77,7 @@ EVERYTHING = {
     "resources": {"memory": "512M", "cpu": 0.5},
     "strategy": {"kind": "canary", "weight": 5, "steps": [25], "interval": "30s"},
     "processes": {"worker": "node worker.js"},
+    "volumes": [{"name": "data", "mount": "data"}],
     "labels": {"team": "web"},
     "placement": {"labels": {}},
     "instance": "host-1",

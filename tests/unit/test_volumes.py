@@ -18,7 +18,7 @@ from node_agent.state import codec
 from protos import agent_pb2 as pb
 from tests import builders
 from tests.builder_fixtures import a_release
-from tests.hub_fixtures import a_wish
+from tests.hub_fixtures import SERVICE, a_wish
 
 ABLE = dataclasses.replace(abilities.Abilities(name="host-1"), volumes=True)
 DATA = {"name": "data", "mount": "data"}
@@ -141,6 +141,28 @@ def test_a_wish_with_volumes_that_cannot_be_meant_is_ignored(bad):
     state.release.volumes.extend(pb.Volume(name=name, mount=mount) for name, mount in bad)
     assert not volume.are_good(bad)
     assert wire.wish(state) is None
+
+
+RUN = "run_" + "0" * 26
+
+
+@pytest.mark.parametrize(
+    ("changes", "meant"),
+    [
+        ({}, True),
+        ({"archive": "a" * 64}, True),
+        ({"archive": "../x"}, False),
+        ({"archive": "A" * 64}, False),
+        ({"volume": "../x"}, False),
+        ({"volume": ""}, False),
+        ({"volume": ".data.new"}, False),
+        ({"run_id": "x"}, False),
+        ({"service_id": "../x"}, False),
+    ],
+)
+def test_a_volume_request_that_cannot_be_meant_is_not_begun(changes, meant):
+    request = pb.VolumeRequest(**{"run_id": RUN, "service_id": SERVICE, "volume": "data", "timeout_s": 1.0, **changes})
+    assert wire.is_meant(request) is meant
 
 
 MANIFEST = """

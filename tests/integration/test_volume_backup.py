@@ -214,7 +214,7 @@ async def test_no_volume_of_a_running_service_is_restored(world):
 
 
 async def test_a_service_that_starts_meanwhile_keeps_the_volume_that_it_sees(world):
-    """The archive is a pipe that somebody still writes: so the service starts in the middle."""
+    """It starts while the archive is on its way."""
     await world.app("echo one >file")
     spec = a_process(volumes=("data",), id=ProcessId(SERVICE, 1, 99, "web.1"))
     archive = packed((entry("new"), b"x"))

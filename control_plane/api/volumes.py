@@ -31,12 +31,12 @@ ARCHIVE: dict[str, Any] = {"content": {vocabulary.BYTES: contract.UPLOADED}}
 
 @blueprint.get("/<id>/volumes", responses={200: models_volumes.VolumeList})
 @access.permission("service:read")
-def index(path: schemas.ById) -> flask.Response:
-    """List the volumes of a service, by name: at most ten, on one page."""
+def index(path: schemas.ById, query: schemas.Page) -> flask.Response:
+    """List the volumes of a service, by name."""
     api = context.current()
-    found = api.call(api.services.volumes.list(context.principal(), path.id))
-    data = [models_volumes.ServiceVolume.of(name, mount) for name, mount in found]
-    return answers.of(models_volumes.VolumeList(data=data, next_cursor=None))
+    page = api.call(api.services.volumes.list(context.principal(), path.id, query.cursor, query.limit))
+    data = [models_volumes.ServiceVolume.of(name, mount) for name, mount in page.items]
+    return answers.of(models_volumes.VolumeList(data=data, next_cursor=page.next_cursor))
 
 
 @blueprint.get("/<id>/volumes/<name>/archive", responses={200: ARCHIVE})

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 
 from control_plane import errors, ports
-from control_plane.domain import instance, values, volumes
+from control_plane.domain import instance, paging, values, volumes
 from control_plane.services.archives import Archives
 from control_plane.services.context import Context, service_of
 
@@ -34,10 +34,20 @@ class Volumes:
     def __init__(self, context: Context, archives: Archives, runs: ports.Runs | None = None) -> None:
         self._context, self._archives, self._runs = context, archives, runs
 
-    async def list(self, principal: values.Principal, id_or_name: str) -> Sequence[tuple[str, str]]:
-        """(name, mount) of each, by name."""
+    async def list(
+        self,
+        principal: values.Principal,
+        id_or_name: str,
+        cursor: str | None = None,
+        limit: int = paging.DEFAULT_LIMIT,
+    ) -> values.Page:
+        """One page of (name, mount), by name."""
+        after, limit = _name_of(cursor), paging.checked_limit(limit)
         async with self._context.store.read() as tx:
-            return await _volumes_of(tx, await service_of(tx, principal, id_or_name, "service:read"))
+            found = await _volumes_of(tx, await service_of(tx, principal, id_or_name, "service:read"))
+        rest = [one for one in found if one[0] > after]
+        following = paging.encode(rest[limit - 1][0]) if len(rest) > limit else None
+        return values.Page(tuple(rest[:limit]), following)
 
     async def begin_backup(self, principal: values.Principal, id_or_name: str, name: str) -> Begun:
         async with self._context.write() as tx:
@@ -125,6 +135,16 @@ class Volumes:
         if self._runs is None:
             raise _unavailable(begun, "there is no way to instances here")
         return self._runs.run(begun.instance_id, begun.query)
+
+
+def _name_of(cursor: str | None) -> str:
+    try:
+        name = "" if cursor is None else paging.text_of(cursor)
+    except ValueError:
+        raise paging.refused() from None
+    if cursor is not None and volumes.name_issue(name):
+        raise paging.refused()
+    return name
 
 
 async def _volumes_of(tx: ports.Transaction, found: values.Service) -> Sequence[tuple[str, str]]:

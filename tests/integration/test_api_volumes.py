@@ -117,6 +117,15 @@ def test_the_volumes_of_a_service_are_listed_with_their_variables(client, servic
     }
 
 
+def test_the_list_is_paged_as_every_other(client, service):
+    first = client.get("/v1/services/my-app/volumes?limit=1").json
+    assert [one["name"] for one in first["data"]] == ["data"]
+    rest = client.get(f"/v1/services/my-app/volumes?limit=1&cursor={first['next_cursor']}").json
+    assert ([one["name"] for one in rest["data"]], rest["next_cursor"]) == (["my-log"], None)
+    for bad in ("x", "!", "AAAA"):
+        assert client.get(f"/v1/services/my-app/volumes?cursor={bad}").status == 400
+
+
 def test_volumes_that_the_source_asked_for_are_listed_too(plane, client):
     client.post("/v1/deployments", api_fixtures.NODE_APP)
     assert client.get("/v1/services/my-app/volumes").json["data"] == []

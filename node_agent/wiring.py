@@ -49,7 +49,6 @@ CAPABILITIES = (
     ("strategies", "rolling,recreate,canary"),
     ("port_modes", "env,fixed"),
     ("processes", "any"),
-    ("volumes", "any"),
     ("sources", "remote,local"),
     ("detects", "runtime,run_cmd,port"),
     ("health_checks", ",".join(gate.KINDS)),
@@ -57,6 +56,7 @@ CAPABILITIES = (
     ("runs", "4"),
     ("cancel", "yes"),
 )
+VOLUMES = "directories"  # what a supervisor says that makes them: an older one may run on
 JOIN_RETRY_S = 0.25
 LOG_EVERY = 40
 
@@ -189,6 +189,7 @@ async def host_facts(
     hostname, system, cpus, memory, disk, addresses = await asyncio.to_thread(sampler.facts)
     info = await supervisor.hello()
     runtimes = await asyncio.to_thread(toolchains.available)
+    volumes = (("volumes", "any"),) if dict(info.capabilities).get("volumes") == VOLUMES else ()
     return ports.HostFacts(
         hostname=hostname,
         os=system,
@@ -196,7 +197,7 @@ async def host_facts(
         memory_bytes=memory,
         disk_bytes=disk,
         addresses=addresses,
-        capabilities=(*info.capabilities, *CAPABILITIES, *sources),
+        capabilities=(*info.capabilities, *CAPABILITIES, *volumes, *sources),
         runtimes=tuple((name, ",".join(versions)) for name, versions in sorted(runtimes.items())),
     )
 

@@ -31,6 +31,13 @@ OF_GIT = ("remote", "git_host_key", "submodules", "branch", "commit")
 @click.option("--static-dir", help="What a static site serves.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The declared port; the app listens on $PORT.")
 @click.option("--env", "-e", multiple=True, metavar="KEY=VALUE", help="Repeat for more.")
+@click.option(
+    "--volume",
+    "volumes",
+    multiple=True,
+    metavar="NAME:MOUNT",
+    help="A directory that outlives releases; repeat for more. Replaces those that were declared.",
+)
 @click.option("--health-path", help="Must answer 2xx or 3xx before a release goes live.")
 @click.option("--domain", help="Send this domain to the service.")
 @click.option("--no-follow", is_flag=True, help="Return when it is accepted.")
@@ -69,6 +76,8 @@ def fields_of(options: dict[str, Any]) -> dict[str, Any]:
     fields = {key: value for key, value in options.items() if value not in (None, ())}
     if "env" in fields:
         fields["env"] = dict(_pair(text) for text in fields["env"])
+    if "volumes" in fields:
+        fields["volumes"] = [_volume(text) for text in fields["volumes"]]
     if "health_path" in fields:
         fields["health_check"] = {"kind": "http", "path": fields.pop("health_path")}
     return fields
@@ -129,6 +138,13 @@ def _route(http: client.Client, found: dict[str, Any], domain: str) -> None:
     routes = [route for route in http.routes.list() if route["domain"] == domain.lower()]
     if not any(route["service_id"] == service_id for route in routes):
         http.routes.create(domain, service_id, int(found["port"]))
+
+
+def _volume(text: str) -> dict[str, str]:
+    name, sign, mount = text.partition(":")
+    if not sign or not name or not mount:
+        raise click.BadParameter(f"{text!r} is not NAME:MOUNT, such as data:data", param_hint="--volume")
+    return {"name": name, "mount": mount}
 
 
 def _pair(text: str) -> tuple[str, str]:

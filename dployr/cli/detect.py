@@ -46,7 +46,7 @@ def _shown(seen: Any) -> dict[str, Any]:
     settings = {
         name: value
         for name, value in seen.said.values.items()
-        if name.partition(".")[0] in {"env", "health_check", "resources", "process_replicas"}
+        if name.partition(".")[0] in {"env", "health_check", "resources", "process_replicas", "volumes"}
     }
     return {
         "values": values,

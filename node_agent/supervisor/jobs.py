@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 
 from node_agent.model.process import JobKind, JobResult, JobSpec
-from node_agent.supervisor import launch
+from node_agent.supervisor import estates, launch
 from node_agent.supervisor.cages import NO_LIMITS, Cage
 from node_agent.supervisor.children import UNKNOWN, End
 from node_agent.supervisor.host import Host, RefusedError
@@ -88,8 +88,8 @@ class Jobs:
         job.started = self._host.clock.monotonic()
         try:
             identity = None if spec.kind is JobKind.REMOVE else self._host.identity(spec.service_id, spec.volumes)
-            if spec.kind is JobKind.RESTORE:
-                self._make_draft(spec)
+            if spec.volume:
+                self._settle_volume(spec)
             if spec.hands_over and isinstance(self._host.isolation, NoIsolation):  # to ourselves, from ourselves
                 self._finish(job, JobResult("exited", 0, 0.0))
                 return
@@ -109,9 +109,12 @@ class Jobs:
         if any(job.spec.service_id == service_id and job.spec.kind in of_app for job in self._jobs.values()):
             raise RefusedError(f"cannot {what} {service_id}: a command of it runs; wait for its end, or cancel it")
 
-    def _make_draft(self, spec: JobSpec) -> None:
+    def _settle_volume(self, spec: JobSpec) -> None:
+        """What a former volume is taken for must be known before anything is deleted, and there before it is read."""
         try:
-            self._host.isolation.make_draft(spec.service_id, spec.volume)
+            estates.recover_volume(self._host.paths, spec.service_id, spec.volume)
+            if spec.kind is JobKind.RESTORE:
+                self._host.isolation.make_draft(spec.service_id, spec.volume)
         except OSError as error:
             raise launch.StartError(error.errno or errno.EIO, f"cannot make a place to restore to: {error}") from error
 

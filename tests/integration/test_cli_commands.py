@@ -58,7 +58,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif path.endswith("/logs") and "follow=true" in self.path and status == 200:
             content = "".join(json.dumps(line) + "\n" for line in value["data"]).encode()
         else:
-            content = b"" if value is None else json.dumps(value).encode()
+            content = value if isinstance(value, bytes) else b"" if value is None else json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -29,6 +29,11 @@ def test_each_value_is_printed_with_where_it_comes_from(tmp_path):
     assert "env.A  b  (file: dployr.yaml)" in ended.output
 
 
+def test_volumes_of_the_manifest_are_printed_too(tmp_path):
+    files = {"package.json": PACKAGE, "dployr.yaml": "volumes: [{name: data, mount: var/data}]\n"}
+    assert "volumes.data  var/data  (file: dployr.yaml)" in run(write(tmp_path, files)).output
+
+
 def test_json_holds_the_whole_decision(tmp_path):
     files = {"app/requirements.txt": "flask\n", "app/Procfile": "web: flask run\nworker: python w.py\n"}
     found = json.loads(run(write(tmp_path, files), "--working-dir", "app", "--json").output)

@@ -32,8 +32,8 @@ needs_users = pytest.mark.skipif(
 class World:
     """One volume of one service, its supervisor, and what its programs wrote."""
 
-    def __init__(self, host: SupervisorHost, client: SupervisorClient) -> None:
-        self.host, self.client, self.uploads = host, client, Uploads()
+    def __init__(self, host: SupervisorHost, client: SupervisorClient, options: tuple[str, ...]) -> None:
+        self.host, self.client, self.options, self.uploads = host, client, options, Uploads()
         self.volumes = Volumes(client, host.paths, self.uploads)
         self.place = host.paths.volume(SERVICE, "data")
         self.restarts = itertools.count()
@@ -80,11 +80,12 @@ class World:
 async def world(request):
     with passable() as root:
         host = SupervisorHost(root / "data")
-        host.start(*(() if request.param == "users" else ("--uid-range", "none")))
+        options = () if request.param == "users" else ("--uid-range", "none")
+        host.start(*options)
         client = SupervisorClient(host.paths)
         await client.connect(20)
         try:
-            yield World(host, client)
+            yield World(host, client, options)
         finally:
             await client.close()
             host.close()
@@ -275,17 +276,32 @@ async def test_an_archive_that_does_not_come_changes_nothing(world):
     assert world.beside() == []
 
 
-async def test_a_swap_that_was_cut_off_is_taken_back_at_the_next_start(world):
-    """The supervisor died between the two renames."""
-    await world.app("echo one >file")
+def cut_off(world) -> None:
+    """The supervisor died between the two renames that put a restored volume in its place."""
     world.host.kill()
     world.place.rename(world.host.paths.volume_former(SERVICE, "data"))
     draft = world.host.paths.volume_draft(SERVICE, "data")
     draft.mkdir()
     (draft / "new").write_text("half")
-    world.host.start(*(() if world.place.parent.stat().st_mode & 0o777 == 0o710 else ("--uid-range", "none")))
+    world.host.start(*world.options)
+
+
+async def test_a_swap_that_was_cut_off_is_taken_back_at_the_next_start(world):
+    await world.app("echo one >file")
+    cut_off(world)
     await reach(world.host, world.client)
     await world.app("cat file >again")
     assert content(world.place) == {"file": "one\n", "again": "one\n"}
     await world.restore(await world.backup())
+    assert world.beside() == []
+
+
+async def test_a_swap_that_was_cut_off_is_taken_back_before_anything_is_deleted(world):
+    """The agent deletes what restoring left, and that is the only copy now."""
+    await world.app("echo one >file")
+    cut_off(world)
+    await reach(world.host, world.client)
+    ending, _, _ = await world.ask(b"no archive")
+    assert ending == Ending("exited", 2)
+    assert content(world.place) == {"file": "one\n"}
     assert world.beside() == []

@@ -1,11 +1,9 @@
 """A directory that outlives releases, from the API to the app and back: written, kept, backed up, lost, restored, deleted."""
 
 import http.client
-import json
 import os
 import pathlib
 import tarfile
-import urllib.request
 
 import pytest
 
@@ -74,7 +72,7 @@ def test_what_an_app_keeps_outlives_its_releases_and_comes_back_from_a_backup(
     service = platform.data / "agent/services" / found["service_id"]
     ask(platform, domain, "POST", "first words")
     platform.says(domain, "1 first words".__eq__)
-    assert ask_run(platform, "cat data/notes/kept") == "first words"
+    assert command(platform, "run", "keeper", "--", "cat", "data/notes/kept") == "first words"
 
     platform.call("POST", "/v1/deployments/keeper/redeploy", {})
     assert platform.settled("keeper", 2)["status"] == "running"
@@ -102,18 +100,6 @@ def test_what_an_app_keeps_outlives_its_releases_and_comes_back_from_a_backup(
 
     command(platform, "delete", "keeper", "--wait")
     assert not (service / "volumes").exists()
-
-
-def ask_run(platform: Platform, words: str) -> str:
-    """What a one-off command of `keeper` writes."""
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{platform.api}/v1/services/keeper/run",
-        data=json.dumps({"command": words}).encode(),
-        headers={"Authorization": f"Bearer {platform.token}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=40) as response:
-        pieces = [json.loads(line) for line in response if line.strip()]
-    return "".join(piece.get("data") or "" for piece in pieces)
 
 
 def test_a_source_that_has_something_where_a_volume_comes_fails_its_release_and_says_so(

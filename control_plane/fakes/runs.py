@@ -14,7 +14,7 @@ class MemoryRuns:
 
     Commands: `echo WORDS`, `exit N` and `hang`, joined by `;`. `cancelled` lists the runs that were closed before
     their end. What `keep` put into a volume is written out, and what is restored into one is `restored`; `refuse` makes
-    the next of either end with these words instead, a backup after what there is.
+    the next of either end with these words instead (and that outcome), a backup after what there is.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class MemoryRuns:
         self._connected: set[str] = set()
         self._serving: set[str] = set()
         self._volumes: dict[tuple[str, str], bytes] = {}
-        self._refusals: list[bytes] = []
+        self._refusals: list[tuple[bytes, values.RunOutput]] = []
 
     def connect(self, instance_id: str) -> None:
         self._connected.add(instance_id)
@@ -37,8 +37,8 @@ class MemoryRuns:
         """A backup of that volume is `data`."""
         self._volumes[service_id, volume] = data
 
-    def refuse(self, words: str) -> None:
-        self._refusals.append(words.encode())
+    def refuse(self, words: str, outcome: str = "exited", code: int = 2) -> None:
+        self._refusals.append((words.encode(), values.RunOutput(outcome=outcome, code=code)))
 
     async def run(self, instance_id: str, query: Query) -> AsyncGenerator[values.RunOutput, None]:
         if instance_id not in self._connected:
@@ -62,8 +62,9 @@ class MemoryRuns:
         if not query.archive and self._volumes.get(place):
             yield values.RunOutput("stdout", self._volumes[place])
         if self._refusals:
-            yield values.RunOutput("stderr", self._refusals.pop(0))
-            yield values.RunOutput(outcome="exited", code=2)
+            words, last = self._refusals.pop(0)
+            yield values.RunOutput("stderr", words)
+            yield last
             return
         if query.archive:
             self.restored[place] = query.archive

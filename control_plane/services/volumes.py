@@ -6,6 +6,7 @@ volume's place on the instance, or nothing does; here it is only passed on.
 
 import contextlib
 import dataclasses
+import errno
 from collections.abc import AsyncGenerator, Sequence
 
 from control_plane import errors, ports
@@ -175,7 +176,9 @@ def _unavailable(begun: Begun, words: str) -> errors.UnavailableError:
 
 
 def _not_restored(begun: Begun, piece: values.RunOutput, words: str) -> errors.DployrError:
-    """The unpacker's own sentence says what is wrong with the archive; all else is the host's."""
+    """The unpacker's own sentence says what is wrong with the archive; all else is the host's, or that something ran."""
+    if piece.outcome == "start_failed" and piece.code == errno.EBUSY:
+        return errors.ConflictError(f"cannot restore the volume {begun.query.volume}, it is as it was: {words}")
     if piece.outcome == "exited" and words.startswith("cannot restore the volume: "):
         return errors.InvalidError.field(words, "body", words.partition(": ")[2])
     return _unavailable(begun, words or f"it {piece.outcome} {piece.code}")

@@ -1,6 +1,7 @@
 """`/v1/services/:id/volumes`: which there are, their content out and in, and every way in which that is refused."""
 
 import dataclasses
+import errno
 import gzip
 import hashlib
 import http.client
@@ -208,9 +209,12 @@ def test_an_archive_that_the_instance_refuses_is_told_in_its_words(plane, client
     refused = restore(client, packed())
     assert refused.status == 400
     assert refused.json["error"]["message"] == "cannot restore the volume: the entry '../x' leads upwards with .."
-    plane.runs.refuse("stop svc first")
+    plane.runs.refuse("the disk is gone")
+    assert restore(client, packed()).status == 503
+    plane.runs.refuse("cannot restore a volume of svc: stop web.1 first", "start_failed", errno.EBUSY)
     refused = restore(client, packed())
-    assert refused.status == 503
+    assert refused.status == 409
+    assert "it is as it was: cannot restore a volume of svc: stop web.1 first" in refused.text
     assert plane.files.kept == {}
 
 

@@ -1,8 +1,11 @@
 """Whose volumes are: made by the supervisor for one service's user, found by all of its programs and by nobody else's."""
 
+import contextlib
 import os
 import pathlib
+import shutil
 import stat
+from collections.abc import Callable
 
 import pytest
 
@@ -20,6 +23,7 @@ from tests.waiting import wait_until_async
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not os.access(PYTHON, os.X_OK), reason="needs root, and a Python that every user can run"
 )
+AGENT = 65534
 WITH_DATA = a_release(volumes=(("data", "data"),), runtime=Runtime.CUSTOM)
 
 
@@ -84,6 +88,37 @@ async def test_an_app_can_neither_replace_a_volume_nor_list_those_of_its_service
         f"use({str(volume)!r})": "done",
     }
     assert await run_probes(host, client, list(probes)) == probes
+
+
+async def test_the_app_passes_what_an_agent_with_a_user_of_its_own_linked(host: SupervisorHost) -> None:
+    """Also through directories on the way that the agent had to make."""
+    client = SupervisorClient(host.paths)
+    host.start("--agent-user", "nobody")
+    await client.connect(20)
+    await client.prepare_build(SERVICE, 1)
+    shutil.rmtree(host.tree)
+    host.build_tree.rename(host.tree)
+    os.chown(host.tree, AGENT, GROUP)
+    host.tree.chmod(0o750)
+    deep = a_release(volumes=(("data", "var/lib/data"),), runtime=Runtime.CUSTOM)
+    assert as_agent(lambda: mounts.link(host.paths, SERVICE, 1, host.tree, deep)) == 0
+    assert await say(host, client, "echo one >var/lib/data/file; cat $DPLOYR_VOLUME_DATA/file") == ["one"]
+    await client.close()
+
+
+def as_agent(do: Callable[[], None]) -> int:
+    """How `do` ended in a child that is the agent's user: 0 when it was done."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        with contextlib.suppress(OSError):
+            os.setgroups([])
+            os.setresgid(AGENT, AGENT, AGENT)
+            os.setresuid(AGENT, AGENT, AGENT)
+            do()
+            code = 0
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 async def test_what_apps_without_users_left_in_a_volume_becomes_the_services(host: SupervisorHost) -> None:

@@ -29,10 +29,13 @@ class Exactly:
         self._fd, self._left = fd, size
 
     def read(self, size: int = CHUNK, /) -> bytes:
+        """All that was asked for, as long as there is something left."""
         wanted = min(size, self._left)
-        data = os.read(self._fd, wanted) or bytes(wanted)
-        self._left -= len(data)
-        return data
+        data = bytearray()
+        while len(data) < wanted:
+            data += os.read(self._fd, wanted - len(data)) or bytes(wanted - len(data))
+        self._left -= wanted
+        return bytes(data)
 
 
 def write(out: IO[bytes]) -> None:
@@ -114,6 +117,8 @@ def main(arguments: list[str]) -> None:
     except OSError as error:
         named = f": {error.filename!r}" if error.filename else ""
         refuse(f"it cannot be read: {error.strerror or error}{named}")
+    except Exception as error:  # what writes archives raises what it likes
+        refuse(f"it cannot be packed: {type(error).__name__}: {error}")
 
 
 def refuse(words: str) -> NoReturn:

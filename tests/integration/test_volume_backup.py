@@ -13,6 +13,7 @@ import tarfile
 import pytest
 
 from node_agent import errors
+from node_agent.builder import backup
 from node_agent.model.process import ProcessId
 from node_agent.model.run import Ending, VolumeSpec
 from node_agent.reconciler.volumes import Volumes
@@ -137,7 +138,7 @@ async def test_what_is_deleted_after_a_backup_comes_back_as_it_was(world):
     assert world.beside() == []
 
 
-@needs_users
+@pytest.mark.parametrize("world", [pytest.param("users", marks=needs_users)], indirect=True)
 async def test_a_restored_volume_is_the_services_own(world):
     await world.app("echo one >file")
     uid = world.place.stat().st_uid
@@ -173,6 +174,27 @@ async def test_what_holds_no_data_is_left_out(world):
     listener.bind(str(world.place / "sock"))
     listener.close()
     assert set(members(await world.backup())) == {"file"}
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_as_long_as_it_was(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 1000)
+    fd = os.open(file, os.O_RDONLY)
+    try:
+        source = backup.Exactly(fd, 3000)
+        pieces = [source.read(1024) for _ in range(4)]
+    finally:
+        os.close(fd)
+    assert [len(piece) for piece in pieces] == [1024, 1024, 952, 0]
+    assert b"".join(pieces) == b"x" * 1000 + bytes(2000)
+
+
+@pytest.mark.parametrize("world", [pytest.param("users", marks=needs_users)], indirect=True)
+async def test_a_file_that_the_service_cannot_read_itself_fails_the_backup_and_is_named(world):
+    await world.app("echo one >file; echo two >locked; chmod 0 locked")
+    ending, _, words = await world.ask()
+    assert ending == Ending("exited", 2)
+    assert words == "it cannot be read: Permission denied: 'locked'\n"
 
 
 async def test_a_volume_nobody_wrote_to_is_an_empty_archive(world):

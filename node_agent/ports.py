@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Protocol
 
-from node_agent.model import canary, log, process, run, source, spec, status
+from node_agent.model import canary, disk, log, process, run, source, spec, status
 from node_agent.model.actions import Target
 from node_agent.model.decided import Rows
 
@@ -56,6 +56,10 @@ class Supervisor(Protocol):
 
     async def forget(self, service_id: str) -> None:
         """Drop the records and logs of a service of which no process is left."""
+        ...
+
+    async def measure(self, service_id: str = "") -> dict[str, disk.Use]:
+        """What uses the disk below the data directory, of one service or of everything; see model/disk.py for the keys."""
         ...
 
     async def proxy_test(self, generation: int) -> tuple[bool, str]:

@@ -86,7 +86,7 @@ class Jobs:
         self._open_log(job)
         job.started = self._host.clock.monotonic()
         try:
-            identity = None if spec.kind is JobKind.REMOVE else self._host.identity(spec.service_id)
+            identity = None if spec.kind in {JobKind.REMOVE, JobKind.CLEAR} else self._host.identity(spec.service_id)
             if spec.hands_over and isinstance(self._host.isolation, NoIsolation):  # to ourselves, from ourselves
                 self._finish(job, JobResult("exited", 0, 0.0))
                 return

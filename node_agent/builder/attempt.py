@@ -76,8 +76,8 @@ class Attempt:
         except ReleaseFailedError as error:
             if error.code == "build_too_large":
                 await room.clear(service_id, 0)
-            elif error.code not in SAYS_ITSELF and room.is_short():
-                raise ReleaseFailedError("disk_full", f"{room.full()}; {error}") from error
+            elif error.code not in SAYS_ITSELF and (words := room.shortage(str(error))):
+                raise ReleaseFailedError("disk_full", f"{words}; {error}") from error
             raise
         except OSError as error:
             if error.errno not in FULL:

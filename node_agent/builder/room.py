@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import structlog
 
 from node_agent import errors, ports
-from node_agent.builder import manifest, mirrors, trees
+from node_agent.builder import manifest, mirrors, refusals, trees
 from node_agent.builder.threads import in_thread
 from node_agent.builder.trash import Trash
 from node_agent.clock import Clock
@@ -23,7 +23,7 @@ from node_agent.model.disk import Budgets, Space, Use
 from node_agent.paths import Paths
 
 log = structlog.get_logger()
-LOOK_S = 0.5
+LOOK_S = 0.1  # a look costs microseconds, and a fast disk takes 200 MB meanwhile
 ROUND_S, OFTEN_S = 600.0, 60.0
 T = TypeVar("T")
 
@@ -107,11 +107,13 @@ class Room:
                 raise ReleaseFailedError("build_too_large", disk.too_large(known, quota))
             pause_s = max(LOOK_S, 4 * (looked - began))  # never more than a fifth of a processor
 
-    def is_short(self) -> bool:
-        """Is less free than is kept for the host, or next to nothing?"""
+    def shortage(self, said: str) -> str:
+        """Why a build failed that said this, when it was for want of room; else ""."""
         now = self.space()
         kept = disk.reserve(now, self.budgets)
-        return disk.missing(now, Use(max(kept.bytes, disk.MIB), max(kept.entries, 1)), disk.NOTHING) is not None
+        if disk.missing(now, Use(max(kept.bytes, disk.MIB), max(kept.entries, 1)), disk.NOTHING):
+            return self.full()
+        return "cannot build: a disk of the host was full for a while" if refusals.NO_ROOM in said else ""
 
     def full(self) -> str:
         """The sentence for a build that met a full disk."""
@@ -147,7 +149,7 @@ class Room:
             with contextlib.suppress(errors.AgentError):
                 await self._measure()
                 async with self._beginning:
-                    await self._delete(disk.NOTHING)
+                    await self._delete(self._missing(disk.NOTHING) or disk.NOTHING)
             await asyncio.sleep(OFTEN_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ROUND_S):

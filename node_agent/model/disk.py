@@ -118,7 +118,7 @@ def victims(
     """The caches that go, those first that nobody used for the longest time: too old ones while all have more than their
     budget, and any until `wanted` is free. Never what is used, nor a toolchain that was asked for just now.
     """
-    found = {path: use for path, use in measured.items() if is_cache(path)}
+    found = {path: use for path, use in measured.items() if is_cache(path) and use.entries > 1}
     total, freed, chosen = sum(use.bytes for use in found.values()), NOTHING, []
     for path, use in sorted(found.items(), key=lambda item: item[1].used_at):
         age_s = now - use.used_at

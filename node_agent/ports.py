@@ -2,8 +2,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from typing import Any, Protocol
 
 from node_agent.model import canary, disk, log, process, run, source, spec, status
 from node_agent.model.actions import Target
@@ -343,6 +343,6 @@ class Sampler(Protocol):
         """hostname, os, cpus, memory bytes, disk bytes, addresses."""
         ...
 
-    def sample(self, processes: tuple[process.ProcessStatus, ...]) -> HostSample:
-        """Host and processes in one pass. May block a few milliseconds."""
+    def sample(self, processes: tuple[process.ProcessStatus, ...], disk: Mapping[str, Any]) -> HostSample:
+        """Host and processes in one pass, and what is known of the disk. May block a few milliseconds."""
         ...

@@ -58,6 +58,11 @@ class Room:
         """The releases of the service that are being built."""
         return frozenset(number for service, number in self._building if service == service_id)
 
+    def told(self) -> dict[str, Any]:
+        """For the samples: the disk now, and what used it when that was measured last."""
+        now = self.space()
+        return disk.told(now, disk.reserve(now, self.budgets), self.measured, self.measured_at)
+
     # a build
 
     @contextlib.asynccontextmanager

@@ -6,6 +6,7 @@ What was measured is a mapping from paths below the data directory to their use:
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -14,6 +15,17 @@ MORE = 1.25  # than the last time
 LONGEST_S = 10.0  # without a look at a build
 JUST_USED_S = 3600.0
 SHOWN = 3
+PARTS = {"build-home": "caches", "build-tmp": "builds", "home": "data", "tmp": "data"}
+PLACES = {"agent": "journal", "toolchains": "toolchains", "trash": "trash", "volumes": "volumes"}
+NAMES = {
+    "mirrors": "git mirrors",
+    "caches": "package caches",
+    "journal": "the agent's journal",
+    "toolchains": "toolchains",
+    "trash": "what is being deleted",
+    "volumes": "volumes",
+    "other": "the daemons' own files",
+}
 MIRRORS, MIRROR_NAME = "cache/git/", 64
 
 
@@ -55,6 +67,16 @@ class Budgets:
     least: Use = Use(64 * MIB, 5_000)
     caches_bytes: int = 10 * GIB
     caches_age_s: float = 14 * DAY_S
+
+
+def budgets(reserve_bytes: int | None, build_bytes: int | None, caches_bytes: int | None) -> Budgets:
+    """Those that the operator chose, None where nothing was said."""
+    default = Budgets()
+    return Budgets(
+        reserve_bytes=reserve_bytes,
+        build=default.build if build_bytes is None else Use(build_bytes, default.build.entries),
+        caches_bytes=default.caches_bytes if caches_bytes is None else caches_bytes,
+    )
 
 
 def reserve(space: Space, budgets: Budgets) -> Use:
@@ -131,22 +153,57 @@ def victims(
     return tuple(chosen)
 
 
+def told(space: Space, kept: Use, measured: Measured, measured_at: float) -> dict[str, Any]:
+    """All of it for the control plane: by service and what it has, and what nobody's service has."""
+    own: dict[str, dict[str, Use]] = {}
+    shared: dict[str, Use] = {}
+    for path, use in measured.items():
+        top, _, name = path.partition("/")
+        if top == "services" and "/" in name:
+            service_id, _, part = name.partition("/")
+            _add(own.setdefault(service_id, {}), PARTS.get(part, part), use)
+        elif top != "services":
+            _add(shared, _shared(path), use)
+    return {
+        **{field.name: getattr(space, field.name) for field in dataclasses.fields(space)},
+        "reserve_bytes": kept.bytes,
+        "reserve_inodes": kept.entries,
+        "measured_at": measured_at or None,
+        "shared": _numbers(shared),
+        "services": {service_id: _numbers(parts) for service_id, parts in own.items()},
+    }
+
+
+def _add(found: dict[str, Use], name: str, use: Use) -> None:
+    found[name] = found.get(name, NOTHING) + use
+
+
+def _numbers(parts: Mapping[str, Use]) -> dict[str, dict[str, int]]:
+    return {part: {"bytes": use.bytes, "entries": use.entries} for part, use in parts.items()}
+
+
+def _shared(path: str) -> str:
+    """What the parts of the data directory are to people."""
+    top, _, name = path.partition("/")
+    if top == "cache":
+        return "mirrors" if name.startswith("git") else "caches"
+    return PLACES.get(top, "other")
+
+
 def groups(measured: Measured, service_id: str) -> dict[str, Use]:
     """What uses the disk, as one service may know it: nothing of another one has a name."""
     found: dict[str, Use] = {}
     for path, use in measured.items():
-        name = _group(path, service_id)
-        found[name] = found.get(name, NOTHING) + use
+        _add(found, _group(path, service_id), use)
     return found
 
 
 def _group(path: str, service_id: str) -> str:
     top, _, name = path.partition("/")
     if top == "services":
-        return f"{name.partition('/')[2]} of this service" if name.startswith(f"{service_id}/") else "other services"
-    if top == "cache":
-        return "git mirrors" if name.startswith("git") else "package caches"
-    return top if top in {"toolchains", "trash"} else "the agent's own files"
+        part = name.partition("/")[2]
+        return f"{PARTS.get(part, part)} of this service" if name.startswith(f"{service_id}/") else "other services"
+    return NAMES[_shared(path)]
 
 
 def refusal(space: Space, kept: Use, wanted: Use, measured: Measured, service_id: str) -> str:

@@ -208,7 +208,7 @@ def test_a_build_for_which_there_is_no_room_is_refused_before_it_begins():
         "it needs about 4 MiB and 200 inodes",
         "has 2 MiB",
         "beside the 8 MiB",
-        "the agent's own files (5",
+        "the agent's journal (5",
         "delete",
     )
     assert found.result[0] == "disk_full"

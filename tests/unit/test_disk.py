@@ -153,3 +153,34 @@ def test_a_build_that_is_too_large_is_told_of_what_was_too_much():
     )
     assert "took 1001 files and directories" in disk.too_large(Use(1, 1001), quota)
     assert "12.0 GiB" in disk.too_large(Use(12 * GIB, 1), quota)
+
+
+def test_what_is_told_is_by_service_and_by_what_it_is_to_people():
+    measured = {
+        f"services/{SERVICE}": Use(0, 0),
+        f"services/{SERVICE}/releases": Use(1, 1),
+        f"services/{SERVICE}/home": Use(2, 1),
+        f"services/{SERVICE}/tmp": Use(3, 1),
+        f"services/{SERVICE}/build-home": Use(4, 1),
+        f"services/{SERVICE}/build-tmp": Use(5, 1),
+        f"services/{SERVICE}/builds": Use(6, 1),
+        f"services/{SERVICE}/logs": Use(7, 1),
+        f"services/{OTHER}/volumes": Use(8, 1),
+        "": Use(1, 3),
+        "records": Use(1, 3),
+        "agent": Use(9, 1),
+        "cache": Use(1, 1),
+        "cache/npm": Use(10, 1),
+        MIRROR: Use(11, 1),
+        "toolchains/node-22.1.0": Use(12, 2),
+        "toolchains": Use(1, 1),
+    }
+    told = disk.told(HOST, Use(GIB, 20_000), measured, 5.0)
+    sizes = {part: found["bytes"] for part, found in told["services"][SERVICE].items()}
+    assert sizes == {"releases": 1, "data": 5, "caches": 4, "builds": 11, "logs": 7}
+    assert told["services"][OTHER] == {"volumes": {"bytes": 8, "entries": 1}}
+    shared = {part: found["bytes"] for part, found in told["shared"].items()}
+    assert shared == {"other": 2, "journal": 9, "caches": 11, "mirrors": 11, "toolchains": 13}
+    assert (told["free_bytes"], told["free_inodes"]) == (HOST.free_bytes, HOST.free_inodes)
+    assert (told["reserve_bytes"], told["reserve_inodes"], told["measured_at"]) == (GIB, 20_000, 5.0)
+    assert disk.told(HOST, Use(), {}, 0.0)["measured_at"] is None

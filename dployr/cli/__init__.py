@@ -7,6 +7,7 @@ from dployr.cli import (
     delete,
     deploy,
     detect,
+    disk,
     down,
     env,
     failures,
@@ -49,7 +50,7 @@ for command in (
         logs.logs,
     ),
     *(release.release, release.rollback, release.cancel, run.run),
-    *(service.service, env.env, proxy.proxy, instances.instances, instances.instance),
+    *(service.service, env.env, proxy.proxy, instances.instances, instances.instance, disk.disk),
 ):
     dployr.add_command(command)
 

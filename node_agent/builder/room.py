@@ -24,7 +24,8 @@ from node_agent.paths import Paths
 
 log = structlog.get_logger()
 LOOK_S = 0.1  # a look costs microseconds, and a fast disk takes 200 MB meanwhile
-ROUND_S, OFTEN_S = 600.0, 60.0
+ROUND_S, OFTEN_S = 600.0, 10.0
+SHARE = 20  # of the time, one part at most is spent measuring
 T = TypeVar("T")
 
 
@@ -151,11 +152,12 @@ class Room:
         """Until cancelled."""
         while True:
             self._woken.clear()
+            began = self._clock.monotonic()
             with contextlib.suppress(errors.AgentError):
                 await self._measure()
                 async with self._beginning:
                     await self._delete(self._missing(disk.NOTHING) or disk.NOTHING)
-            await asyncio.sleep(OFTEN_S)
+            await asyncio.sleep(max(OFTEN_S, SHARE * (self._clock.monotonic() - began)))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ROUND_S):
                     await self._woken.wait()

@@ -84,7 +84,7 @@ class Room:
         ReleaseFailedError("build_too_large" or "disk_full"), once its own end is done.
         """
         working = asyncio.ensure_future(work)
-        watching = asyncio.create_task(self._watch(service_id, quota), name=f"disk of {service_id}")
+        watching = asyncio.create_task(self._watch(service_id, quota, self.space()), name=f"disk of {service_id}")
         try:
             await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
             return await (working if working.done() else watching)
@@ -93,9 +93,9 @@ class Room:
                 task.cancel()
             await asyncio.gather(working, watching, return_exceptions=True)
 
-    async def _watch(self, service_id: str, quota: Use) -> NoReturn:
+    async def _watch(self, service_id: str, quota: Use, before: Space) -> NoReturn:
         """Raises ReleaseFailedError. Cheap: the tree is measured only when the disk says that it may be too large."""
-        known, before, looked = disk.NOTHING, self.space(), self._clock.monotonic()
+        known, looked = disk.NOTHING, self._clock.monotonic()
         pause_s = LOOK_S
         while True:
             await asyncio.sleep(pause_s)
@@ -108,7 +108,7 @@ class Room:
                 continue
             with contextlib.suppress(errors.AgentError):  # it is restarting: the next look finds it
                 known, before = disk.of_build(await self._supervisor.measure(service_id), service_id), now
-            looked = self._clock.monotonic()
+                looked = self._clock.monotonic()
             if disk.is_beyond(quota, known):
                 raise ReleaseFailedError("build_too_large", disk.too_large(known, quota))
             pause_s = max(LOOK_S, 4 * (looked - began))  # never more than a fifth of a processor
@@ -153,10 +153,12 @@ class Room:
         while True:
             self._woken.clear()
             began = self._clock.monotonic()
-            with contextlib.suppress(errors.AgentError):
+            try:
                 await self._measure()
                 async with self._beginning:
                     await self._delete(self._missing(disk.NOTHING) or disk.NOTHING)
+            except (errors.AgentError, OSError) as error:  # the next round tries again
+                log.warning("disk.round_failed", error=str(error))
             await asyncio.sleep(max(OFTEN_S, SHARE * (self._clock.monotonic() - began)))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ROUND_S):

@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 
 from node_agent import clock, errors, ports
-from node_agent.builder import archive, build_log, checkout, looking, manifest, reuse, seal, trees
+from node_agent.builder import archive, build_log, checkout, looking, manifest, refusals, reuse, seal, trees
 from node_agent.builder.git import Git
 from node_agent.builder.manifest import Manifest
 from node_agent.builder.room import Room
@@ -82,7 +82,7 @@ class Attempt:
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            raise ReleaseFailedError("disk_full", room.full()) from error
+            raise ReleaseFailedError("disk_full", room.shortage(refusals.NO_ROOM)) from error
 
     async def _run(self) -> Manifest:
         await self._tools.supervisor.prepare_build(self._service_id, self._release.number)

@@ -23,6 +23,7 @@ from node_agent.model.disk import Budgets, Space, Use
 from node_agent.paths import Paths
 
 log = structlog.get_logger()
+FULL = "the disk of the host is full; delete what is not needed there"
 LOOK_S = 0.1  # a look costs microseconds, and a fast disk takes 200 MB meanwhile
 ROUND_S, OFTEN_S = 600.0, 10.0
 SHARE = 20  # of the time, one part at most is spent measuring
@@ -119,7 +120,7 @@ class Room:
         kept = disk.reserve(now, self.budgets)
         if disk.missing(now, Use(max(kept.bytes, disk.MIB), max(kept.entries, 1)), disk.NOTHING):
             return self.full()
-        return "cannot build: a disk of the host was full for a while" if refusals.NO_ROOM in said else ""
+        return f"cannot build: {FULL}" if refusals.NO_ROOM in said else ""
 
     def full(self) -> str:
         """The sentence for a build that met a full disk."""

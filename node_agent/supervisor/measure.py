@@ -5,6 +5,7 @@ nothing of ours, follows no link and leaves no file system. Keys are paths below
 and the newest time of change; with SERVICE only those of that service.
 """
 
+import contextlib
 import json
 import os
 import stat
@@ -83,15 +84,16 @@ def measure(root: str, service: str = "") -> dict[str, Use]:
     meter = Meter(root)
     if service:
         meter.parts(f"services/{service}")
-        return meter.found
-    meter.parts("")
-    for place in DEEPER:
-        meter.parts(place.rstrip("/"), 2 if place.endswith("/") else 1)
-    return meter.found
+    else:
+        meter.parts("")
+        for place in DEEPER:
+            meter.parts(place.rstrip("/"), 2 if place.endswith("/") else 1)
+    return {place: use for place, use in meter.found.items() if use[1]}
 
 
 def main(arguments: list[str]) -> None:
-    os.nice(NICE)
+    with contextlib.suppress(OSError):  # where we are not let, we are as quick as others
+        os.nice(NICE)
     json.dump(measure(*arguments), sys.stdout)
 
 

@@ -174,13 +174,13 @@ def test_a_build_that_prints_without_end_costs_no_more_than_the_log_may_take():
 
     async def work(small):
         before = small.room.space().free_bytes
-        found = await small.build(f"yes {'long' * 1000} | head -c 100000000")
+        found = await small.build(f"yes {'long' * 1000} | head -c 40000000")
         await wait_until_async(
             lambda: before - small.room.space().free_bytes < 6 * MIB, 60, "the end of what the log may not take"
         )
         return found, small.asked()
 
-    found, neighbour = on_a_small_disk(work, size="128m")
+    found, neighbour = on_a_small_disk(work)
     assert isinstance(found.result, Artifact), found.result
     assert (found.left, neighbour) == ([], "written")
 
@@ -193,10 +193,10 @@ def test_a_build_that_fails_for_want_of_room_before_anybody_looked_is_told_so():
 
 def test_a_source_that_is_larger_than_the_disk_fails_alone():
     async def work(small):
-        small.bench.repository.place.joinpath("blob").write_bytes(os.urandom(60 * MIB))
+        small.bench.repository.place.joinpath("blob").write_bytes(os.urandom(30 * MIB))
         return await small.build("")
 
-    on_a_small_disk(work).failed_with("disk_full", "the disk of the host is full")
+    on_a_small_disk(work, size="24m").failed_with("disk_full", "the disk of the host is full")
 
 
 def test_a_build_for_which_there_is_no_room_is_refused_before_it_begins():

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from detection import fields
+
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 
@@ -22,7 +24,8 @@ class Settings:
     """Addresses are HOST:PORT. `join_token_file` is read only while there is no certificate yet.
 
     `ssh_known_hosts` has the keys of git servers that deployments need not pin; `git_allow` are networks that sources
-    may come from although they are not public.
+    may come from although they are not public. `disk_reserve` stays free, `build_disk` is the most
+    for one build, `cache_disk` for what can be fetched again: bytes, None where nothing is said.
     """
 
     data_dir: pathlib.Path
@@ -35,10 +38,14 @@ class Settings:
     allow_ssh_remotes: bool = False
     ssh_known_hosts: pathlib.Path | None = None
     git_allow: Networks = ()
+    disk_reserve: int | None = None
+    build_disk: int | None = None
+    cache_disk: int | None = None
 
 
 FLAGS = ("allow_file_remotes", "allow_ssh_remotes")
-KEYS = ("data_dir", "hub", "enrol", "proxy_listen", "join_token_file", "ssh_known_hosts", "git_allow", *FLAGS)
+SIZES = ("disk_reserve", "build_disk", "cache_disk")
+KEYS = ("data_dir", "hub", "enrol", "proxy_listen", "join_token_file", "ssh_known_hosts", "git_allow", *SIZES, *FLAGS)
 
 
 def load(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -94,6 +101,9 @@ def _checked(values: Mapping[str, str]) -> Settings:
         join_token_file=pathlib.Path(token) if token else None,
         ssh_known_hosts=_known_hosts(values.get("ssh_known_hosts", "")),
         git_allow=_networks(values.get("git_allow", "")),
+        disk_reserve=_size("disk_reserve", values),
+        build_disk=_size("build_disk", values),
+        cache_disk=_size("cache_disk", values),
         **{key: values.get(key, "") in {"true", "1", "yes"} for key in FLAGS},
     )
 
@@ -112,6 +122,15 @@ def _networks(text: str) -> Networks:
         return tuple(ipaddress.ip_network(item) for item in text.replace(",", " ").split())
     except ValueError as error:
         raise SettingsError(f"cannot use git_allow={text!r}: write networks such as 10.1.0.0/16: {error}") from None
+
+
+def _size(key: str, values: Mapping[str, str]) -> int | None:
+    """None when nothing is said."""
+    text = values.get(key, "")
+    try:
+        return int(fields.size(0)(text)) if text else None
+    except ValueError as error:
+        raise SettingsError(f"cannot use {key}={text!r}: it {error}") from None
 
 
 def _address(key: str, text: str) -> tuple[str, int]:

@@ -2,10 +2,10 @@
 
 import dataclasses
 import pathlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from typing import Any, Protocol
 
-from node_agent.model import canary, log, process, run, source, spec, status
+from node_agent.model import canary, disk, log, process, run, source, spec, status
 from node_agent.model.actions import Target
 from node_agent.model.decided import Rows
 
@@ -56,6 +56,10 @@ class Supervisor(Protocol):
 
     async def forget(self, service_id: str) -> None:
         """Drop the records and logs of a service of which no process is left."""
+        ...
+
+    async def measure(self, service_id: str = "") -> dict[str, disk.Use]:
+        """What uses the disk below the data directory, of one service or of everything; see model/disk.py for the keys."""
         ...
 
     async def proxy_test(self, generation: int) -> tuple[bool, str]:
@@ -341,6 +345,6 @@ class Sampler(Protocol):
         """hostname, os, cpus, memory bytes, disk bytes, addresses."""
         ...
 
-    def sample(self, processes: tuple[process.ProcessStatus, ...]) -> HostSample:
-        """Host and processes in one pass. May block a few milliseconds."""
+    def sample(self, processes: tuple[process.ProcessStatus, ...], disk: Mapping[str, Any]) -> HostSample:
+        """Host and processes in one pass, and what is known of the disk. May block a few milliseconds."""
         ...

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from node_agent.errors import SupervisorRefusedError, SupervisorUnavailableError
+from node_agent.model import disk
 from node_agent.model.process import (
     JobResult,
     JobSpec,
@@ -21,6 +22,7 @@ from node_agent.supervisor import protocol
 
 QUICK_TIMEOUT_S = 30.0
 SLACK_S = 60.0
+MEASURE_S = 360.0
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.05, 1.0
 
 T = TypeVar("T")
@@ -100,6 +102,10 @@ class SupervisorClient:
 
     async def forget(self, service_id: str) -> None:
         await self._call("forget", {"service_id": service_id}, SLACK_S)
+
+    async def measure(self, service_id: str = "") -> dict[str, disk.Use]:
+        found = await self._call("measure", {"service_id": service_id}, MEASURE_S)
+        return _decoded(protocol.decode_measured, found)
 
     async def proxy_test(self, generation: int) -> tuple[bool, str]:
         good, words = await self._call("proxy_test", {"generation": generation}, SLACK_S)

@@ -23,6 +23,7 @@ from node_agent.builder.git_command import GitCommand, trusted_authorities
 from node_agent.builder.toolchains import Toolchains
 from node_agent.log_reader import LogReader
 from node_agent.metrics.sample import HostSampler
+from node_agent.model import disk
 from node_agent.paths import Paths
 from node_agent.proxy import options, render
 from node_agent.proxy.requests import RequestCounts, listening
@@ -100,8 +101,10 @@ async def _begin(
     await asyncio.to_thread(git.sweep)
     await asyncio.to_thread(archive.sweep, paths)
     archives = HubArchives()
-    builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives)
+    budgets = disk.budgets(settings.disk_reserve, settings.build_disk, settings.cache_disk)
+    builder = HostBuilder(paths, supervisor, git, toolchains, clock, archives=archives, budgets=budgets)
     tasks.create_task(builder.trash.run(), name="trash")
+    tasks.create_task(builder.room.run(), name="room")
     proxy = NginxProxy(paths, supervisor, render.ProxySettings(settings.proxy_host, settings.proxy_port), clock)
     host = Host(journal, supervisor, builder, Sites(proxy, journal), clock, hits, Owners(supervisor))
     reconciler = Reconciler(host, tasks)
@@ -119,7 +122,7 @@ async def _begin(
         return await host_facts(sampler, supervisor, toolchains, sources)
 
     async def sample() -> ports.HostSample:
-        return await asyncio.to_thread(sampler.sample, await supervisor.processes())
+        return await asyncio.to_thread(sampler.sample, await supervisor.processes(), builder.room.told())
 
     session = Session(
         settings.hub,
@@ -197,9 +200,15 @@ async def host_facts(
         memory_bytes=memory,
         disk_bytes=disk,
         addresses=addresses,
-        capabilities=(*info.capabilities, *CAPABILITIES, *volumes, *sources),
+        capabilities=(*map(_with_disk, info.capabilities), *CAPABILITIES, *volumes, *sources),
         runtimes=tuple((name, ",".join(versions)) for name, versions in sorted(runtimes.items())),
     )
+
+
+def _with_disk(said: tuple[str, str]) -> tuple[str, str]:
+    """The supervisor says which limits it enforces; that of the disk is our own."""
+    name, words = said
+    return (name, ",".join([*filter(None, words.split(",")), "disk"])) if name == "limits" else said
 
 
 def source_capabilities(settings: config.Settings, *, is_hidden: bool) -> tuple[tuple[str, str], ...]:

@@ -16,9 +16,11 @@ from node_agent.builder.git import Git, Policy
 from node_agent.builder.toolchains import Toolchains
 from node_agent.clock import SystemClock
 from node_agent.errors import ReleaseFailedError
+from node_agent.model.disk import Budgets, Use
 from node_agent.model.process import JobKind, JobResult, JobSpec
 from node_agent.model.spec import HealthCheck, ReleaseSpec, Runtime
 from node_agent.paths import Paths
+from node_agent.supervisor import measure
 
 UNPACK = pathlib.Path(unpack.__file__)
 SERVICE = "svc_01J00000000000000000000001"
@@ -110,6 +112,9 @@ class LocalJobs:
         lines = log.read_bytes()[before:].decode(errors="replace").splitlines()[-20:]
         return JobResult(outcome, abs(code), time.monotonic() - began, tuple(lines))
 
+    async def measure(self, service_id: str = "") -> dict[str, Use]:
+        return {path: Use(*use) for path, use in measure.measure(str(self._paths.root), service_id).items()}
+
     async def cancel_job(self, job_id: str) -> None:
         child = self._running.pop(job_id, None)
         if child is not None:
@@ -140,7 +145,14 @@ class Uploads:
 class Bench:
     """A builder on its own root, with a repository beside it."""
 
-    def __init__(self, place: pathlib.Path, limits: Limits | None = None, supervisor=None, paths=None) -> None:
+    def __init__(
+        self,
+        place: pathlib.Path,
+        limits: Limits | None = None,
+        supervisor=None,
+        paths=None,
+        budgets: Budgets | None = None,
+    ) -> None:
         self.paths = paths or Paths(place / "root")
         self.paths.root.mkdir(mode=0o700, exist_ok=True)
         self.repository = Repository(place / "repository")
@@ -149,7 +161,7 @@ class Bench:
         self.git = Git(self.paths, Policy(allow_file=True))
         self.uploads = Uploads()
         self.builder = HostBuilder(
-            self.paths, self.jobs, self.git, self.toolchains, SystemClock(), limits, self.uploads
+            self.paths, self.jobs, self.git, self.toolchains, SystemClock(), limits, self.uploads, budgets
         )
         self.steps: list[tuple[str, str]] = []
 

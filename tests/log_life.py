@@ -1,9 +1,7 @@
 """Lives of an indexer: each is a process of its own that indexes, cuts and compresses in a hurry, and is killed."""
 
-import ctypes
 import os
 import pathlib
-import pickle
 import sys
 import threading
 import traceback
@@ -16,10 +14,10 @@ from node_agent.model.log_space import Budgets
 from node_agent.paths import Paths
 from node_agent.supervisor.logs import LogStore
 from node_agent.supervisor.loop import Loop
+from tests.own_mounts import mounted
 from tests.supervisor_host import SERVICE
 
 WRITING = threading.Lock()
-CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 1 << 14, 1 << 18
 
 Step = Callable[[LogStore], None]
 
@@ -133,22 +131,4 @@ def _stop_at_rest(loop: Loop, store: LogStore, looks: int = 0) -> None:
 
 def without_holes(directory: pathlib.Path, work: Callable[[pathlib.Path], Any]) -> Any:
     """What `work` returns, done on a file system in memory that takes no holes and is gone with its process."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            libc = ctypes.CDLL(None, use_errno=True)
-            assert libc.unshare(CLONE_NEWNS) == 0
-            assert libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None) == 0
-            assert libc.mount(b"ramfs", os.fsencode(directory), b"ramfs", 0, None) == 0
-            with open(writer, "wb") as file:
-                pickle.dump(work(directory), file)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as file:
-        data = file.read()
-    os.waitpid(pid, 0)
-    return pickle.loads(data)
+    return mounted("ramfs", directory, "", work)

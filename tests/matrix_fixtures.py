@@ -121,6 +121,7 @@ TABLE: dict[str, Call] = {
     "instances.index": Call(),
     "instances.get": of("$instance"),
     "instances.metrics": of("$instance"),
+    "instances.disk": of("$instance"),
     "instances.update": of("$instance", {"cordoned": False}),
     "instances.drain": of("$instance"),
     "instances.delete": of("$instance"),

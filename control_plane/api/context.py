@@ -14,6 +14,7 @@ from control_plane.services import (
     accounts,
     archives,
     deployments,
+    disks,
     env,
     history,
     hooks,
@@ -75,6 +76,7 @@ class AppServices:
     deployments: deployments.Deployments
     services: services.Services
     instances: instances.Instances
+    disks: disks.Disks
     routes: routes.Routes
     logs: logs.Logs
     runs: runs.Runs
@@ -111,6 +113,7 @@ class AppServices:
             deployments=deployments.Deployments(context, sources),
             services=services.Services(context),
             instances=instances.Instances(context, entrance),
+            disks=disks.Disks(context),
             routes=routes.Routes(context),
             logs=logs.Logs(context, relay),
             runs=runs.Runs(context, runner),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import flask
 from flask_openapi.blueprint import APIBlueprint
 
-from control_plane.api import access, answers, commands, context, models_instances, mutations, schemas
+from control_plane.api import access, answers, commands, context, models_disks, models_instances, mutations, schemas
 from control_plane.domain import values
 from control_plane.services import unit
 from control_plane.services.instances import JoinToken
@@ -84,6 +84,15 @@ def metrics(path: schemas.ById, query: schemas.MetricsQuery) -> flask.Response:
         return answers.text(sample.exposition)
     over = api.call(instances.series(context.principal(), path.id, query.begin, query.end, query.step))
     return answers.of(models_instances.Metrics.of(sample, over))
+
+
+@blueprint.get("/<id>/disk", responses={200: models_disks.DiskShape})
+@access.permission("instance:metrics")
+def disk(path: schemas.ById) -> flask.Response:
+    """What uses the disk of an instance, by service and by what it is."""
+    api = context.current()
+    found = api.call(api.services.disks.of(context.principal(), path.id))
+    return answers.of(models_disks.DiskShape.of(found))
 
 
 def _shown(instance: values.InstanceView) -> unit.Answer:

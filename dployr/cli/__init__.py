@@ -7,6 +7,7 @@ from dployr.cli import (
     delete,
     deploy,
     detect,
+    disk,
     down,
     env,
     failures,
@@ -50,7 +51,7 @@ for command in (
         logs.logs,
     ),
     *(release.release, release.rollback, release.cancel, run.run),
-    *(service.service, env.env, volume.volume, proxy.proxy, instances.instances, instances.instance),
+    *(service.service, env.env, volume.volume, proxy.proxy, instances.instances, instances.instance, disk.disk),
 ):
     dployr.add_command(command)
 

@@ -33,6 +33,10 @@ class Instances(http.Resource):
         """Remove a host without services for good."""
         self._client.call("DELETE", answers.path("/v1/instances", name))
 
+    def disk(self, name: str) -> Json:
+        """What uses its disk, by service and by what it is."""
+        return self._client.call("GET", answers.path("/v1/instances", name, "disk"))
+
     def metrics(self, name: str, since: str | None = None, until: str | None = None, step: int | None = None) -> Json:
         """The newest sample, and series from `since` (RFC 3339, else an hour ago) until `until` in steps of seconds."""
         query = {"from": since, "to": until, "step": step}

@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import os
 from collections.abc import AsyncIterator, Callable
 
 from node_agent import clock, errors, ports
-from node_agent.builder import archive, build_log, checkout, looking, manifest, mounts, reuse, seal, trees
+from node_agent.builder import archive, build_log, checkout, looking, manifest, mounts, refusals, reuse, seal, trees
 from node_agent.builder.git import Git
 from node_agent.builder.manifest import Manifest
+from node_agent.builder.room import Room
 from node_agent.builder.threads import in_thread
 from node_agent.builder.toolchains import Toolchains
 from node_agent.errors import ReleaseFailedError
@@ -20,6 +22,8 @@ from node_agent.paths import Paths
 
 LAST_LINES = 5
 HAND_OVER_S = 300.0
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+SAYS_ITSELF = frozenset({"disk_full", "build_too_large"})
 Progress = Callable[[ReleaseState, str], None]
 
 
@@ -28,6 +32,7 @@ class Tools:
     """What every attempt works with. The semaphores are first come, first served."""
 
     paths: Paths
+    room: Room
     supervisor: ports.Supervisor
     git: Git
     archives: ports.Archives
@@ -48,11 +53,12 @@ class Attempt:
         self._log = build_log.BuildLog(tools.paths.log_file(service_id, "build", release.number, "stdout"))
         self._durations: list[tuple[str, float]] = []
         self._origin = 0
+        self._wrote = False
 
     async def run(self) -> Manifest:
         """Raises ReleaseFailedError (also told in the build log), OSError, AgentError. Leaves no build tree."""
         try:
-            return await self._run()
+            return await self._bounded()
         except ReleaseFailedError as error:
             self._log.write(f"failed: {error}")
             raise
@@ -61,6 +67,22 @@ class Attempt:
             raise
         finally:
             await self._clear()
+
+    async def _bounded(self) -> Manifest:
+        """Within the quota and the room of the host's disk."""
+        room, service_id = self._tools.room, self._service_id
+        try:
+            return await room.guarded(service_id, room.quota(self._release), self._run())
+        except ReleaseFailedError as error:
+            if error.code == "build_too_large":
+                await room.clear(service_id, 0)
+            elif error.code not in SAYS_ITSELF and (words := room.shortage(str(error))):
+                raise ReleaseFailedError("disk_full", f"{words}; {error}") from error
+            raise
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise ReleaseFailedError("disk_full", room.shortage(refusals.NO_ROOM)) from error
 
     async def _run(self) -> Manifest:
         await self._tools.supervisor.prepare_build(self._service_id, self._release.number)
@@ -228,6 +250,7 @@ class Attempt:
         return former is not None
 
     async def _job(self, found: looking.Look, command: str, toolchain: str, deadline: float) -> None:
+        self._wrote = True
         release, left = found.release, deadline - self._tools.clock.monotonic()
         env = {**dict(detect.tool_env(found.decision)), **dict(release.build_env)}
         job = process.JobSpec(
@@ -244,6 +267,8 @@ class Attempt:
 
     async def _clear(self) -> None:
         """What a build left is its user's to write in, so the supervisor deletes it, where it has one of its own."""
+        if self._wrote:
+            await self._tools.room.clear(self._service_id, self._release.number)
         if self._tree.exists():
             with contextlib.suppress(errors.AgentError):
                 await self._run_job(self._ours(process.JobKind.REMOVE))

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import errno
 import os
 from collections.abc import Callable
 
@@ -11,14 +10,13 @@ from node_agent import clock, errors, ports
 from node_agent.builder import archive, manifest, trees
 from node_agent.builder.attempt import Attempt, Tools
 from node_agent.builder.git import Git
+from node_agent.builder.room import Room
 from node_agent.builder.threads import in_thread
 from node_agent.builder.toolchains import Toolchains
 from node_agent.builder.trash import Trash
 from node_agent.errors import ReleaseFailedError
-from node_agent.model import process, spec, status
+from node_agent.model import disk, process, spec, status
 from node_agent.paths import Paths
-
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,7 +29,9 @@ class Limits:
 
 
 class HostBuilder:
-    """ports.Builder on this host's disk. `trash` is to be run as a task: it deletes what builds and releases left."""
+    """ports.Builder on this host's disk. `trash` and `room` are to be run as tasks: they delete what builds and releases
+    left, and what nobody uses.
+    """
 
     def __init__(
         self,
@@ -42,11 +42,15 @@ class HostBuilder:
         clock: clock.Clock,
         limits: Limits | None = None,
         archives: ports.Archives | None = None,
+        budgets: disk.Budgets | None = None,
     ) -> None:
         limits = limits or Limits()
         fetches, builds = asyncio.Semaphore(limits.fetches), asyncio.Semaphore(limits.builds)
+        self.trash = Trash(paths)
+        self.room = Room(paths, supervisor, clock, self.trash, budgets)
         self._tools = Tools(
             paths=paths,
+            room=self.room,
             supervisor=supervisor,
             git=git,
             archives=archives or archive.NoArchives(),
@@ -56,9 +60,7 @@ class HostBuilder:
             builds=builds,
             build_s=limits.build_s,
         )
-        self.trash = Trash(paths)
         self._paths = paths
-        self._building: set[tuple[str, int]] = set()
 
     async def build(
         self, service_id: str, release: spec.ReleaseSpec, progress: Callable[[status.ReleaseState, str], None]
@@ -66,14 +68,11 @@ class HostBuilder:
         """A release that is complete already comes back as it is: its number stands for one description."""
         if existing := await self.sealed(service_id, release.number):
             return existing
-        self._building.add((service_id, release.number))
         try:
-            return (await Attempt(self._tools, service_id, release, progress).run()).artifact
+            async with self.room.entered(service_id, release.number):
+                return (await Attempt(self._tools, service_id, release, progress).run()).artifact
         except OSError as error:
             raise _explained(error) from error
-        finally:
-            self._building.discard((service_id, release.number))
-            self.trash.wake()
 
     async def sealed(self, service_id: str, release: int) -> ports.Artifact | None:
         found = await asyncio.to_thread(manifest.read, self._paths.release(service_id, release))
@@ -81,7 +80,7 @@ class HostBuilder:
 
     async def prune(self, service_id: str, keep: frozenset[int]) -> None:
         """What is being built now is kept too."""
-        busy = {number for service, number in self._building if service == service_id}
+        busy = self.room.building(service_id)
         for place in trees.children(self._paths.builds(service_id)):
             if place.name.isdigit() and int(place.name) not in keep | busy:
                 await self._remove_files(service_id, int(place.name))
@@ -121,6 +120,4 @@ class HostBuilder:
 
 
 def _explained(error: OSError) -> ReleaseFailedError:
-    if error.errno in FULL:
-        return ReleaseFailedError("disk_full", "cannot build: the disk of the host is full; delete what is not needed")
     return ReleaseFailedError("host_error", f"cannot build: {error}; look at the host's disk and its permissions")

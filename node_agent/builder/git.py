@@ -122,7 +122,8 @@ class Git:
         async with locks.locked(mirrors.lock(mirror)):
             if not await self._holds(mirror, commit):
                 await self._fetch_into(mirror, remote, commit, branch, access, say)
-            os.utime(mirrors.lock(mirror))  # used now: it is not the next one to go
+            for used in (mirrors.lock(mirror), mirror):
+                os.utime(used)  # used now: it is not the next one to go
             yield mirror
 
     async def checkout(

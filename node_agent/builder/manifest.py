@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+from typing import Any
 
 from node_agent import atomic, ports
 from node_agent.builder import inventory
@@ -77,6 +78,28 @@ def read(place: pathlib.Path) -> Manifest | None:
 def _before_rows(run_cmd: str) -> list[list[str]]:
     """What a release from before rows were sealed says: how it is started."""
     return [["run_cmd", run_cmd, "detected", "as it was built"]] if run_cmd else []
+
+
+def toolchain(place: pathlib.Path) -> str:
+    """That of the release there; "" when there is none, or no release. It asks no more than the manifest itself."""
+    return str(_values(place).get("toolchain", ""))
+
+
+def size(place: pathlib.Path) -> tuple[int, int] | None:
+    """Bytes and files of the release there, None when there is none."""
+    found = _values(place)
+    try:
+        return int(found["bytes"]), int(found["files"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _values(place: pathlib.Path) -> dict[str, Any]:
+    try:
+        found = json.loads((place / NAME).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def entries(place: pathlib.Path) -> tuple[inventory.Entry, ...]:

@@ -53,11 +53,12 @@ def prune(root: pathlib.Path, keep: pathlib.Path) -> None:
         mirror = path.with_suffix("")
         total += _size(mirror)
         if mirror != keep and (number >= MAX_MIRRORS or total > MAX_BYTES):
-            _delete(path, mirror)
+            delete(mirror)
 
 
-def _delete(path: pathlib.Path, mirror: pathlib.Path) -> None:
-    """With its lock, which goes last: without one nobody would find what is left of the mirror."""
+def delete(mirror: pathlib.Path) -> None:
+    """Unless somebody uses it. With its lock, which goes last: without one nobody would find what is left of the mirror."""
+    path = lock(mirror)
     held = locks.taken(path)
     if held is None:
         return

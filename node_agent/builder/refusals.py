@@ -12,6 +12,7 @@ ABSENT = (
     "Permission denied (publickey",
 )
 NO_OBJECT = ("not our ref", "unadvertised object", "couldn't find remote ref", "not a valid object name")
+NO_ROOM = "No space left on device"
 UNKNOWN_HOST = (
     "Host key verification failed",
     "No ED25519 host key is known",
@@ -32,6 +33,11 @@ def too_large(remote: str, most: int) -> ReleaseFailedError:
 def of(remote: str, ended: children.Ended) -> ReleaseFailedError:
     """git's own words are in what has no better ones."""
     said = ended.stderr
+    if any(NO_ROOM in line and not line.startswith("remote:") for line in said.splitlines()):
+        return ReleaseFailedError(
+            "disk_full",
+            f"cannot fetch {remote}: the disk of the host is full; delete what is not needed there, see `dployr disk`",
+        )
     if any(word in said for word in UNKNOWN_HOST):
         return ReleaseFailedError(
             "host_key_refused",

@@ -59,10 +59,13 @@ class Toolchains:
         try:
             async with asyncio.timeout(self._provision_s):
                 base = await self._base(runtime, version)
-                return await self._with_manager(base, manager)
+                name = await self._with_manager(base, manager)
         except TimeoutError as error:
             why = f"it could not be fetched within {self._provision_s:g} s; try again"
             raise _unavailable(runtime.value, version, why, {}) from error
+        for part in {name, *name.split("+")}:
+            os.utime(self._paths.toolchain(part))  # used now: it is not the next one to go
+        return name
 
     async def _base(self, runtime: Runtime, version: str) -> str:
         if runtime is Runtime.PYTHON:

@@ -12,6 +12,7 @@ import errno
 from collections.abc import Callable
 
 from node_agent.errors import SupervisorRefusedError
+from node_agent.model import disk
 from node_agent.model.crash import Crash, Kind
 from node_agent.model.process import (
     JobKind,
@@ -32,7 +33,9 @@ FIRST_PID = 1000
 
 
 class FakeSupervisor:
-    """Implements ports.Supervisor. `started`, `stopped` and `ran` (jobs) list what was asked for, in order."""
+    """Implements ports.Supervisor. `started`, `stopped` and `ran` (jobs) list what was asked for, in order; `measured` is
+    what `measure` answers.
+    """
 
     def __init__(self, retries: int = 5, paths: Paths | None = None) -> None:
         self._paths = paths
@@ -43,6 +46,7 @@ class FakeSupervisor:
         self.replaced: list[tuple[ProcessId, Unwell]] = []
         self.signalled: list[tuple[ProcessId, str]] = []
         self.forgotten: list[str] = []
+        self.measured: dict[str, disk.Use] = {}
         self.reloads = 0
         self.proxy_words: dict[int, str] = {}
         self._retries = retries
@@ -151,6 +155,11 @@ class FakeSupervisor:
         if any(process_id.service_id == service_id for process_id in self._statuses):
             raise SupervisorRefusedError(f"cannot forget {service_id}: stop its processes first")
         self.forgotten.append(service_id)
+
+    async def measure(self, service_id: str = "") -> dict[str, disk.Use]:
+        self._answer("measure")
+        below = f"services/{service_id}/" if service_id else ""
+        return {path: use for path, use in self.measured.items() if path.startswith(below)}
 
     async def proxy_test(self, generation: int) -> tuple[bool, str]:
         self._answer("proxy_test")

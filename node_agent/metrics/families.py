@@ -8,7 +8,8 @@ from typing import Any
 from node_agent.metrics.reading import Host, Rates, Service
 
 
-def encode(time: float, host: Host, rates: Rates, services: Mapping[str, Service]) -> str:
+def encode(time: float, host: Host, rates: Rates, services: Mapping[str, Service], disk: Mapping[str, Any]) -> str:
+    """`disk` is told as it is."""
     return json.dumps(
         {
             "time": time,
@@ -20,6 +21,7 @@ def encode(time: float, host: Host, rates: Rates, services: Mapping[str, Service
             "swap": dataclasses.asdict(host.swap),
             "disks": [dataclasses.asdict(disk) for disk in host.disks],
             "disk_io": _disk_io(host, rates),
+            "disk_use": disk,
             "network": [_interface(dataclasses.asdict(each), rates) for each in host.network],
             "services": {name: _service(service) for name, service in services.items()},
         },

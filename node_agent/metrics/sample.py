@@ -2,6 +2,8 @@
 
 import dataclasses
 import socket
+from collections.abc import Mapping
+from typing import Any
 
 from node_agent import ports
 from node_agent.clock import Clock
@@ -40,7 +42,7 @@ class HostSampler:
             host.addresses(),
         )
 
-    def sample(self, processes: tuple[ProcessStatus, ...]) -> ports.HostSample:
+    def sample(self, processes: tuple[ProcessStatus, ...], disk: Mapping[str, Any]) -> ports.HostSample:
         """See ports.Sampler. Not for two threads at once."""
         before, looked = self._host, self._looked
         self._host, self._looked = host.read(), self._clock.monotonic()
@@ -49,7 +51,7 @@ class HostSampler:
         now = self._clock.now()
         return ports.HostSample(
             time=now,
-            families_json=families.encode(now, self._host, rates.rates(before, self._host, seconds), services),
+            families_json=families.encode(now, self._host, rates.rates(before, self._host, seconds), services, disk),
             exposition=exposition.encode(self._host, services),
         )
 

@@ -117,7 +117,14 @@ FAILURES: Mapping[str, Failure] = {
             "Move what the sentence names, or give the volume another `mount`.",
         ),
         special_file=("The build left a device, FIFO or socket.", "Let the build remove it."),
-        disk_full=("The disk of the host is full.", "Delete what is not needed, then deploy again."),
+        build_too_large=(
+            "The build took more bytes or files than `resources.disk`, or the host, allows.",
+            "Let it write less, or raise `resources.disk`.",
+        ),
+        disk_full=(
+            "The disk of the host has no room for the build beside what is kept for the host.",
+            "Delete what is not needed (`dployr disk` shows it), then deploy again.",
+        ),
         host_error=(
             "The host could not do its part; the sentence has the system's words.",
             "See to the host's disk and permissions.",

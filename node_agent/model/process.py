@@ -122,6 +122,7 @@ class JobKind(enum.Enum):
     SEAL = "seal_release"
     REMOVE = "remove_files"
     RELEASE = "run_release"
+    CLEAR = "clear_caches"
     RUN = "run_command"
     CHECK = "run_check"
     BACKUP = "backup_volume"
@@ -143,7 +144,8 @@ class JobSpec:
     build log. It ends with the connection of whoever asked, too.
     Opening hands the build tree over to the user of the service's builds, where there is one; sealing takes it back, for
     the service to read (a `static` site for the proxy, too) and nobody but the agent to write; removing deletes what those
-    users may have made: the build tree, or without a release all that the service has beside its logs.
+    users may have made: the build tree, or without a release all that the service has beside its logs. Clearing empties
+    the temporary files of its builds and, without a release, their caches too; no build of the service may run.
     A check is a run whose output nobody wants, for the process that listens on `port`. All three are told of `volumes`.
     A backup writes the directory of `volume` to the pipes of `run_id`; restoring puts what is in the archive of `run_id`
     in its place, while no process of the service runs; with a `volume`, removing deletes what is left of restoring it.
@@ -167,7 +169,7 @@ class JobSpec:
     @property
     def is_build(self) -> bool:
         """Does its output belong to the build log?"""
-        return self.kind not in {*PIPED, JobKind.CHECK, JobKind.REMOVE}
+        return self.kind not in {*PIPED, JobKind.CHECK, JobKind.REMOVE, JobKind.CLEAR}
 
     @property
     def ends_with_caller(self) -> bool:
@@ -177,12 +179,13 @@ class JobSpec:
     @property
     def hands_over(self) -> bool:
         """Is it needed only where apps and builds have users of their own?"""
-        return self.kind in {JobKind.OPEN, JobKind.SEAL, JobKind.REMOVE} and not self.volume
+        return self.kind in {JobKind.OPEN, JobKind.SEAL, JobKind.REMOVE, JobKind.CLEAR} and not self.volume
 
     @property
     def id(self) -> str:
         if not self.is_build:
-            return f"{self.service_id}.r{self.release}.{self.run_id or self.volume or self.port}.run"
+            what = "clear" if self.kind is JobKind.CLEAR else self.run_id or self.volume or self.port
+            return f"{self.service_id}.r{self.release}.{what}.run"
         return self.build_id(self.service_id, self.release)
 
     @staticmethod

@@ -226,10 +226,18 @@ def _clean(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> tuple[Action, 
     if stops or not (goal == facts.live or goal in facts.failed):
         return stops
     numbers = sorted((sealed.release for sealed in facts.sealed), reverse=True)
-    keep = frozenset(numbers[:KEPT_RELEASES]) | {target.release for target in wanted if target is not None}
-    keep |= set(wish.pinned) & set(numbers)
-    keep |= {wish.release.build_of} if wish.release is not None and wish.release.build_of in numbers else set()
+    keep = _kept(wish, facts, numbers) | {target.release for target in wanted if target is not None}
     return (actions.Prune(keep, "old releases"),) if set(numbers) - keep else ()
+
+
+def _kept(wish: spec.ServiceSpec, facts: Facts, numbers: list[int]) -> frozenset[int]:
+    """Of the sealed releases, newest first: the last ones, the one that served before, those pinned, and what the wish
+    builds on.
+    """
+    live = facts.live.release if facts.live else 0
+    served = [number for number in numbers if number in facts.served and number != live]
+    base = wish.release.build_of if wish.release is not None else 0
+    return frozenset({*numbers[:KEPT_RELEASES], *served[:1], *({base, *wish.pinned} & set(numbers))})
 
 
 def _take_down(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:

@@ -87,7 +87,8 @@ class Jobs:
         self._open_log(job)
         job.started = self._host.clock.monotonic()
         try:
-            identity = None if spec.kind is JobKind.REMOVE else self._host.identity(spec.service_id, spec.volumes)
+            is_ours = spec.kind in {JobKind.REMOVE, JobKind.CLEAR}
+            identity = None if is_ours else self._host.identity(spec.service_id, spec.volumes)
             if spec.volume:
                 self._settle_volume(spec)
             if spec.hands_over and isinstance(self._host.isolation, NoIsolation):  # to ourselves, from ourselves

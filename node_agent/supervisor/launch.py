@@ -79,7 +79,7 @@ def job_launch(
     paths: Paths, job: JobSpec, identity: Identity | None = None, household: Household | None = None
 ) -> Launch:
     """How a job is started. Raises StartError."""
-    if job.hands_over and job.kind is not JobKind.REMOVE:
+    if job.kind in {JobKind.OPEN, JobKind.SEAL}:
         return _hand_over_launch(paths, job, identity, household)
     return LAUNCHES[job.kind](paths, job, identity)
 
@@ -138,6 +138,16 @@ def _remove_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Lau
     names = [str(place.relative_to(service)) for place in found]
     own = {**_own(paths, job.service_id, job.release, job.id), "HOME": "/"}
     return Launch(("/bin/rm", "-rf", "--", *names), _environment(BASE_PATH, (), own), service, ".", NOWHERE, NOWHERE)
+
+
+def _clear_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch:  # noqa: ARG001 - as ourselves
+    """The directories stay: rooms stand on one of them."""
+    service = paths.service(job.service_id)
+    places = [paths.build_tmp(job.service_id), *([] if job.release else [paths.build_home(job.service_id)])]
+    names = [str(place.relative_to(service)) for place in places]
+    argv = ("/usr/bin/find", "-P", *names, "-xdev", "-mindepth", "1", "-delete")
+    own = {**_own(paths, job.service_id, job.release, job.id), "HOME": "/"}
+    return Launch(argv, _environment(BASE_PATH, (), own), service, ".", NOWHERE, NOWHERE)
 
 
 def _own_program(paths: Paths, job: JobSpec, argv: tuple[str, ...]) -> Launch:
@@ -211,6 +221,7 @@ LAUNCHES = {
     JobKind.UNPACK: _unpack_launch,
     JobKind.REMOVE: _remove_launch,
     JobKind.RELEASE: _run_launch,
+    JobKind.CLEAR: _clear_launch,
     JobKind.RUN: _run_launch,
     JobKind.CHECK: _run_launch,
     JobKind.BACKUP: _backup_launch,

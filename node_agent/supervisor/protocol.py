@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from node_agent import paths
-from node_agent.model import log_index, volume
+from node_agent.model import disk, log_index, volume
 from node_agent.model.crash import Crash, Kind
 from node_agent.model.process import (
     PIPED,
@@ -374,6 +374,15 @@ def decode_job_result(frame: Mapping[str, Any]) -> JobResult:
         duration_s=field(frame, "duration_s", float),
         last_lines=_texts(frame, "last_lines"),
     )
+
+
+def decode_measured(found: object) -> dict[str, disk.Use]:
+    """What `measure` answers: text, since the supervisor hands on what its program said."""
+    try:
+        rows = json.loads(str(found)).items()
+        return {str(path): disk.Use(int(row[0]), int(row[1]), float(row[2])) for path, row in rows}
+    except (ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ProtocolError(f"cannot read what was measured: {error}") from error
 
 
 def encode_info(info: SupervisorInfo) -> Frame:

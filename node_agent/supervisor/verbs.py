@@ -12,6 +12,7 @@ from node_agent.model.process import JobKind, JobResult, JobSpec, SupervisorInfo
 from node_agent.supervisor import VERSION, estates, protocol
 from node_agent.supervisor.host import Host, RefusedError
 from node_agent.supervisor.jobs import Jobs
+from node_agent.supervisor.measuring import Measuring
 from node_agent.supervisor.nginx import Nginx
 from node_agent.supervisor.processes import Processes
 
@@ -37,6 +38,7 @@ class Verbs:
 
     def __init__(self, host: Host, processes: Processes, jobs: Jobs, nginx: Nginx, stop: Callable[[], None]) -> None:
         self._host, self._processes, self._jobs, self._nginx = host, processes, jobs, nginx
+        self._measuring = Measuring(host)
         self._stop = stop
         self._ending = False
         self._verbs: dict[str, Callable[[Body, Answer], None]] = {
@@ -52,6 +54,7 @@ class Verbs:
             "prepare_build": self._prepare_build,
             "index_logs": self._index_logs,
             "forget": self._forget,
+            "measure": self._measure,
             "proxy_test": self._proxy_test,
             "proxy_ensure": self._proxy_ensure,
             "proxy_reload": self._proxy_reload,
@@ -186,6 +189,11 @@ class Verbs:
                 answer.ok()
 
         self._jobs.cancel_all(forget, service_id)
+
+    def _measure(self, body: Body, answer: Answer) -> None:
+        """Of one service, or of everything."""
+        service_id = protocol.service_id(body) if body.get("service_id") else ""
+        self._measuring.measure(service_id, answer.ok, answer.refuse)
 
     def _proxy_test(self, body: Body, answer: Answer) -> None:
         generation = protocol.number(body, "generation")

@@ -9,6 +9,7 @@ import pytest
 from node_agent.errors import SupervisorRefusedError
 from node_agent.fakes.supervisor import FakeSupervisor
 from node_agent.model.crash import Kind
+from node_agent.model.disk import Use
 from node_agent.model.process import JobKind, ProcessId, Unwell
 from node_agent.paths import Paths
 from node_agent.supervisor_client import SupervisorClient
@@ -22,7 +23,9 @@ OTHER = ProcessId(SERVICE, 1, 1, "web.1")
 @pytest.fixture(params=["fake", "real"])
 async def supervisor(request, tmp_path):
     if request.param == "fake":
-        yield FakeSupervisor(paths=Paths(tmp_path))
+        fake = FakeSupervisor(paths=Paths(tmp_path))
+        fake.measured = {f"services/{SERVICE}/releases": Use(4096, 2), "agent": Use(4096, 1)}
+        yield fake
         return
     host = SupervisorHost(tmp_path)
     host.start()
@@ -183,6 +186,13 @@ async def test_listeners_hear_of_every_start_and_stop(supervisor):
     heard.clear()
     await supervisor.stop(a_process().id, 5.0)
     await wait_until_async(lambda: SERVICE in heard)
+
+
+async def test_what_uses_the_disk_is_told_of_everything_or_of_one_service(supervisor):
+    everything, own = await supervisor.measure(), await supervisor.measure(SERVICE)
+    assert own[f"services/{SERVICE}/releases"].entries > 0
+    assert own == {path: use for path, use in everything.items() if f"/{SERVICE}/" in path}
+    assert everything.keys() > own.keys()
 
 
 async def test_a_job_tells_its_exit_code_and_last_lines(supervisor):

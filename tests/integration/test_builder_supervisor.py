@@ -7,7 +7,7 @@ import pytest
 from node_agent.errors import ReleaseFailedError
 from node_agent.model.process import ProcessId
 from node_agent.model.spec import Runtime
-from node_agent.supervisor import procfs
+from node_agent.supervisor import ladder, procfs
 from node_agent.supervisor_client import SupervisorClient
 from tests import supervisor_host
 from tests.builder_fixtures import SERVICE, Bench
@@ -57,6 +57,23 @@ async def test_a_cancelled_build_leaves_no_process(bench, host):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert f"{SERVICE}.r1.build" not in procfs.take_snapshot(str(host.paths.root)).marked()
+    assert await bench.left_over() == []
+
+
+async def test_a_build_that_leaves_its_session_ignores_sigterm_and_forks_a_thousand_times_ends_whole(bench, host):
+    bench.repository.write({"index.html": "x"})
+    command = "trap '' TERM HUP; for i in $(seq 1000); do setsid sleep 600 & done; touch begun; sleep 600"
+    task = asyncio.create_task(bench.build(bench.release(build_cmd=command)))
+    job = f"{SERVICE}.r1.build"
+    await wait_until_async((bench.paths.build_tree(SERVICE, 1) / "begun").exists, 60)
+    assert len(host.marked()[job]) > 900  # some are just being born
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert job not in host.marked()
+    cages = ladder.open_cages(host.paths.root)
+    assert job not in cages.names()
+    cages.close()
     assert await bench.left_over() == []
 
 

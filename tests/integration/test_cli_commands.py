@@ -381,6 +381,52 @@ def test_what_there_is_is_listed_one_a_line_into_a_pipe(run, server) -> None:
     assert "online" in run("instance", "h").stdout
 
 
+DISK = {
+    "instance_id": "ins_1",
+    "time": "2026-11-24T09:30:00.000Z",
+    "space": {
+        "total_bytes": 40 << 30,
+        "free_bytes": 1536 << 20,
+        "total_inodes": 90,
+        "free_inodes": 8,
+        "reserve_bytes": 1 << 30,
+        "reserve_inodes": 2,
+    },
+    "measured_at": None,
+    "shared": {"trash": {"bytes": 0, "entries": 1}, "toolchains": {"bytes": 700 << 20, "entries": 9}},
+    "services": [
+        {
+            "id": "svc_1",
+            "name": "web",
+            "bytes": 900 << 20,
+            "parts": {"logs": {"bytes": 512, "entries": 2}, "releases": {"bytes": 900 << 20, "entries": 30}},
+        },
+        {"id": "svc_2", "name": None, "bytes": 2048, "parts": {"logs": {"bytes": 2048, "entries": 1}}},
+    ],
+}
+
+
+def test_what_uses_the_disk_is_listed_with_the_largest_owner_first(run, server) -> None:
+    server.on("GET", "/v1/instances", (200, page({"id": "ins_1", "name": "h"})))
+    server.on("GET", "/v1/instances/h/disk", (200, DISK))
+    said = run("disk").stdout
+    assert "1.5 GiB of 40.0 GiB" in said and "8 of 90" in said and "not yet" in said
+    table = [line.split("\t") for line in said.splitlines() if "\t" in line]
+    assert table == [
+        ["web", "releases", "900.0 MiB", "30"],
+        ["web", "logs", "512 bytes", "2"],
+        ["-", "toolchains", "700.0 MiB", "9"],
+        ["svc_2", "logs", "2.0 KiB", "1"],
+    ]
+    assert json.loads(run("disk", "h", "--json").stdout) == DISK
+
+
+def test_with_several_hosts_the_disk_of_one_must_be_named(run, server) -> None:
+    server.on("GET", "/v1/instances", (200, page({"id": "ins_1", "name": "a"}, {"id": "ins_2", "name": "b"})))
+    refused = run("disk")
+    assert refused.exit_code != 0 and "name one of a, b" in refused.stderr
+
+
 def test_routes_are_added_listed_and_removed(run, server) -> None:
     route = {"id": "rte_1", "domain": "a.test", "path": "/", "service_id": "svc_1", "port": 3000, "status": "active"}
     server.on("GET", "/v1/deployments/web", (200, deployment()))

@@ -48,13 +48,13 @@ def test_the_facts_name_the_host():
 
 def test_cpu_is_what_happened_since_the_last_look():
     sampler = HostSampler(SystemClock())
-    found = wait_until(lambda: json.loads(sampler.sample(()).families_json)["cpu"], what="a tick of the processor")
+    found = wait_until(lambda: json.loads(sampler.sample((), {}).families_json)["cpu"], what="a tick of the processor")
     assert 99 < sum(found.values()) < 101
 
 
 def test_a_service_is_its_whole_process_tree(busy):
     sampler = HostSampler(SystemClock())
-    first = service_of(sampler.sample((a_process(busy.pid, restarts=3),)))
+    first = service_of(sampler.sample((a_process(busy.pid, restarts=3),), {}))
     assert first["processes"] == 2
     assert first["restarts"] == 3
     assert first["rss_bytes"] > 1 << 20
@@ -64,7 +64,7 @@ def test_a_service_is_its_whole_process_tree(busy):
     assert [(one["cpu_percent"], one["rss_bytes"]) for one in first["members"]] == [(0.0, first["rss_bytes"])]
 
     def grown():
-        again = service_of(sampler.sample((a_process(busy.pid),)))
+        again = service_of(sampler.sample((a_process(busy.pid),), {}))
         return again["cpu_seconds"] > first["cpu_seconds"] and again["cpu_percent"] > 0
 
     wait_until(grown, what="work of the child")
@@ -72,21 +72,21 @@ def test_a_service_is_its_whole_process_tree(busy):
 
 def test_what_a_service_used_only_grows_when_its_processes_change(busy):
     sampler = HostSampler(SystemClock())
-    wait_until(lambda: service_of(sampler.sample((a_process(busy.pid),)))["cpu_seconds"] > 0.2)
-    before = service_of(sampler.sample((a_process(busy.pid),)))["cpu_seconds"]
-    after = service_of(sampler.sample((a_process(os.getpid(), release=2),)))["cpu_seconds"]
+    wait_until(lambda: service_of(sampler.sample((a_process(busy.pid),), {}))["cpu_seconds"] > 0.2)
+    before = service_of(sampler.sample((a_process(busy.pid),), {}))["cpu_seconds"]
+    after = service_of(sampler.sample((a_process(os.getpid(), release=2),), {}))["cpu_seconds"]
     assert after >= before
-    assert service_of(sampler.sample((a_process(0, release=2),)))["cpu_seconds"] == after
+    assert service_of(sampler.sample((a_process(0, release=2),), {}))["cpu_seconds"] == after
 
 
 def test_a_process_that_is_gone_is_no_error():
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    found = service_of(HostSampler(SystemClock()).sample((a_process(gone.pid), a_process(0))))
+    found = service_of(HostSampler(SystemClock()).sample((a_process(gone.pid), a_process(0)), {}))
     assert (found["processes"], found["fds"], found["rss_bytes"]) == (0, None, 0)
 
 
 def test_the_exposition_of_this_host_parses():
-    text = HostSampler(SystemClock()).sample((a_process(os.getpid()),)).exposition
+    text = HostSampler(SystemClock()).sample((a_process(os.getpid()),), {}).exposition
     names = {family.name for family in text_string_to_metric_families(text)}
     assert {"dployr_host_cpu_seconds", "dployr_host_memory_bytes", "dployr_service_cpu_seconds"} <= names

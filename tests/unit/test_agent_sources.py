@@ -8,7 +8,7 @@ from addresses import public
 from node_agent import config, wiring
 from node_agent.builder.egress import Egress
 from node_agent.errors import ReleaseFailedError
-from node_agent.model import source
+from node_agent.model import disk, source
 
 BASE = ("--data-dir", "/x", "--hub", "h:1", "--enrol", "h:2", "--proxy-listen", "h:3")
 
@@ -33,7 +33,19 @@ def test_everything_but_https_is_off_until_the_operator_says_so(tmp_path):
     assert settings(DPLOYR_AGENT_ALLOW_SSH_REMOTES="yes").allow_ssh_remotes
 
 
-@pytest.mark.parametrize("more", [("--git-allow", "everything"), ("--ssh-known-hosts", "/nowhere")])
+def test_the_budgets_of_the_disk_are_sizes_and_have_defaults():
+    said = settings("--disk-reserve", "2G", "--build-disk", "500M", DPLOYR_AGENT_CACHE_DISK="0")
+    assert (said.disk_reserve, said.build_disk, said.cache_disk) == (2 << 30, 500 << 20, 0)
+    plain = settings()
+    assert disk.budgets(plain.disk_reserve, plain.build_disk, plain.cache_disk) == disk.Budgets()
+    assert disk.budgets(said.disk_reserve, said.build_disk, said.cache_disk) == disk.Budgets(
+        reserve_bytes=2 << 30, build=disk.Use(500 << 20, disk.Budgets().build.entries), caches_bytes=0
+    )
+
+
+@pytest.mark.parametrize(
+    "more", [("--git-allow", "everything"), ("--ssh-known-hosts", "/nowhere"), ("--disk-reserve", "much")]
+)
 def test_a_setting_that_is_none_is_refused_by_its_name(more):
     with pytest.raises(config.SettingsError, match=more[0].removeprefix("--").replace("-", "_")):
         settings(*more)

@@ -97,11 +97,14 @@ def test_descriptors_that_may_not_be_counted_are_unknown_not_zero():
 
 def test_the_json_has_every_family():
     with_member = dataclasses.replace(SERVICE, members=(Member(4711, 12.345678, 2048),))
-    told = json.loads(families.encode(5.0, HOST, rates.rates(HOST, HOST, 1.0), {"svc_1": with_member}))
+    told = json.loads(
+        families.encode(5.0, HOST, rates.rates(HOST, HOST, 1.0), {"svc_1": with_member}, {"free_bytes": 7})
+    )
     assert told["time"] == 5.0
     assert told["load"] == [0.5, 0.25, 0.12]
     assert told["memory"]["available_bytes"] == 600
     assert told["disks"][0]["mount"] == "/"
+    assert told["disk_use"] == {"free_bytes": 7}
     assert told["disk_io"]["read_bytes_per_second"] == 0.0
     assert told["network"][0]["name"] == "eth0"
     assert told["services"]["svc_1"] == {

@@ -168,6 +168,14 @@ def test_old_releases_are_pruned_but_never_the_live_one() -> None:
     assert prune.keep == {1, *range(10 - KEPT_RELEASES, 10)}
 
 
+def test_the_release_that_served_before_is_kept_however_many_failed_since() -> None:
+    sealed = tuple(a_sealed(number) for number in range(1, 12))
+    facts = dataclasses.replace(serving(3), sealed=sealed, served=frozenset({1, 2, 3}))
+    (prune,) = plan(a_wish(3), facts)
+    assert isinstance(prune, actions.Prune)
+    assert prune.keep == {2, 3, *range(12 - KEPT_RELEASES, 12)}
+
+
 def test_the_build_that_the_wished_release_uses_again_is_never_pruned() -> None:
     sealed = tuple(a_sealed(number) for number in range(1, 10))
     wish = a_wish(9)

@@ -52,6 +52,33 @@ ANSWERS: dict[str, Any] = {
         "times": [ids.TIME],
         "series": [{"name": "cpu_percent", "labels": {"mode": "user"}, "values": [12.5]}],
     },
+    "DiskShape": {
+        "instance_id": ids.INSTANCE,
+        "time": ids.LATER,
+        "space": {
+            "total_bytes": 42949672960,
+            "free_bytes": 21474836480,
+            "total_inodes": 2621440,
+            "free_inodes": 2100000,
+            "reserve_bytes": 1073741824,
+            "reserve_inodes": 20000,
+        },
+        "measured_at": ids.TIME,
+        "shared": {"toolchains": {"bytes": 734003200, "entries": 21000}, "mirrors": {"bytes": 52428800, "entries": 90}},
+        "services": [
+            {
+                "id": ids.SERVICE,
+                "name": "my-app",
+                "deployment_id": ids.DEPLOYMENT,
+                "bytes": 471859200,
+                "entries": 38012,
+                "parts": {
+                    "releases": {"bytes": 419430400, "entries": 38000},
+                    "logs": {"bytes": 52428800, "entries": 12},
+                },
+            }
+        ],
+    },
     "TargetGroups": [
         {
             "targets": ["dployr.example.com"],

@@ -148,6 +148,9 @@ class CageV2:
     def oom_kills(self) -> int:
         return value_of(read(f"{self._directory}/memory.events"), "oom_kill") if "memory" in self._enforced else 0
 
+    def refused_forks(self) -> int:
+        return groups.refused_forks(self._directory) if "pids" in self._enforced else 0
+
     def remove(self) -> None:
         groups.remove(self._directory)
 

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-from node_agent.model.process import JobKind, JobResult, JobSpec
+from node_agent.model.process import JobKind, JobResult, JobSpec, Limits
 from node_agent.supervisor import launch
 from node_agent.supervisor.cages import NO_LIMITS, Cage
 from node_agent.supervisor.children import UNKNOWN, End
@@ -14,6 +14,8 @@ from node_agent.supervisor.isolation import NoIsolation
 from node_agent.supervisor.loop import Timer, note
 
 Done = Callable[[JobResult], None]
+# Less than a user may have (spawn.PROCESSES): where it is this limit that is met, the end of the build can tell of it.
+BUILD_LIMITS = Limits(pids=4000)
 JOB_SUFFIXES = (".build", ".run")
 
 
@@ -28,6 +30,7 @@ class Job:
     started: float = 0.0
     cause: str = ""
     end: End | None = None
+    refused: bool = False
     deadline: Timer | None = None
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
 
@@ -90,7 +93,7 @@ class Jobs:
             if spec.hands_over and isinstance(self._host.isolation, NoIsolation):  # to ourselves, from ourselves
                 self._finish(job, JobResult("exited", 0, 0.0))
                 return
-            job.cage = self._host.caged(spec.id, NO_LIMITS)
+            job.cage = self._host.caged(spec.id, BUILD_LIMITS if spec.kind is JobKind.BUILD else NO_LIMITS)
             wanted = launch.job_launch(self._host.paths, spec, identity, self._host.isolation.household)
             job.pid = self._host.spawn(spec.service_id, wanted, job.cage)
         except launch.StartError as error:
@@ -108,6 +111,7 @@ class Jobs:
         if self._jobs.get(job.spec.id) is not job:
             return  # its tree was gone before its exit was seen, and its successor has the same marker
         job.end = end
+        job.refused = _was_refused(job.cage)  # before what is left of it is ended: that allows no fork either
         self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job), job.cage)
 
     def _gone(self, job: Job) -> None:
@@ -118,6 +122,8 @@ class Jobs:
         outcome = job.cause or ("exited" if code >= 0 else "signalled")
         duration = self._host.clock.monotonic() - job.started
         lines = self._close_log(job)
+        if code and job.refused:
+            lines += (f"it was refused more than the {BUILD_LIMITS.pids} processes that a build may have at once",)
         self._jobs.pop(spec.id)
         self._host.discard(job.cage)
         if spec.kind is JobKind.REMOVE and not spec.release:
@@ -154,3 +160,10 @@ class Jobs:
             return ()
         logs.close(spec.service_id, "build", spec.release)
         return logs.last_lines(spec.service_id, "build", spec.release, job.sizes)
+
+
+def _was_refused(cage: Cage | None) -> bool:
+    """Could it start no process for its limit?"""
+    with contextlib.suppress(OSError):
+        return cage is not None and cage.refused_forks() > 0
+    return False

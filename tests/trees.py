@@ -259,6 +259,7 @@ TREES = (
                   "index.html": VITE_PAGE, "main.js": 'document.title = "vite serves";', ".nvmrc": "22\n"},
          "/assets/", {"runtime": "static", "static_dir": "dist", "build_cmd": "npm run build"}, npm_lock, "npm"),
 )  # fmt: skip
+# The others take more time than a short run has: five to fifteen seconds each, Next.js and a first Go a minute or two.
 SHORT = ("node-npm", "flask-pip", "php")
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import functools
 from collections.abc import Callable
 
@@ -95,9 +96,14 @@ class Jobs:
                 return
             job.cage = self._host.caged(spec.id, BUILD_LIMITS if spec.kind is JobKind.BUILD else NO_LIMITS)
             wanted = launch.job_launch(self._host.paths, spec, identity, self._host.isolation.household)
-            job.pid = self._host.spawn(spec.service_id, wanted, job.cage)
+            with self._host.calls.bound(job.cage) if spec.kind is JobKind.BUILD else contextlib.nullcontext():
+                job.pid = self._host.spawn(spec.service_id, wanted, job.cage)
         except launch.StartError as error:
             self._finish(job, JobResult("start_failed", error.code, 0.0, (str(error),)))
+            return
+        except OSError as error:
+            words = f"cannot keep it from what a build may not call: {error}"
+            self._finish(job, JobResult("start_failed", error.errno or errno.EIO, 0.0, (words,)))
             return
         self._host.children.expect(job.pid, lambda end: self._ended(job, end))
         job.deadline = self._host.loop.later(spec.deadline_s, lambda: self._end(job, "timeout"))
@@ -126,6 +132,7 @@ class Jobs:
             lines += (f"it was refused more than the {BUILD_LIMITS.pids} processes that a build may have at once",)
         self._jobs.pop(spec.id)
         self._host.discard(job.cage)
+        self._host.calls.tidy()
         if spec.kind is JobKind.REMOVE and not spec.release:
             with contextlib.suppress(OSError):  # its logs are still there: they go first, when it is forgotten
                 self._host.paths.service(spec.service_id).rmdir()

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import os
-import shutil
 import pathlib
+import shutil
 import subprocess
 import zipfile
 

@@ -79,7 +79,7 @@ class Jobs:
         for marker in markers:
             note("job.left_over", id=marker)
             cage = self._host.cages.find(marker)
-            self._host.endings.begin(marker, 0, 0.0, functools.partial(self._host.discard, cage), cage)
+            self._host.endings.begin(marker, 0, 0.0, functools.partial(self._discard, cage), cage)
 
     def _begin(self, job: Job) -> None:
         spec = job.spec
@@ -131,8 +131,7 @@ class Jobs:
         if code and job.refused:
             lines += (f"it was refused more than the {BUILD_LIMITS.pids} processes that a build may have at once",)
         self._jobs.pop(spec.id)
-        self._host.discard(job.cage)
-        self._host.calls.tidy()
+        self._discard(job.cage)
         if spec.kind is JobKind.REMOVE and not spec.release:
             with contextlib.suppress(OSError):  # its logs are still there: they go first, when it is forgotten
                 self._host.paths.service(spec.service_id).rmdir()
@@ -142,8 +141,12 @@ class Jobs:
         """It never began."""
         self._close_log(job)
         self._jobs.pop(job.spec.id)
-        self._host.discard(job.cage)
+        self._discard(job.cage)
         self._report(job, result)
+
+    def _discard(self, cage: Cage | None) -> None:
+        self._host.discard(cage)
+        self._host.calls.tidy()
 
     def _report(self, job: Job, result: JobResult) -> None:
         if job.deadline is not None:

@@ -72,6 +72,7 @@ def serve(data_dir: str, nginx: str, log_limits: str, uids: str, agent: str, boo
     manager.stopping()
     server.close()
     host.cages.close()
+    host.calls.tidy()
     note("supervisor.ended", pid=os.getpid())
     return 0
 

@@ -14,7 +14,7 @@ import pytest
 from node_agent.errors import SupervisorUnavailableError
 from node_agent.model.process import JobSpec, ProcessId, ProcessSpec
 from node_agent.paths import Paths
-from node_agent.supervisor import ladder, procfs
+from node_agent.supervisor import calls, ladder, procfs
 from node_agent.supervisor_client import SupervisorClient
 from tests.waiting import wait_until, wait_until_async
 
@@ -93,6 +93,7 @@ class SupervisorHost:
                 cages.find(name).kill()
                 cages.find(name).remove()
         cages.close()
+        calls.open_calls(self.paths.root).tidy()
         return not cages.names()
 
     def _kill_rest(self) -> list[int]:

@@ -76,16 +76,64 @@ class Page(http.server.BaseHTTPRequestHandler):
 
 http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Page).serve_forever()
 """
+DJANGO_MANAGE = """
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"
+execute_from_command_line(sys.argv)
+"""
+# Its database stands in its HOME, which outlives releases: what was released is read-only.
 DJANGO_SETTINGS = """
+import os
+import pathlib
+
 SECRET_KEY = "not one"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "shop.urls"
+INSTALLED_APPS = ["shop"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": pathlib.Path(os.environ["HOME"], "db.sqlite3")},
+}
+"""
+DJANGO_MODELS = """
+from django.db import models
+
+
+class Sale(models.Model):
+    of = models.CharField(max_length=20)
+"""
+DJANGO_MIGRATION = """
+from django.db import migrations, models
+
+
+def sell(apps, editor):
+    apps.get_model("shop", "Sale").objects.create(of="one")
+
+
+class Migration(migrations.Migration):
+    operations = [
+        migrations.CreateModel(
+            "Sale", [("id", models.BigAutoField(primary_key=True)), ("of", models.CharField(max_length=20))]
+        ),
+        migrations.RunPython(sell),
+    ]
 """
 DJANGO_URLS = """
 from django.http import HttpResponse
 from django.urls import path
 
-urlpatterns = [path("", lambda request: HttpResponse("django serves"))]
+from shop.models import Sale
+
+
+def sales(request):
+    return HttpResponse("django serves " + " and ".join(sale.of for sale in Sale.objects.all()))
+
+
+urlpatterns = [path("", sales)]
 """
 DJANGO_WSGI = """
 import os
@@ -197,9 +245,11 @@ TREES = (
                                           dependencies={"next": "^14", "react": "^18", "react-dom": "^18"}),
                   "pages/index.js": "export default function Page() { return <p>next serves</p>; }", ".nvmrc": "20\n"},
          "next serves", {"runtime": "nodejs", "version": "20", "build_cmd": "npm run build"}, npm_lock, "npm"),
-    Tree("django", {"requirements.txt": "django\ngunicorn\n", "manage.py": "", "shop/__init__.py": "",
-                    "shop/settings.py": DJANGO_SETTINGS, "shop/urls.py": DJANGO_URLS, "shop/wsgi.py": DJANGO_WSGI},
-         "django serves", {"run_cmd": "gunicorn shop.wsgi --bind 127.0.0.1:$PORT"}, registry="pip"),
+    Tree("django", {"requirements.txt": "django\ngunicorn\n", "manage.py": DJANGO_MANAGE, "shop/__init__.py": "",
+                    "shop/settings.py": DJANGO_SETTINGS, "shop/urls.py": DJANGO_URLS, "shop/wsgi.py": DJANGO_WSGI,
+                    "shop/models.py": DJANGO_MODELS, "shop/migrations/__init__.py": "",
+                    "shop/migrations/0001_first.py": DJANGO_MIGRATION, "Procfile": "release: python manage.py migrate\n"},
+         "django serves one", {"run_cmd": "gunicorn shop.wsgi --bind 127.0.0.1:$PORT"}, registry="pip"),
     # Without packages: Poetry asks only for those of a registry that is not to be had everywhere.
     Tree("poetry", {"pyproject.toml": POETRY, "app.py": STDLIB, "Procfile": "web: python app.py\n"}, "poetry serves",
          {"package_manager": "poetry", "install": "poetry install --only main --no-interaction"}, poetry_lock, "pip"),
@@ -209,6 +259,7 @@ TREES = (
                   "index.html": VITE_PAGE, "main.js": 'document.title = "vite serves";', ".nvmrc": "22\n"},
          "/assets/", {"runtime": "static", "static_dir": "dist", "build_cmd": "npm run build"}, npm_lock, "npm"),
 )  # fmt: skip
+# The others take more time than a short run has: five to fifteen seconds each, Next.js and a first Go a minute or two.
 SHORT = ("node-npm", "flask-pip", "php")
 
 

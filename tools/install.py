@@ -32,6 +32,7 @@ TEST_PROGRAMS = (
     ("ip", "iproute2"),
     ("systemd-analyze", "systemd"),
     ("dbus-daemon", "dbus"),
+    ("strace", "strace"),
 )  # wanted by tests, which are skipped without them
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

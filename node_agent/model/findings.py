@@ -63,13 +63,14 @@ def _supervisor(facts: Facts) -> Finding:
 def _told(facts: Facts) -> tuple[Finding, ...]:
     """What only the supervisor can say: it has tried."""
     isolation, agent, limits, proxy = (_said(facts, name) for name in ("isolation", "agent_user", "limits", "proxy"))
-    rung = _said(facts, "limits_rung")
+    rung, calls = _said(facts, "limits_rung"), _said(facts, "build_calls")
     lacking = [name for name in ("memory", "cpu", "pids") if name not in limits.split(",")]
     return (
         _row("a user for each application", not _is_none(isolation), isolation or "unknown", _isolate(facts)),
         _row("an agent that is not root", not _is_none(agent), agent or "unknown", _unprivileged(facts)),
         _row("limits of memory, cpu and pids", not lacking, _limited(lacking, rung), _limit(facts)),
         _row("the end of whole process trees", rung.startswith("cgroup"), rung or "unknown", _limit(facts)),
+        _row("what builds may not call", not _is_none(calls), calls or "unknown", _refuse(facts)),
         _row("the proxy", not _is_none(proxy), _proxy(facts, proxy), _proxy_do(facts)),
     )
 
@@ -100,6 +101,12 @@ def _limit(facts: Facts) -> str:
     if not facts.cgroups:
         return "mount control groups: boot with systemd"
     return "run dployr-supervisor under systemd with Delegate=yes, as its unit does"
+
+
+def _refuse(facts: Facts) -> str:
+    if facts.capabilities is None:
+        return START
+    return "run dployr-supervisor as root, and mount cgroup v2: boot with systemd"
 
 
 def _limited(lacking: list[str], rung: str) -> str:

@@ -27,6 +27,8 @@ class ProcessId:
         return cls(service_id, int(release[1:]), int(restart[1:]), name)
 
 
+# What applications are given: below the ephemeral range, so that no outgoing connection takes one.
+FIRST_PORT, LAST_PORT = 20000, 29999
 LEAST_MEMORY, LEAST_CPU, LEAST_PIDS = 4 << 20, 0.01, 2
 
 

@@ -21,7 +21,7 @@ ATTEMPTS = 3
 GRACE_S = 10.0
 DRAIN_S = 30.0
 DRAIN_QUIET_S = 1.0  # nginx's former workers stop accepting a moment after the new ones answer
-FIRST_PORT, LAST_PORT = 20000, 29999  # below the ephemeral range, so that no outgoing connection takes one
+FIRST_PORT, LAST_PORT = process.FIRST_PORT, process.LAST_PORT
 UNSERVED_GRACE_S = 3.0  # for a process that never had a request
 
 

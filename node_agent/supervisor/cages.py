@@ -40,6 +40,10 @@ class Cage(Protocol):
         """How often the kernel killed a member for want of memory, since the cage was made."""
         ...
 
+    def refused_forks(self) -> int:
+        """How often a member could not start a process for its limit, since the cage was made; 0 where nobody counts it."""
+        ...
+
     def remove(self) -> None:
         """Once it is empty. No-op when it is gone."""
         ...

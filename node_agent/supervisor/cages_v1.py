@@ -138,6 +138,10 @@ class CageV1:
         memory = self.directories.get("memory")
         return value_of(read(f"{memory}/memory.oom_control"), "oom_kill") if memory else 0
 
+    def refused_forks(self) -> int:
+        pids = self.directories.get("pids")
+        return groups.refused_forks(pids) if pids else 0
+
     def remove(self) -> None:
         for directory in self.directories.values():
             groups.remove(directory)

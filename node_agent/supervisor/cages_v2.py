@@ -90,7 +90,7 @@ class CageV2:
     """Implements cages.Cage. `enforced` names the controllers that its group has."""
 
     def __init__(self, home: int, directory: str, enforced: tuple[str, ...]) -> None:
-        self._home, self._directory, self._enforced = home, directory, enforced
+        self._home, self.directory, self._enforced = home, directory, enforced
 
     def limit(self, limits: Limits) -> None:
         if "memory" in self._enforced:
@@ -104,7 +104,7 @@ class CageV2:
             self._write("pids.max", str(limits.pids or "max"))
 
     def members(self) -> list[int]:
-        return groups.read_pids(f"{self._directory}/cgroup.procs")
+        return groups.read_pids(f"{self.directory}/cgroup.procs")
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -122,7 +122,7 @@ class CageV2:
         """
         with contextlib.ExitStack() as back:
             for controller, wider in WIDER.items():
-                before = read(f"{self._directory}/{controller}.max") if controller in self._enforced else "max"
+                before = read(f"{self.directory}/{controller}.max") if controller in self._enforced else "max"
                 if not before.startswith("max"):
                     back.callback(self._write, f"{controller}.max", before)
                     self._write(f"{controller}.max", wider(before))
@@ -137,7 +137,7 @@ class CageV2:
                 os.kill(pid, signal.SIGKILL)
 
     def usage(self) -> Usage:
-        path = self._directory
+        path = self.directory
         return Usage(
             memory_bytes=read_number(f"{path}/memory.current") if "memory" in self._enforced else 0,
             cpu_s=value_of(read(f"{path}/cpu.stat"), "usage_usec") / 1e6,
@@ -146,10 +146,13 @@ class CageV2:
         )
 
     def oom_kills(self) -> int:
-        return value_of(read(f"{self._directory}/memory.events"), "oom_kill") if "memory" in self._enforced else 0
+        return value_of(read(f"{self.directory}/memory.events"), "oom_kill") if "memory" in self._enforced else 0
+
+    def refused_forks(self) -> int:
+        return groups.refused_forks(self.directory) if "pids" in self._enforced else 0
 
     def remove(self) -> None:
-        groups.remove(self._directory)
+        groups.remove(self.directory)
 
     def _write(self, name: str, value: str) -> None:
-        write(f"{self._directory}/{name}", value)
+        write(f"{self.directory}/{name}", value)

@@ -65,6 +65,13 @@ def value_of(text: str, name: str) -> int:
     return 0
 
 
+def refused_forks(directory: str) -> int:
+    """By the limit of that group; 0 of a kernel that does not count them."""
+    with contextlib.suppress(FileNotFoundError):
+        return value_of(read(f"{directory}/pids.events"), "max")
+    return 0
+
+
 def subdirectories(path: pathlib.Path) -> list[str]:
     """Names of the groups below a group; none when it is gone."""
     try:

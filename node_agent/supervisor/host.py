@@ -10,6 +10,7 @@ from node_agent.model.process import Limits
 from node_agent.paths import Paths
 from node_agent.supervisor import launch, spawn
 from node_agent.supervisor.cages import Cage, Cages
+from node_agent.supervisor.calls import Calls, NoCalls
 from node_agent.supervisor.children import Children
 from node_agent.supervisor.endings import Endings
 from node_agent.supervisor.identities import Identity
@@ -35,6 +36,7 @@ class Host:
     records: Records
     changed: Callable[[str], None]
     isolation: Isolation
+    calls: Calls | NoCalls
 
     def identity(self, service_id: str, volumes: Collection[str] = ()) -> Identity | None:
         """Whom the service's programs run as, its `volumes` made; None for ourselves. Raises StartError."""

@@ -6,7 +6,7 @@ import errno
 import functools
 from collections.abc import Callable
 
-from node_agent.model.process import JobKind, JobResult, JobSpec
+from node_agent.model.process import JobKind, JobResult, JobSpec, Limits
 from node_agent.supervisor import estates, launch
 from node_agent.supervisor.cages import NO_LIMITS, Cage
 from node_agent.supervisor.children import UNKNOWN, End
@@ -15,6 +15,8 @@ from node_agent.supervisor.isolation import NoIsolation
 from node_agent.supervisor.loop import Timer, note
 
 Done = Callable[[JobResult], None]
+# Less than a user may have (spawn.PROCESSES): where it is this limit that is met, the end of the build can tell of it.
+BUILD_LIMITS = Limits(pids=4000)
 JOB_SUFFIXES = (".build", ".run")
 
 
@@ -29,6 +31,7 @@ class Job:
     started: float = 0.0
     cause: str = ""
     end: End | None = None
+    refused: bool = False
     deadline: Timer | None = None
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
 
@@ -76,7 +79,7 @@ class Jobs:
         for marker in markers:
             note("job.left_over", id=marker)
             cage = self._host.cages.find(marker)
-            self._host.endings.begin(marker, 0, 0.0, functools.partial(self._host.discard, cage), cage)
+            self._host.endings.begin(marker, 0, 0.0, functools.partial(self._discard, cage), cage)
 
     def _begin(self, job: Job) -> None:
         spec = job.spec
@@ -94,11 +97,16 @@ class Jobs:
             if spec.hands_over and isinstance(self._host.isolation, NoIsolation):  # to ourselves, from ourselves
                 self._finish(job, JobResult("exited", 0, 0.0))
                 return
-            job.cage = self._host.caged(spec.id, NO_LIMITS)
+            job.cage = self._host.caged(spec.id, BUILD_LIMITS if spec.kind is JobKind.BUILD else NO_LIMITS)
             wanted = launch.job_launch(self._host.paths, spec, identity, self._host.isolation.household)
-            job.pid = self._host.spawn(spec.service_id, wanted, job.cage)
+            with self._host.calls.bound(job.cage) if spec.kind is JobKind.BUILD else contextlib.nullcontext():
+                job.pid = self._host.spawn(spec.service_id, wanted, job.cage)
         except launch.StartError as error:
             self._finish(job, JobResult("start_failed", error.code, 0.0, (str(error),)))
+            return
+        except OSError as error:
+            words = f"cannot keep it from what a build may not call: {error}"
+            self._finish(job, JobResult("start_failed", error.errno or errno.EIO, 0.0, (words,)))
             return
         self._host.children.expect(job.pid, lambda end: self._ended(job, end))
         job.deadline = self._host.loop.later(spec.deadline_s, lambda: self._end(job, "timeout"))
@@ -127,6 +135,7 @@ class Jobs:
         if self._jobs.get(job.spec.id) is not job:
             return  # its tree was gone before its exit was seen, and its successor has the same marker
         job.end = end
+        job.refused = _was_refused(job.cage)  # before what is left of it is ended: that allows no fork either
         self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job), job.cage)
 
     def _gone(self, job: Job) -> None:
@@ -137,8 +146,10 @@ class Jobs:
         outcome = job.cause or ("exited" if code >= 0 else "signalled")
         duration = self._host.clock.monotonic() - job.started
         lines = self._close_log(job)
+        if code and job.refused:
+            lines += (f"it was refused more than the {BUILD_LIMITS.pids} processes that a build may have at once",)
         self._jobs.pop(spec.id)
-        self._host.discard(job.cage)
+        self._discard(job.cage)
         if spec.kind is JobKind.REMOVE and not spec.release and not spec.volume:
             with contextlib.suppress(OSError):  # its logs are still there: they go first, when it is forgotten
                 self._host.paths.service(spec.service_id).rmdir()
@@ -148,8 +159,12 @@ class Jobs:
         """It never began."""
         self._close_log(job)
         self._jobs.pop(job.spec.id)
-        self._host.discard(job.cage)
+        self._discard(job.cage)
         self._report(job, result)
+
+    def _discard(self, cage: Cage | None) -> None:
+        self._host.discard(cage)
+        self._host.calls.tidy()
 
     def _report(self, job: Job, result: JobResult) -> None:
         if job.deadline is not None:
@@ -173,3 +188,10 @@ class Jobs:
             return ()
         logs.close(spec.service_id, "build", spec.release)
         return logs.last_lines(spec.service_id, "build", spec.release, job.sizes)
+
+
+def _was_refused(cage: Cage | None) -> bool:
+    """Could it start no process for its limit?"""
+    with contextlib.suppress(OSError):
+        return cage is not None and cage.refused_forks() > 0
+    return False

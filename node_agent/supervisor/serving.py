@@ -12,6 +12,7 @@ from node_agent import clock, dumps, former_places, paths
 from node_agent.model.log_space import Budgets
 from node_agent.supervisor import adoption, ladder, notify, priority, procfs, spawn
 from node_agent.supervisor.cages import Cages
+from node_agent.supervisor.calls import Calls, NoCalls, open_calls
 from node_agent.supervisor.children import Children
 from node_agent.supervisor.endings import Endings
 from node_agent.supervisor.host import Host
@@ -48,7 +49,8 @@ def serve(data_dir: str, nginx: str, log_limits: str, uids: str, agent: str, boo
     loop = Loop(system)
     server = Server(loop, root, isolated.household.agent.uid)
     boot_id = procfs.boot_id(boot_id_file or procfs.BOOT_ID)
-    host = build_host(root, loop, system, server, boot_id, ladder.open_cages(root.root, rung), budgets, isolated)
+    rungs, calls = ladder.open_cages(root.root, rung), open_calls(root.root)
+    host = build_host(root, loop, system, server, boot_id, rungs, budgets, isolated, calls)
     processes, jobs, proxy = Processes(host), Jobs(host), Nginx(host, program)
     host.children.orphan_ended = host.endings.orphan_ended
     loop.on_signals(
@@ -70,6 +72,7 @@ def serve(data_dir: str, nginx: str, log_limits: str, uids: str, agent: str, boo
     manager.stopping()
     server.close()
     host.cages.close()
+    host.calls.tidy()
     note("supervisor.ended", pid=os.getpid())
     return 0
 
@@ -99,6 +102,7 @@ def build_host(
     cages: Cages,
     budgets: Budgets | None = None,
     isolated: Isolation | None = None,
+    calls: Calls | NoCalls | None = None,
 ) -> Host:
     """What the parts share; they are of `root` and run on `loop`."""
     children = Children(loop)
@@ -115,6 +119,7 @@ def build_host(
         records=Records(loop, root.records),
         changed=server.tell_changed,
         isolation=isolated or NoIsolation("nobody asked for it", root),
+        calls=calls or NoCalls("nobody asked for it"),
     )
 
 

@@ -96,6 +96,7 @@ class Verbs:
             ("limits", ",".join(cages.limits)),
             ("limits_rung", cages.words),
             ("volumes", "directories"),
+            ("build_calls", self._host.calls.words),
             ("logs", "raw files with an index"),
             ("log_space", "holes" if self._host.logs.has_holes else "whole files: the file system takes no holes"),
             ("proxy", "managed nginx" if self._nginx.available else "none: nginx is not installed"),

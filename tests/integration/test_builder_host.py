@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import zipfile
 
@@ -69,6 +70,16 @@ async def test_a_failed_build_says_how_and_leaves_nothing(bench):
     error = await failure(bench, bench.release(build_cmd="echo the reason; exit 3"))
     assert error.code == "build_failed"
     assert "exited with code 3" in str(error) and "the reason" in str(error)
+
+
+@pytest.mark.skipif(shutil.which("php") is None or shutil.which("composer"), reason="wants php without composer")
+async def test_a_package_manager_that_the_host_lacks_is_named_with_what_is_wrong(bench):
+    bench.repository.write({"composer.json": '{"require": {"a/b": "1"}}', "composer.lock": "{}", "index.php": ""})
+    error = await failure(bench, bench.release(runtime=Runtime.PHP))
+    assert error.code == "build_failed"
+    assert "`composer install" in str(error)
+    assert "it needs a program that this host does not have" in str(error)
+    assert "composer: not found" in str(error)
 
 
 async def test_a_build_that_does_not_end_is_ended(tmp_path):

@@ -137,8 +137,10 @@ def test_a_limit_holds_also_after_a_kill(rung):
         pytest.skip("this rung does not limit pids here")
     cage = rung.create(NAME, Limits(pids=2))
     cage.kill()
+    assert cage.refused_forks() == 0
     pid = spawn(cage, "/bin/true; /bin/true & /bin/true & wait")
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0
+    assert cage.refused_forks() > 0
 
 
 HYBRID = """\

@@ -64,6 +64,7 @@ def test_the_doctor_finds_limits_and_the_end_of_trees_enforced(installed: Instal
         "supervision",
         "limits of memory, cpu and pids",
         "the end of whole process trees",
+        "what builds may not call",
         "the proxy",
     ):
         assert rows[what]["enforced"], rows[what]

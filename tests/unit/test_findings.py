@@ -12,6 +12,7 @@ WELL = Facts(
         "agent_user": "uid 998",
         "limits": "memory,cpu,pids",
         "limits_rung": "cgroup v2",
+        "build_calls": "refused: metadata services",
         "proxy": "managed nginx",
     },
     silence="",
@@ -86,6 +87,11 @@ def test_limits_that_lack_one_name_it() -> None:
     found = told(limits="memory,pids")["limits of memory, cpu and pids"]
     assert found.how == "cgroup v2; not cpu"
     assert "Delegate=yes" in found.do
+
+
+def test_a_host_that_cannot_refuse_calls_is_told_what_that_takes() -> None:
+    found = told(build_calls="none: Operation not permitted")["what builds may not call"]
+    assert (found.how, "cgroup v2" in found.do) == ("none: Operation not permitted", True)
 
 
 def test_without_control_groups_they_are_wanted_first() -> None:

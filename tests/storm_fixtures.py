@@ -6,6 +6,7 @@ import os
 import pathlib
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import time
 from node_agent.model import log_space, spec
 from node_agent.paths import Paths
 from node_agent.state.journal import Journal
+from node_agent.supervisor import protocol
 from tests import log_life
 from tests.e2e.platform import Repository, free_port
 from tests.oracle import logs, processes
@@ -129,13 +131,18 @@ class Host:
         return sum(len(file.read_bytes().splitlines()) for file in self.paths.logs(service_id).glob("build.*"))
 
     def end(self) -> None:
-        """Agent, then everything by the supervisor's own command."""
+        """Agent, then everything by the supervisor's own command, which finds nobody while one is only starting."""
+        wait_until(self._listens, 60, "the supervisor")
         if agent := self.parts.pop("agent", None):
             agent.terminate()
             agent.wait(30)
         command = [sys.executable, "-m", "node_agent.supervisor", "shutdown", "--data-dir", str(self.paths.root)]
         subprocess.run(command, cwd=REPOSITORY, check=True, timeout=90)
         self.parts.pop("supervisor").wait(30)
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as door, protocol.address(self.paths.supervisor_socket) as address:
+            return not door.connect_ex(address)
 
     def close(self) -> None:
         """Whatever a failed test left."""

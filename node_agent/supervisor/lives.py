@@ -152,6 +152,8 @@ class Lives:
         """Nothing of the tree is left."""
         if self._table.get(process.id) is not process:
             return
+        if not process.logged:  # of a life that a former supervisor began: it may have written until now
+            self._host.logs.index(process.id.service_id)
         if not process.wanted:
             self._finish_stop(process)
         elif process.again:

@@ -8,9 +8,11 @@ import signal
 
 import pytest
 
+from node_agent.clock import SystemClock
 from node_agent.model.process import ProcessId
 from node_agent.model.process_state import State
 from node_agent.supervisor import records
+from node_agent.supervisor.service_index import ServiceIndex
 from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process, reach
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
@@ -140,6 +142,24 @@ async def test_what_a_process_that_ended_left_behind_is_not_taken_for_it(host, c
     after = await wait_until_async(restarted)
     assert (after.state in {"starting", "running"}, after.restarts) == (True, 1)
     assert child not in host.marked()[MARKER]
+    await client.close()
+
+
+async def test_what_a_life_wrote_that_nobody_took_over_is_numbered_to_its_end(host):
+    host.start()
+    client = await client_of(host)
+    await client.start(a_process("while :; do echo and on; done"))
+    file = host.paths.log_file(SERVICE, "web.1", 1, "stdout")
+    wait_until(lambda: file.stat().st_size > 1000, what="its lines")
+    host.kill()
+    change_record(host, pid=0, state=State.BACKOFF, retry_at=SystemClock().monotonic() + 1000)
+    host.start()
+    await wait_until_async(lambda: reachable(client))
+    await client.stop(a_process().id, 0.0)
+    assert host.marked() == {}
+    index = ServiceIndex(host.paths.log_index(SERVICE))
+    assert list(index.positions.values()) == [file.stat().st_size]
+    index.close()
     await client.close()
 
 

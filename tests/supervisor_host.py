@@ -4,10 +4,12 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -114,6 +116,38 @@ def host(tmp_path: pathlib.Path) -> Iterator[SupervisorHost]:
     found = SupervisorHost(tmp_path)
     yield found
     found.close()
+
+
+@pytest.fixture
+async def client(host: SupervisorHost) -> AsyncIterator[SupervisorClient]:
+    """Of the supervisor of `host`, which it starts."""
+    host.start()
+    found = SupervisorClient(host.paths)
+    await found.connect(20)
+    yield found
+    await found.close()
+
+
+@contextlib.contextmanager
+def passable(parent: str | None = None) -> Iterator[pathlib.Path]:
+    """A directory of the test that other users may pass."""
+    root = pathlib.Path(tempfile.mkdtemp(prefix="dployr-isolation-", dir=parent))
+    root.chmod(0o711)
+    try:
+        yield root
+    finally:
+        shutil.rmtree(root)
+
+
+@pytest.fixture(name="host")
+def open_host() -> Iterator[SupervisorHost]:
+    """A `host` that other users may reach: there apps have users of their own."""
+    with passable() as root:
+        found = SupervisorHost(root / "data")
+        try:
+            yield found
+        finally:
+            found.close()
 
 
 async def reach(host: SupervisorHost, client: SupervisorClient) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import pathlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,8 +17,9 @@ from node_agent.log_reader import LogReader
 from node_agent.model.log import LogQuery
 from node_agent.supervisor_client import SupervisorClient
 from tests.builder_fixtures import SERVICE, Bench
-from tests.integration.test_isolation_probes import PYTHON, passable
+from tests.integration.test_isolation_probes import PYTHON
 from tests.supervisor_host import SupervisorHost
+from tests.supervisor_host import open_host as open_host  # noqa: PLC0414 - the fixture `host`
 from tests.waiting import wait_until_async
 
 MIB = 1 << 20
@@ -46,16 +47,6 @@ open("ready", "w").close()
 {end}
 """
 FORKS = "mkfifo pipe; left=10000; while [ $left -gt 0 ]; do left=$((left - 1)); read never < pipe & done"
-
-
-@pytest.fixture
-def host() -> Iterator[SupervisorHost]:
-    with passable() as root:
-        found = SupervisorHost(root / "data")
-        try:
-            yield found
-        finally:
-            found.close()
 
 
 @contextlib.asynccontextmanager

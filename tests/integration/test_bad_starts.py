@@ -6,21 +6,12 @@ import shutil
 import pytest
 
 from node_agent.model.process import Limits, ProcessId
-from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import SERVICE, a_process
+from tests.supervisor_host import client as client  # noqa: PLC0414 - the fixture
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
 from tests.waiting import wait_until_async
 
 WAITING = {"backoff", "crash_looping"}
-
-
-@pytest.fixture
-async def client(host):
-    host.start()
-    found = SupervisorClient(host.paths)
-    await found.connect(20)
-    yield found
-    await found.close()
 
 
 def a_missing_program(host):

@@ -9,9 +9,9 @@ import pytest
 
 from node_agent.model.process import Limits, ProcessId
 from node_agent.supervisor import cages
-from node_agent.supervisor_client import SupervisorClient
 from tests.proxy_fixtures import free_port
 from tests.supervisor_host import SERVICE, a_process
+from tests.supervisor_host import client as client  # noqa: PLC0414 - the fixture
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
 from tests.waiting import wait_until, wait_until_async
 
@@ -47,15 +47,6 @@ while True:
     with connection:
         connection.sendall(connection.recv(100))
 """
-
-
-@pytest.fixture
-async def client(host):
-    host.start()
-    found = SupervisorClient(host.paths)
-    await found.connect(20)
-    yield found
-    await found.close()
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ from node_agent.model.spec import Runtime
 from node_agent.supervisor import cages
 from node_agent.supervisor_client import SupervisorClient
 from tests.builder_fixtures import SERVICE, Bench
-from tests.integration.test_isolation_probes import BUILD, NEIGHBOUR, PROBES, PYTHON, SECRET, passable, seal
+from tests.integration.test_isolation_probes import BUILD, NEIGHBOUR, PROBES, PYTHON, SECRET, seal
 from tests.supervisor_host import SupervisorHost, a_job, a_process
+from tests.supervisor_host import open_host as open_host  # noqa: PLC0414 - the fixture `host`
 from tests.waiting import wait_until_async
 
 OF_THE_HOST = "of-the-operator-alone"
@@ -31,16 +32,6 @@ CALL = "socket.socket(socket.{}, socket.SOCK_{}).{}"
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not os.access(PYTHON, os.X_OK), reason="needs root, and a Python that every user can run"
 )
-
-
-@pytest.fixture
-def host() -> Iterator[SupervisorHost]:
-    with passable() as root:
-        found = SupervisorHost(root / "data")
-        try:
-            yield found
-        finally:
-            found.close()
 
 
 @contextlib.asynccontextmanager

@@ -3,22 +3,21 @@
 The data directory lies where other users may pass, which a test's own directory does not allow.
 """
 
-import contextlib
 import json
 import os
 import pathlib
 import shutil
 import socket
 import stat
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from node_agent.model.process import JobKind, ProcessId, ProcessSpec
 from node_agent.supervisor.identities import Identity
 from node_agent.supervisor_client import SupervisorClient
-from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process, reach
+from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process, passable, reach
+from tests.supervisor_host import open_host as open_host  # noqa: PLC0414 - the fixture `host`
 from tests.waiting import wait_until, wait_until_async
 
 PYTHON = "/usr/bin/python3"
@@ -50,27 +49,6 @@ def attempt(probe):
         return errno.errorcode[error.errno]
 print(json.dumps({probe: attempt(probe) for probe in json.loads(sys.argv[1])}), flush=True)
 """
-
-
-@contextlib.contextmanager
-def passable(parent: str | None = None) -> Iterator[pathlib.Path]:
-    """A directory of the test that other users may pass."""
-    root = pathlib.Path(tempfile.mkdtemp(prefix="dployr-isolation-", dir=parent))
-    root.chmod(0o711)
-    try:
-        yield root
-    finally:
-        shutil.rmtree(root)
-
-
-@pytest.fixture
-def host() -> Iterator[SupervisorHost]:
-    with passable() as root:
-        found = SupervisorHost(root / "data")
-        try:
-            yield found
-        finally:
-            found.close()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from node_agent.model.process import Limits
 from node_agent.supervisor import cages
 from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import SERVICE, a_job, a_process
+from tests.supervisor_host import client as client  # noqa: PLC0414 - the fixture
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
 from tests.waiting import wait_until, wait_until_async
 
@@ -46,15 +47,6 @@ os.wait()
 open("strayed", "w").close()
 {end}
 """
-
-
-@pytest.fixture
-async def client(host):
-    host.start()
-    found = SupervisorClient(host.paths)
-    await found.connect(20)
-    yield found
-    await found.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from tests.integration.test_isolation_probes import passable
+from tests.supervisor_host import passable
 
 ROOT = pathlib.Path(__file__).parents[2]
 TRACE = ("strace", "-f", "-qq", "--seccomp-bpf", "-y", "-e", "trace=open,openat,openat2,creat", "-e", "signal=none")

@@ -16,6 +16,7 @@ from node_agent.model.log_index import LINE_LIMIT, SIZE
 from node_agent.supervisor_client import SupervisorClient
 from tests.log_files import WrittenLog
 from tests.supervisor_host import SERVICE, a_job, a_process, reach
+from tests.supervisor_host import client as client  # noqa: PLC0414 - the fixture
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
 from tests.waiting import wait_until_async
 
@@ -27,15 +28,6 @@ while True:
     print(f"line {number}", flush=True)
     time.sleep(0.002)
 """
-
-
-@pytest.fixture
-async def client(host):
-    host.start()
-    found = SupervisorClient(host.paths)
-    await found.connect(20)
-    yield found
-    await found.close()
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node_agent.supervisor import plain_command
-from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import SERVICE, a_process
+from tests.supervisor_host import client as client  # noqa: PLC0414 - the fixture
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
 from tests.waiting import wait_until, wait_until_async
 
@@ -82,15 +82,6 @@ def test_a_program_is_looked_up_as_a_shell_does(tmp_path, monkeypatch):
     assert plain_command.resolve("app", f"{tmp_path}:{PATH}") == (f"{tmp_path}/app", ("app",))
     assert plain_command.resolve("app", f":{PATH}") == ("./app", ("app",))
     assert plain_command.resolve("no-such-program", PATH) is None
-
-
-@pytest.fixture
-async def client(host):
-    host.start()
-    found = SupervisorClient(host.paths)
-    await found.connect(20)
-    yield found
-    await found.close()
 
 
 async def test_a_plain_command_is_the_process_itself_with_the_same_environment(host, client):

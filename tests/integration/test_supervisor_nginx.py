@@ -16,6 +16,7 @@ from node_agent.errors import SupervisorRefusedError
 from node_agent.supervisor.nginx import find_nginx
 from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import REPOSITORY
+from tests.supervisor_host import client as client  # noqa: PLC0414 - the fixture
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
 from tests.waiting import wait_until, wait_until_async
 
@@ -36,15 +37,6 @@ http {{
 @pytest.fixture
 def proxy_socket(host):
     return host.paths.nginx / "s"
-
-
-@pytest.fixture
-async def client(host):
-    host.start()
-    found = SupervisorClient(host.paths)
-    await found.connect(20)
-    yield found
-    await found.close()
 
 
 @pytest.fixture

@@ -11,22 +11,13 @@ import pytest
 from node_agent.clock import SystemClock
 from node_agent.model.process_state import State
 from node_agent.supervisor import procfs, records
-from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import a_process, reach
+from tests.supervisor_host import client as client  # noqa: PLC0414 - the fixture
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
 from tests.waiting import wait_until, wait_until_async
 
 WEB = a_process()
 MARKER = str(WEB.id)
-
-
-@pytest.fixture
-async def client(host):
-    host.start()
-    found = SupervisorClient(host.paths)
-    await found.connect(20)
-    yield found
-    await found.close()
 
 
 @pytest.fixture

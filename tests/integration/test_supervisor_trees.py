@@ -10,6 +10,7 @@ import pytest
 from node_agent.model.process import Unwell
 from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import SERVICE, a_job, a_process
+from tests.supervisor_host import client as client  # noqa: PLC0414 - the fixture
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
 from tests.waiting import wait_until, wait_until_async
 
@@ -25,15 +26,6 @@ for _ in range(50):
 open("forked", "w").close()
 {end}
 """
-
-
-@pytest.fixture
-async def client(host):
-    host.start()
-    found = SupervisorClient(host.paths)
-    await found.connect(20)
-    yield found
-    await found.close()
 
 
 def members(host, marker):

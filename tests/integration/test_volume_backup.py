@@ -19,8 +19,8 @@ from node_agent.model.run import Ending, VolumeSpec
 from node_agent.reconciler.volumes import Volumes
 from node_agent.supervisor_client import SupervisorClient
 from tests.builder_fixtures import Uploads
-from tests.integration.test_isolation_probes import PYTHON, lines, passable
-from tests.supervisor_host import SERVICE, SupervisorHost, a_process, reach
+from tests.integration.test_isolation_probes import PYTHON, lines
+from tests.supervisor_host import SERVICE, SupervisorHost, a_process, passable, reach
 from tests.waiting import wait_until_async
 
 numbers = itertools.count()

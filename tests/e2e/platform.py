@@ -23,6 +23,27 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 EMAIL = "admin@example.test"
 FINAL = {"running", "failed", "cancelled", "stopped"}
 
+# Says "mine" until it is asked for /down; from then on it ends as soon as it is started.
+FRAGILE = """
+import http.server, os, pathlib
+
+down = pathlib.Path(os.environ["HOME"], "down")
+if down.exists():
+    raise SystemExit("the database is not there")
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/down":
+            down.touch()
+            os._exit(1)
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"mine")
+
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
 
 class Refused(Exception):
     """The API said no: `status` and the error envelope."""

@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from tests.e2e.conftest import node_app
-from tests.e2e.platform import Platform, Refused
+from tests.e2e.platform import FRAGILE, Platform, Refused
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
@@ -165,25 +165,6 @@ def test_what_cannot_start_fails_with_a_reason_and_no_process_is_left(platform: 
         assert reason in failed["status_reason"]
         wait_until(lambda name=name: platform.pids(name) == [], 20, f"the end of {name}")
     assert platform.processes_of("node_agent.supervisor") == supervisor
-
-
-FRAGILE = """
-import http.server, os, pathlib
-
-down = pathlib.Path(os.environ["HOME"], "down")
-if down.exists():
-    raise SystemExit("the database is not there")
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/down":
-            down.touch()
-            os._exit(1)
-        self.send_response(200)
-        self.end_headers()
-
-http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-"""
 
 
 def test_an_app_that_crashes_again_and_again_after_it_was_live_says_so_and_why(platform: Platform, repository) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.e2e.platform import Platform
+from tests.e2e.platform import FRAGILE, Platform
 from tests.e2e.test_life import PYTHON
 from tests.waiting import wait_until
 
@@ -15,25 +15,6 @@ pytestmark = [
     pytest.mark.timeout(100),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user"),
 ]
-APP = """
-import http.server, os, pathlib, socketserver
-
-down = pathlib.Path(os.environ["HOME"], "down")
-if down.exists():
-    raise SystemExit("down as asked for")
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path == "/down":
-            down.touch()
-            os._exit(1)
-        self.send_response(200)
-        self.send_header("Content-Length", "4")
-        self.end_headers()
-        self.wfile.write(b"mine")
-
-http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-"""
 THIEF = """
 import encodings.idna, http.server, os, sys
 os.setgid(64322)
@@ -53,7 +34,7 @@ DOWN = (502, "The application is not running.\n")
 
 
 def test_while_an_app_is_down_a_stranger_at_its_port_gets_no_request(platform: Platform, repository) -> None:
-    repository.commit(app__py=APP)
+    repository.commit(app__py=FRAGILE)
     found, domain = platform.live("victim", repository, **PYTHON)
     (process,) = platform.call("GET", "/v1/services/victim")["processes"]
     home = pathlib.Path(f"/proc/{process['pid']}/environ").read_bytes()

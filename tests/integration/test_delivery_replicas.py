@@ -43,6 +43,22 @@ async def a_replica(database, holder):
         await process.wait()
 
 
+@contextlib.asynccontextmanager
+async def two_replicas(tmp_path):
+    """(store, receiver of the one webhook, processes by name)"""
+    database = tmp_path / "data" / "control-plane.db"
+    async with (
+        a_store(database) as opened,
+        a_receiver() as receiver,
+        a_replica(database, "rep_a") as a,
+        a_replica(database, "rep_b") as b,
+    ):
+        async with opened.write() as tx:
+            hook = values.Webhook("whk_1", "prj_1", receiver.url(), ("*",), "webhook-secret", "", "", START, START)
+            await tx.insert_webhook(hook)
+        yield opened, receiver, {"rep_a": a, "rep_b": b}
+
+
 async def queue(opened, *deliveries):
     async with opened.write() as tx:
         for delivery in deliveries:
@@ -71,21 +87,12 @@ def in_order(ids):
 
 
 async def test_when_the_sending_replica_is_killed_the_other_one_goes_on_and_no_id_is_lost_or_doubled(tmp_path):
-    database = tmp_path / "data" / "control-plane.db"
     every = [a_delivery(number, subject=f"dep_{number % SUBJECTS}") for number in range(SUBJECTS * EACH)]
-    async with (
-        a_store(database) as opened,
-        a_receiver() as receiver,
-        a_replica(database, "rep_a") as a,
-        a_replica(database, "rep_b") as b,
-    ):
-        async with opened.write() as tx:
-            hook = values.Webhook("whk_1", "prj_1", receiver.url(), ("*",), "webhook-secret", "", "", START, START)
-            await tx.insert_webhook(hook)
+    async with two_replicas(tmp_path) as (opened, receiver, replicas):
         await queue(opened, *every[: len(every) // 2])
         await wait_until_async(lambda: len(receiver.ids) >= SUBJECTS * 3, what="a sender")
         first = (await holder_of(opened)).holder
-        killed = {"rep_a": a, "rep_b": b}[first]
+        killed = replicas[first]
         killed.kill()
         await killed.wait()
         recorded = await delivered(opened)
@@ -104,23 +111,14 @@ async def test_when_the_sending_replica_is_killed_the_other_one_goes_on_and_no_i
 
 
 async def test_a_replica_that_stood_still_sends_nothing_more_when_it_goes_on(tmp_path):
-    database = tmp_path / "data" / "control-plane.db"
     every = [a_delivery(number, subject=f"dep_{number % SUBJECTS}") for number in range(SUBJECTS * EACH)]
     third = len(every) // 3
-    async with (
-        a_store(database) as opened,
-        a_receiver() as receiver,
-        a_replica(database, "rep_a") as a,
-        a_replica(database, "rep_b") as b,
-    ):
-        async with opened.write() as tx:
-            hook = values.Webhook("whk_1", "prj_1", receiver.url(), ("*",), "webhook-secret", "", "", START, START)
-            await tx.insert_webhook(hook)
+    async with two_replicas(tmp_path) as (opened, receiver, replicas):
         await queue(opened, *every[:third])
         await wait_until_async(lambda: len(receiver.ids) >= third, what="a sender")
         await wait_until_async(lambda: is_delivered(opened, {one.event_id for one in every[:third]}))
         first = (await holder_of(opened)).holder
-        stopped = {"rep_a": a, "rep_b": b}[first]
+        stopped = replicas[first]
         stopped.send_signal(signal.SIGSTOP)
         await queue(opened, *every[third : 2 * third])
 

@@ -53,8 +53,8 @@ class ServiceUseShape(shapes.Shape):
 class DiskShape(shapes.Shape):
     """`time` is that of `space`; `measured_at` that of the rest, null until it was measured. The largest services first.
 
-    `shared` are toolchains, caches (of packages), mirrors (of git), journal (of the agent), trash (what is being deleted),
-    other (of the daemons), and volumes where they are not a service's.
+    `shared` are toolchains, caches (of packages), mirrors (of git), journal (of the agent), trash (what is being deleted)
+    and other (of the daemons).
     """
 
     instance_id: str

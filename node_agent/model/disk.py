@@ -16,14 +16,13 @@ LONGEST_S = 10.0  # without a look at a build
 JUST_USED_S = 3600.0
 SHOWN = 3
 PARTS = {"build-home": "caches", "build-tmp": "builds", "home": "data", "tmp": "data"}
-PLACES = {"agent": "journal", "toolchains": "toolchains", "trash": "trash", "volumes": "volumes"}
+PLACES = {"agent": "journal", "toolchains": "toolchains", "trash": "trash"}
 NAMES = {
     "mirrors": "git mirrors",
     "caches": "package caches",
     "journal": "the agent's journal",
     "toolchains": "toolchains",
     "trash": "what is being deleted",
-    "volumes": "volumes",
     "other": "the daemons' own files",
 }
 MIRRORS, MIRROR_NAME = "cache/git/", 64

@@ -14,9 +14,9 @@ from node_agent.model.process import JobKind
 from node_agent.proxy import render, status
 from node_agent.supervisor_client import SupervisorClient
 from tests.integration.test_isolation_probes import NEIGHBOUR, PYTHON, lines
-from tests.integration.test_isolation_probes import host as host  # noqa: PLC0414 - the fixture
 from tests.proxy_fixtures import free_port, needs_nginx
 from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process, passable, reach
+from tests.supervisor_host import open_host as open_host  # noqa: PLC0414 - the fixture `host`
 from tests.waiting import wait_until, wait_until_async
 
 AGENT, AGENTS_GROUP, GROUP, PROXY = 65534, 65534, 200000, 265534

@@ -16,8 +16,8 @@ from node_agent.supervisor_client import SupervisorClient
 from tests.builder_fixtures import a_release
 from tests.integration.test_isolation_probes import APP, GROUP, NEIGHBOUR, PYTHON, lines, run_probes, seal
 from tests.integration.test_isolation_probes import client as client  # noqa: PLC0414 - the fixture
-from tests.integration.test_isolation_probes import host as host  # noqa: PLC0414 - the fixture
 from tests.supervisor_host import SERVICE, SupervisorHost, a_job, a_process, reach
+from tests.supervisor_host import open_host as open_host  # noqa: PLC0414 - the fixture `host`
 from tests.waiting import wait_until_async
 
 pytestmark = pytest.mark.skipif(

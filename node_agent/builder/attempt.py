@@ -20,11 +20,9 @@ from node_agent.model.spec import ReleaseSpec, Runtime
 from node_agent.model.status import ReleaseState
 from node_agent.paths import Paths
 
-LAST_LINES = 5
 HAND_OVER_S = 300.0
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 SAYS_ITSELF = frozenset({"disk_full", "build_too_large"})
-NOT_FOUND = 127  # what a shell exits with
 Progress = Callable[[ReleaseState, str], None]
 
 
@@ -360,12 +358,4 @@ def _failure(command: str, result: process.JobResult, build_s: float) -> Release
         return None
     if result.outcome == "timeout":
         return ReleaseFailedError("build_timeout", f"the build did not end within {build_s:g} s: `{command[:200]}`")
-    said = "; ".join(line.strip() for line in result.last_lines[-LAST_LINES:] if line.strip())[:1500]
-    missing = "; it needs a program that this host does not have" if result.code == NOT_FOUND else ""
-    how = {
-        "exited": f"exited with code {result.code}{missing}",
-        "signalled": f"was ended by signal {result.code}",
-        "cancelled": "was cancelled",
-        "start_failed": f"could not be started: {os.strerror(result.code)}",
-    }.get(result.outcome, f"ended with {result.outcome} {result.code}")
-    return ReleaseFailedError("build_failed", f"`{command[:200]}` {how}" + (f"; last lines: {said}" if said else ""))
+    return ReleaseFailedError("build_failed", f"`{command[:200]}` {result.words}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import os
 
 from node_agent.model.crash import Crash
 
@@ -28,6 +29,8 @@ class ProcessId:
 
 
 # What applications are given: below the ephemeral range, so that no outgoing connection takes one.
+NOT_FOUND = 127  # what a shell exits with when a program is not there
+SAID_LINES = 5
 FIRST_PORT, LAST_PORT = 20000, 29999
 LEAST_MEMORY, LEAST_CPU, LEAST_PIDS = 4 << 20, 0.01, 2
 
@@ -203,6 +206,20 @@ class JobResult:
     code: int
     duration_s: float
     last_lines: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """How it ended, and what it wrote last: the end of a sentence that begins with its command."""
+        missing = "; it needs a program that is not there" if self.code == NOT_FOUND else ""
+        how = {
+            "exited": f"exited with code {self.code}{missing}",
+            "signalled": f"was ended by signal {self.code}",
+            "cancelled": "was cancelled",
+            "timeout": "did not end in time",
+            "start_failed": f"could not be started: {os.strerror(self.code)}",
+        }.get(self.outcome, f"ended with {self.outcome} {self.code}")
+        said = "; ".join(line.strip() for line in self.last_lines[-SAID_LINES:] if line.strip())[:1500]
+        return how + (f"; last lines: {said}" if said else "")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

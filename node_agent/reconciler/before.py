@@ -9,7 +9,6 @@ from node_agent.model import formation, process, spec
 from node_agent.reconciler import jobs
 
 DEADLINE_S = 1200.0
-LAST_LINES = 5
 
 
 async def run(
@@ -34,12 +33,5 @@ async def run(
     except errors.SupervisorRefusedError as error:
         raise errors.ReleaseFailedError("release_command_failed", f"cannot run the release command: {error}") from error
     if (result.outcome, result.code) != ("exited", 0):
-        raise errors.ReleaseFailedError("release_command_failed", _words(command, result))
-
-
-def _words(command: str, result: process.JobResult) -> str:
-    how = f"did not end within {DEADLINE_S:g} s" if result.outcome == "timeout" else f"{result.outcome} {result.code}"
-    said = "; ".join(line.strip() for line in result.last_lines[-LAST_LINES:] if line.strip())[:1500]
-    return f"the release command `{command[:200]}` {how}; mend it and deploy again" + (
-        f"; last lines: {said}" if said else ""
-    )
+        words = f"the release command `{command[:200]}` {result.words}; mend it and deploy again"
+        raise errors.ReleaseFailedError("release_command_failed", words)

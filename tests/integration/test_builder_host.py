@@ -78,7 +78,7 @@ async def test_a_package_manager_that_the_host_lacks_is_named_with_what_is_wrong
     error = await failure(bench, bench.release(runtime=Runtime.PHP))
     assert error.code == "build_failed"
     assert "`composer install" in str(error)
-    assert "it needs a program that this host does not have" in str(error)
+    assert "it needs a program that is not there" in str(error)
     assert "composer: not found" in str(error)
 
 

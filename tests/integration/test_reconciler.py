@@ -193,7 +193,7 @@ async def test_a_release_command_that_fails_ends_its_release_and_nothing_of_it_s
     await rig.reconciler.accept(a_wish(2, with_command(2, "echo no such table;exit 3")))
     report = await rig.until(lambda r: states(r).get(2) is ReleaseState.FAILED, "the failure")
     assert (report.live_release, report.releases[0].reason) == (1, "release_command_failed")
-    assert "exited 3; mend it and deploy again; last lines: no such table" in report.message
+    assert "exited with code 3; last lines: no such table; mend it and deploy again" in report.message
     assert rig.proxy.upstream("app.test").release == 1
 
 

@@ -156,7 +156,9 @@ async def test_a_release_command_runs_as_the_app_does_and_writes_into_the_build_
     release = with_command('echo "$GREETING $KEY $DPLOYR_RELEASE"; cat file')
     await before.run(world.client, SERVICE, release, artifact)
     assert build_log(world) == ["hello hush-hush 1", "from the tree"]
-    with pytest.raises(errors.ReleaseFailedError, match=r"`echo no; exit 7` exited with code 7; last lines: no; mend it"):
+    with pytest.raises(
+        errors.ReleaseFailedError, match=r"`echo no; exit 7` exited with code 7; last lines: no; mend it"
+    ):
         await before.run(world.client, SERVICE, with_command("echo no; exit 7"), artifact)
     assert world.left_over() == []
 

@@ -68,12 +68,12 @@ BROKEN = {
     "build": "exited with code 3",
     "link": "leads out of the source",
     "exits": "its last lines: broken on purpose",
-    "silent": "did not listen on $PORT",
+    "silent": "$PORT (",  # the app listens nowhere, or elsewhere where another host's app has its user
     "errors": "answered 500",
-    "elsewhere": "instead of $PORT",
+    "elsewhere": "$PORT (",
     "hangs": "no answer within",
     "dies": "",  # it ends when it is asked: how that looks depends on who asks next
-    "detached": "did not listen on $PORT",
+    "detached": "$PORT (",
 }
 SOUND = ("commit", "variable", "rollback")
 PATIENT = {"path": "/", "start_period": 60, "timeout": 5}

@@ -59,6 +59,7 @@ if mode == "detached" and os.fork():
 if mode == "detached":
     os.setsid()
     time.sleep(1000)
+http.server.ThreadingHTTPServer.request_queue_size = 256
 server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
 server.daemon_threads = True
 server.serve_forever()

@@ -242,12 +242,13 @@ class Attempt:
             return False
         directory = os.path.normpath(os.path.join(found.release.working_dir, plan.dependencies.directory))  # noqa: PTH118
         paths, number = self._tools.paths, self._release.number
+        is_built = bool(plan.commands(copied=True)) or self._release.runtime is Runtime.STATIC  # sealed in another way
         former = reuse.dependencies(
-            paths, self._service_id, number, directory, lambda sealed: sealed.dependencies_key == key
+            paths, self._service_id, number, directory, lambda sealed: sealed.dependencies_key == key, is_built=is_built
         )
         if former is not None:
             locks = ", ".join(plan.dependencies.locks)
-            self._log.write(f"{directory} copied from release {former.release}: {locks} unchanged")
+            self._log.write(f"{directory} taken from release {former.release}: {locks} unchanged")
         return former is not None
 
     async def _job(self, found: looking.Look, command: str, toolchain: str, deadline: float) -> None:

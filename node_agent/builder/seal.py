@@ -32,8 +32,8 @@ def stage(paths: Paths, service_id: str, draft: Manifest, release: ReleaseSpec) 
     mounts.clear(tree, release)
     entries = inventory.take(tree)
     refuse_links_out(paths, tree, entries, draft.toolchain)
-    relocate.relocate(tree, entries, tree, final / "tree")
-    entries = inventory.take(tree)
+    if relocate.relocate(tree, entries, tree, final / "tree"):
+        entries = inventory.take(tree)
     listing = inventory.dump(entries)
     done = dataclasses.replace(
         draft, inventory=manifest.digest(listing), files=len(entries), bytes=sum(entry.size for entry in entries)

@@ -204,7 +204,7 @@ class Git:
         ended = await self._local(("init", "--quiet", "--bare", "--template="), {"GIT_DIR": str(mirror)})
         if ended.code:
             raise ReleaseFailedError("fetch_failed", f"cannot prepare the mirror {mirror}: {ended.last_line}")
-        await asyncio.to_thread(mirrors.made, mirror)
+        await in_thread(mirrors.made, mirror)
 
     async def _fetch_object(
         self, mirror: pathlib.Path, remote: str, wanted: str, access: Access = NO_ACCESS, *, deep: bool = False

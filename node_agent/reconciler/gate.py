@@ -15,7 +15,7 @@ from node_agent.model.crash import Kind
 from node_agent.reconciler import jobs, sockets
 
 KINDS = ("http", "tcp", "command")
-POLL_S = 0.02
+POLL_S, LOOKS = 0.1, 10
 SOON_S = 0.05
 GIVE_UP_RESTARTS = 3
 STEADY_S = 2.0
@@ -124,7 +124,18 @@ async def wait_healthy(supervisor: ports.Supervisor, watched: Watched, clock: Cl
             raise _explained(
                 release, status, listens - (others - {status.port}), _words(last, good, check) if owned else ""
             )
-        await asyncio.sleep(pause_s(check, bad) if owned else POLL_S)
+        await (asyncio.sleep(pause_s(check, bad)) if owned else _change_at(status.port))
+
+
+async def _change_at(port: int) -> None:
+    """Return when somebody begins or ceases to listen there, after POLL_S at the latest: the kernel's table is cheaper to
+    ask than the supervisor.
+    """
+    before = port in await asyncio.to_thread(sockets.listening_ports)
+    for _ in range(LOOKS):
+        await asyncio.sleep(POLL_S / LOOKS)
+        if (port in await asyncio.to_thread(sockets.listening_ports)) != before:
+            return
 
 
 def _words(last: str, good: int, check: spec.HealthCheck) -> str:

@@ -96,13 +96,20 @@ class Bench:
         return int(self.platform.call("GET", "/v1/deployments/app")["release"])
 
     def switch(self) -> float:
-        """A new route → it answers: the whole nginx transaction, with the API and the wire around it."""
+        """A new route → it answers: the whole nginx transaction, with the API and the wire around it.
+
+        One change after the other: until it is in force the next one waits for nginx's former workers.
+        """
+        domain = ""
 
         def run() -> None:
+            nonlocal domain
             domain = self.route()
             until(lambda: self.platform.get(domain)[0] == 200, 30, f"{domain} answers")
 
-        return seconds(run)
+        took = seconds(run)
+        until(lambda: self.platform.in_force(domain), 30, f"{domain} is in force")
+        return took
 
     def route(self) -> str:
         service = self.platform.call("GET", "/v1/services/app")["id"]

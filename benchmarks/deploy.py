@@ -1,12 +1,14 @@
-"""`make bench-deploy`: how long a deployment of the Node example takes, on the whole product with real parts.
+"""`make bench-deploy`: how long a deployment of an Express app takes, on the whole product with real parts.
 
-Prints a table and one line `BENCH {...}`. Rows: POST → first 200 through the proxy, cold (no toolchain
-provisioned, no package cached) and warm (a PUT with an unchanged lockfile → the new release answers); the same commands by hand as the floor of
-the cold row; a new route → it answers; API latency under one client; requests lost meanwhile.
+Prints a table and one line `BENCH {...}`. A row is a median; what is measured ends with the first answer of the new
+release through the proxy, on a new connection. `cold`: no toolchain provisioned, no package cached, on a platform that
+has just started. `warm`: a commit that changes the lockfile. `unchanged_lockfile`: one that does not. `…_beyond_boot_s`:
+without the boot of the app itself. `switch_ms`: a new route beside a hundred others → it answers. `failed_requests`: of
+those that came at a steady rate, on new connections, during further deployments.
 """
 
+import contextlib
 import json
-import os
 import pathlib
 import shutil
 import statistics
@@ -14,128 +16,195 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from tests.e2e.platform import ROOT, Load, Platform, Repository, free_port
-from tests.waiting import wait_until
+from benchmarks.by_hand import ByHand, seconds, until
+from tests.e2e.platform import Load, Platform, Repository
 
-WARM_ROUNDS = 5
-API_CALLS = 300
-FIELDS = {"runtime": "nodejs", "version": "20", "build_cmd": "npm install", "run_cmd": "npm start"}
+COLD_ROUNDS, ROUNDS, BOOTS, API_CALLS, ROUTES = 3, 5, 7, 300, 100
+BARE = "clone, npm ci, node by hand"
+FIELDS = {"runtime": "nodejs", "version": "20", "run_cmd": "node server.js"}
+APP = """
+const express = require("express");
+const app = express();
+app.get("/", (_, response) => response.send(process.env.DPLOYR_RELEASE || "none"));
+app.listen(process.env.PORT, "127.0.0.1");
+process.on("SIGTERM", () => process.exit(0));
+"""
+
+
+def package(version: int) -> str:
+    return json.dumps({"name": "app", "version": f"1.0.{version}", "dependencies": {"express": "4.21.2"}})
 
 
 def repository(directory: pathlib.Path) -> Repository:
-    """The Node example in a git repository of its own."""
-    made = Repository(directory / "hello-node")
-    shutil.copytree(ROOT / "examples" / "hello-node", made.path, dirs_exist_ok=True)
-    made.commit()
+    """An Express app with its lockfile."""
+    made = Repository(directory / "source")
+    (made.path / "package.json").write_text(package(0))
+    subprocess.run(["npm", "install", "--silent", "--package-lock-only"], cwd=made.path, check=True)
+    made.commit(server__js=APP)
     return made
 
 
-def seconds(action: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    action()
-    return time.perf_counter() - begun
+class Bench:
+    """One running platform and the app that is deployed on it again and again."""
 
+    def __init__(self, platform: Platform, source: Repository) -> None:
+        self.platform, self._source, self._count = platform, source, 0
 
-def cold(platform: Platform, source: Repository, name: str) -> float:
-    """POST → first 200 by its domain."""
-
-    def run() -> None:
-        made = platform.deploy(name, source, **FIELDS)
-        domain = platform.route(name, made["service_id"])
-        wait_until(lambda: platform.get(domain)[0] == 200, 300, f"{domain} answers")
-
-    return seconds(run)
-
-
-def warm(platform: Platform, name: str, number: int) -> tuple[float, int, float]:
-    """(PUT → the new release answers, requests lost meanwhile, requests a second really sent); same lockfile."""
-    domain = f"{name}.test"
-    release = platform.call("GET", f"/v1/deployments/{name}")["release"] + 1
-    begun = time.perf_counter()
-    with Load(platform, domain) as load:
+    def cold(self, name: str = "app") -> float:
+        """POST → first 200. Where builds have no users of their own they share a cache, which goes first."""
+        shutil.rmtree(self.platform.data / "agent" / "cache" / "npm", ignore_errors=True)
 
         def run() -> None:
-            platform.call("PUT", f"/v1/deployments/{name}", {"env": {"ROUND": str(number)}})
-            wait_until(lambda: str(release) in load.answers[-1][1], 120, f"answers of release {release}")
+            made = self.platform.deploy(name, self._source, **FIELDS)
+            domain = self.platform.route(name, made["service_id"])
+            until(lambda: self.platform.get(domain)[0] == 200, 300, "the first answer")
+
+        return seconds(run)
+
+    def warm(self) -> float:
+        self._count += 1
+        self._source.commit(package__json=package(self._count))
+        return self.redeployed()
+
+    def unchanged_lockfile(self) -> float:
+        self._count += 1
+        self._source.commit(server__js=f"{APP}// {self._count}\n")
+        return self.redeployed()
+
+    def redeployed(self) -> float:
+        return self._answered(lambda: self.platform.call("POST", "/v1/deployments/app/redeploy"))
+
+    def rollback(self) -> float:
+        back = {"release": self.release() - 1}
+        return self._answered(lambda: self.platform.call("POST", "/v1/deployments/app/rollback", back))
+
+    def _answered(self, change: Callable[[], object]) -> float:
+        """Until the release that follows answers; then its predecessor is waited for, so that the next round is alone."""
+        wanted = str(self.release() + 1)
+
+        def run() -> None:
+            change()
+            until(lambda: self.platform.get("app.test")[1] == wanted, 120, f"an answer of release {wanted}")
 
         took = seconds(run)
-    return took, len(load.failed), len(load.answers) / (time.perf_counter() - begun)
+        until(lambda: len(self.platform.pids("app")) == 1, 60, "the end of the former release")
+        return took
+
+    def release(self) -> int:
+        return int(self.platform.call("GET", "/v1/deployments/app")["release"])
+
+    def switch(self) -> float:
+        """A new route → it answers: the whole nginx transaction, with the API and the wire around it.
+
+        One change after the other: until it is in force the next one waits for nginx's former workers.
+        """
+        domain = ""
+
+        def run() -> None:
+            nonlocal domain
+            domain = self.route()
+            until(lambda: self.platform.get(domain)[0] == 200, 30, f"{domain} answers")
+
+        took = seconds(run)
+        until(lambda: self.platform.in_force(domain), 30, f"{domain} is in force")
+        return took
+
+    def route(self) -> str:
+        service = self.platform.call("GET", "/v1/services/app")["id"]
+        return self.platform.route(f"more-{time.monotonic_ns()}", service)
+
+    def api_latency(self) -> list[float]:
+        return sorted(seconds(lambda: self.platform.call("GET", "/v1/deployments/app")) for _ in range(API_CALLS))
 
 
-def switch_ms(platform: Platform, name: str) -> float:
-    """A new route → it answers: the whole nginx transaction, with the API and the wire around it."""
-    service = platform.call("GET", f"/v1/services/{name}")["id"]
-
-    def run() -> None:
-        domain = platform.route(f"{name}-switch-{time.monotonic_ns()}", service)
-        wait_until(lambda: platform.get(domain)[0] == 200, 30, f"{domain} answers")
-
-    return 1000 * statistics.median(seconds(run) for _ in range(WARM_ROUNDS))
-
-
-def by_hand(source: Repository, directory: pathlib.Path) -> float:
-    """clone, npm install with an empty cache, start, first answer: the floor, with the host's own node and npm."""
-    target, port = directory / "by-hand", free_port()
-    environment = {**os.environ, "PORT": str(port), "npm_config_cache": str(directory / "npm-cache")}
-    started: list[subprocess.Popen[bytes]] = []
-
-    def run() -> None:
-        subprocess.run(["git", "clone", "--quiet", "--depth=1", source.as_uri(), str(target)], check=True)
-        subprocess.run(["npm", "install", "--silent"], cwd=target, env=environment, check=True)
-        started.append(subprocess.Popen(["node", "server.js"], cwd=target, env=environment, stdout=subprocess.DEVNULL))
-        wait_until(lambda: answers(port), 30, "the app started by hand")
-
+@contextlib.contextmanager
+def benches(directory: pathlib.Path, source: Repository) -> Iterator[Bench]:
+    """On a platform of its own, which is gone afterwards."""
+    directory.mkdir()
+    platform = Platform(directory)
     try:
-        return seconds(run)
+        platform.start()
+        yield Bench(platform, source)
     finally:
-        for child in started:
-            child.kill()
-            child.wait()
+        platform.down()
+        shutil.rmtree(directory)
 
 
-def answers(port: int) -> bool:
-    """Whether an HTTP server on loopback answers 200."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
+class Rows:
+    def __init__(self) -> None:
+        self.all: list[dict[str, object]] = []
+
+    def add(self, what: str, ours: float, unit: str, peer: float | None = None, peer_name: str = "") -> None:
+        beside = f"  {peer_name}: {peer:.3f} {unit}" if peer is not None else ""
+        rounded = None if peer is None else round(peer, 3)
+        self.all.append({"what": what, "ours": round(ours, 3), "peer": rounded, "peer_name": peer_name, "unit": unit})
+        print(f"{what:>36} {ours:10.3f} {unit:<3}{beside}", flush=True)
 
 
-def api_latency(platform: Platform, name: str) -> list[float]:
-    return sorted(seconds(lambda: platform.call("GET", f"/v1/deployments/{name}")) for _ in range(API_CALLS))
+def median(measure: Callable[[], float], rounds: int = ROUNDS) -> float:
+    return statistics.median(measure() for _ in range(rounds))
+
+
+def cold_rows(rows: Rows, directory: pathlib.Path, source: Repository, hand: ByHand) -> None:
+    """By hand and ours in turns, so that both meet the same machine."""
+    first, pairs = [], []
+    for number in range(COLD_ROUNDS):
+        with benches(directory / f"cold-{number}", source) as bench:
+            first.append(bench.cold())
+            pairs += [(bench.cold(f"app-{name}"), hand.cold()) for name in range(COLD_ROUNDS)]
+    ours, theirs = (statistics.median(one) for one in zip(*pairs, strict=True))
+    rows.add("first_cold_s", statistics.median(first), "s", theirs, BARE)
+    rows.add("cold_s", ours, "s", theirs, BARE)
+    rows.add("overhead_cold_s", statistics.median(mine - bare for mine, bare in pairs), "s")
+
+
+def warm_rows(rows: Rows, bench: Bench, hand: ByHand) -> None:
+    bench.warm()
+    rows.add("warm_s", median(bench.warm), "s", median(hand.warm), BARE)
+    boot = median(hand.boot, BOOTS)
+    for what, measure in (("unchanged_lockfile", bench.unchanged_lockfile), ("rollback", bench.rollback)):
+        took = median(measure)
+        rows.add(f"{what}_s", took, "s", boot, "the app's own boot")
+        rows.add(f"{what}_beyond_boot_s", took - boot, "s")
+
+
+def load_rows(rows: Rows, bench: Bench) -> None:
+    begun = time.perf_counter()
+    with Load(bench.platform, "app.test") as load:
+        for _ in range(ROUNDS):
+            bench.unchanged_lockfile()
+            bench.rollback()
+    rows.add("failed_requests", len(load.failed), "")
+    rows.add("load_rps", len(load.answers) / (time.perf_counter() - begun), "/s")
+
+
+def switch_rows(rows: Rows, bench: Bench) -> None:
+    for _ in range(ROUTES):
+        last = bench.route()
+    until(lambda: bench.platform.in_force(last), 60, "the routes")
+    rows.add("switch_ms", 1000 * median(bench.switch), "ms")
+    rows.add("unchanged_lockfile_100_routes_s", median(bench.unchanged_lockfile), "s")
+    latency = bench.api_latency()
+    rows.add("api_get_p50_ms", 1000 * latency[len(latency) // 2], "ms")
+    rows.add("api_get_p99_ms", 1000 * latency[int(len(latency) * 0.99)], "ms")
 
 
 def main() -> int:
-    rows: list[dict[str, object]] = []
-
-    def row(what: str, ours: float, unit: str, peer: float | None = None, peer_name: str = "") -> None:
-        rows.append({"what": what, "ours": round(ours, 3), "peer": peer, "peer_name": peer_name, "unit": unit})
-        print(f"{what:>22} {ours:10.3f} {unit:<3}" + (f"  {peer_name}: {peer:.3f} {unit}" if peer is not None else ""))
-
+    rows = Rows()
     with tempfile.TemporaryDirectory(prefix="dployr-bench-") as text:
         directory = pathlib.Path(text)
+        directory.chmod(0o711)  # run by root, apps have users of their own, who must be able to pass
         source = repository(directory)
-        platform = Platform(directory)
-        try:
-            platform.start()
-            hand = by_hand(source, directory) if shutil.which("npm") else None
-            row("cold_s", cold(platform, source, "cold"), "s", hand, "the same by hand, no proxy")
-            row("second_service_s", cold(platform, source, "second"), "s")
-            rounds = [warm(platform, "second", number) for number in range(2, 2 + WARM_ROUNDS)]
-            row("warm_s", statistics.median(took for took, _, _ in rounds), "s")
-            row("failed_requests", sum(lost for _, lost, _ in rounds), "")
-            row("load_rps", statistics.median(rate for _, _, rate in rounds), "/s")
-            row("switch_ms", switch_ms(platform, "second"), "ms")
-            latency = api_latency(platform, "second")
-            row("api_get_p50_ms", 1000 * latency[len(latency) // 2], "ms")
-            row("api_get_p99_ms", 1000 * latency[int(len(latency) * 0.99)], "ms")
-        finally:
-            platform.down()
-    print("BENCH " + json.dumps({"bench": "deploy", "rows": rows}))
+        hand = ByHand(source, directory / "by-hand")
+        cold_rows(rows, directory, source, hand)
+        with benches(directory / "warm", source) as bench:
+            bench.cold()
+            warm_rows(rows, bench, hand)
+            load_rows(rows, bench)
+            switch_rows(rows, bench)
+    print("BENCH " + json.dumps({"bench": "deploy", "rows": rows.all}))
     return 0
 
 

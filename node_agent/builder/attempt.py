@@ -240,12 +240,13 @@ class Attempt:
             return False
         directory = os.path.normpath(os.path.join(found.release.working_dir, plan.dependencies.directory))  # noqa: PTH118
         paths, number = self._tools.paths, self._release.number
+        is_built = bool(plan.commands(copied=True)) or found.release.runtime is Runtime.STATIC  # sealed otherwise
         former = reuse.dependencies(
-            paths, self._service_id, number, directory, lambda sealed: sealed.dependencies_key == key
+            paths, self._service_id, number, directory, lambda sealed: sealed.dependencies_key == key, is_built=is_built
         )
         if former is not None:
             locks = ", ".join(plan.dependencies.locks)
-            self._log.write(f"{directory} copied from release {former.release}: {locks} unchanged")
+            self._log.write(f"{directory} taken from release {former.release}: {locks} unchanged")
         return former is not None
 
     async def _job(self, found: looking.Look, command: str, toolchain: str, deadline: float) -> None:
@@ -338,10 +339,10 @@ class Attempt:
         began = self._tools.clock.monotonic()
         paths, service_id, number = self._tools.paths, self._service_id, self._release.number
         await self._hand_over(process.JobKind.SEAL, static=static)
-        done, listing = await in_thread(lambda: seal.stage(paths, service_id, draft(), release))
+        done = await in_thread(lambda: seal.stage(paths, service_id, draft(), release))
         # A plain thread: a slow disk holds up no cancellation, and to flush what nobody wants any more does no harm.
         await asyncio.to_thread(trees.flush, seal.staging(paths, service_id, number))
-        await in_thread(seal.publish, paths, service_id, done, listing)
+        await in_thread(seal.publish, paths, service_id, number)
         took = self._tools.clock.monotonic() - began
         self._log.write(f"sealed: {done.files} entries, {done.bytes / 1e6:.1f} MB, {took:.1f} s")
         return done

@@ -120,7 +120,7 @@ class Git:
             )
         mirror = self._root / mirrors.name(remote, access)
         async with locks.locked(mirrors.lock(mirror)):
-            if not await self._holds(mirror, commit):
+            if not mirrors.holds(mirror, commit):
                 await self._fetch_into(mirror, remote, commit, branch, access, say)
             for used in (mirrors.lock(mirror), mirror):
                 os.utime(used)  # used now: it is not the next one to go
@@ -136,12 +136,11 @@ class Git:
         listing = await self._listing(mirror, commit, budget or self.quota)
         with tempfile.TemporaryDirectory(dir=self._root, prefix="index-") as scratch:
             place = {"GIT_DIR": str(mirror), "GIT_WORK_TREE": str(tree), "GIT_INDEX_FILE": f"{scratch}/index"}
-            for arguments in (("read-tree", commit), ("checkout-index", "-a", "-f")):
-                ended = await self._local(arguments, place, cwd=tree)
-                if ended.code:
-                    raise ReleaseFailedError(
-                        "checkout_failed", f"cannot write the files of commit {commit[:12]}: {ended.last_line}"
-                    )
+            ended = await self._local(("read-tree", "-m", "-u", commit), place, cwd=tree)
+        if ended.code:
+            raise ReleaseFailedError(
+                "checkout_failed", f"cannot write the files of commit {commit[:12]}: {ended.last_line}"
+            )
         return listing
 
     async def submodule_settings(self, mirror: pathlib.Path, commit: str, listing: Listing) -> str:
@@ -177,17 +176,19 @@ class Git:
         await self._prepare(mirror)
         most, left = self._command.quota.bytes, 0
         try:
-            ended = await self._fetch_object(mirror, remote, commit, access)
+            ended = await self._fetch_object(mirror, remote, f"{commit}:{mirrors.kept_ref(commit)}", access)
             for ref in _refs_around(branch):
                 if ended.code and refusals.names_an_object(ended):
                     say(f"{remote} does not give out commit {commit[:12]} by its id: looking for it in {ref}")
                     ended = await self._fetch_object(mirror, remote, ref, access, deep=True)
         finally:
             left = await in_thread(mirrors.tidy, mirror)
-        if ended.code and left >= most:  # the kernel ended it there; git does not say so
-            raise refusals.too_large(remote, most)
-        keep = ("update-ref", f"refs/dployr/{commit}", f"{commit}^{{commit}}")
-        if ended.code == 0 and (await self._local(keep, {"GIT_DIR": str(mirror)})).code == 0:
+        keep = ("update-ref", mirrors.kept_ref(commit), f"{commit}^{{commit}}")
+        if ended.code:
+            mirrors.forget(mirror, commit)
+            if left >= most:  # the kernel ended it there; git does not say so
+                raise refusals.too_large(remote, most)
+        elif mirrors.holds(mirror, commit) or (await self._local(keep, {"GIT_DIR": str(mirror)})).code == 0:
             return
         if ended.code and not refusals.names_an_object(ended):
             raise refusals.of(remote, ended)
@@ -198,9 +199,12 @@ class Git:
     async def _prepare(self, mirror: pathlib.Path) -> None:
         """A bare repository. One with many snapshots is begun anew: cheaper than git's own housekeeping."""
         await in_thread(mirrors.begin, mirror)  # nothing deletes on behind the lock of whoever comes next
+        if mirrors.is_made(mirror):
+            return
         ended = await self._local(("init", "--quiet", "--bare", "--template="), {"GIT_DIR": str(mirror)})
         if ended.code:
             raise ReleaseFailedError("fetch_failed", f"cannot prepare the mirror {mirror}: {ended.last_line}")
+        await in_thread(mirrors.made, mirror)
 
     async def _fetch_object(
         self, mirror: pathlib.Path, remote: str, wanted: str, access: Access = NO_ACCESS, *, deep: bool = False
@@ -212,12 +216,6 @@ class Git:
         depth = f"--depth={EVERYTHING if deep else 1}"
         flags = ("--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--end-of-options")
         return await self._remote(remote, "fetch", depth, *flags, remote, wanted, mirror=mirror, access=access)
-
-    async def _holds(self, mirror: pathlib.Path, commit: str) -> bool:
-        if not (mirror / "HEAD").exists():
-            return False
-        arguments = ("rev-parse", "--verify", "--quiet", f"refs/dployr/{commit}")
-        return (await self._local(arguments, {"GIT_DIR": str(mirror)})).code == 0
 
     async def _remote(
         self, remote: str, *arguments: str, access: Access = NO_ACCESS, mirror: pathlib.Path | None = None

@@ -31,7 +31,7 @@ class RefusedError(Exception):
 
 def seal(build: int, agent: int, group: int, readers: int = 0) -> None:
     """All of it the agent's, for the group to read; what could be run can be run. From the top down: so nobody else can
-    get at what is taken already.
+    get at what is taken already. A second name of what was sealed for the group before is one of an earlier release's.
 
     `readers`: another group that may read it. Both may pass the top, and below that everybody reads who got there. On a
     file system without lists of access it has the place of the first.
@@ -47,7 +47,7 @@ def seal(build: int, agent: int, group: int, readers: int = 0) -> None:
             _take(directory, own, agent, group, for_all=is_for_both and place != TOP)
             for name, fd in _files(directory):
                 names = os.fstat(fd)
-                if (names.st_dev, names.st_ino) in taken:
+                if (names.st_dev, names.st_ino) in taken or _is_sealed(names, agent, group, for_all=is_for_both):
                     continue
                 known = _checked(fd, f"{place}/{name}", {build, agent}, build)
                 _take(fd, _own(known, stat.S_IRUSR), agent, group, for_all=is_for_both)
@@ -141,8 +141,19 @@ def _own(known: os.stat_result, least: int) -> int:
 
 def _take(fd: int, own: int, agent: int, group: int, *, for_all: bool) -> None:
     os.fchown(fd, agent, group)
+    os.fchmod(fd, _sealed(own, for_all=for_all))
+
+
+def _sealed(own: int, *, for_all: bool) -> int:
     read = own & 0o500
-    os.fchmod(fd, own | read >> 3 | (read >> 6 if for_all else 0))
+    return own | read >> 3 | (read >> 6 if for_all else 0)
+
+
+def _is_sealed(known: os.stat_result, agent: int, group: int, *, for_all: bool) -> bool:
+    """What all may read does for the group too: the top keeps the others out."""
+    own, mode = _own(known, stat.S_IRUSR), stat.S_IMODE(known.st_mode)
+    is_theirs = (known.st_uid, known.st_gid) == (agent, group)
+    return is_theirs and mode in {_sealed(own, for_all=True), _sealed(own, for_all=for_all)}
 
 
 def _give(fd: int, known: os.stat_result, build: int, group: int) -> None:

@@ -84,30 +84,47 @@ def below(entries: Iterable[Entry], directory: str, without: str = "") -> tuple[
     )
 
 
-def copy(entries: Iterable[Entry], source: pathlib.Path, target: pathlib.Path) -> None:
+def copy(entries: Iterable[Entry], source: pathlib.Path, target: pathlib.Path, group: int = 0) -> None:
     """Write the entries of the sealed `source` into `target`. Raises ChangedError as soon as one is not as it was.
 
-    Copies (shared blocks where the file system can), never hard links: a build or an application that writes into a
-    file in place would change another release through the link. What an application added is not in the inventory
-    and stays behind.
+    Copies (shared blocks where the file system can): a build or an application that writes into a file in place would
+    change another release through a hard link. Those of `group` can only read what was sealed for it: where a group is
+    given, and no build follows, such files are linked. What an application added is not in the inventory and stays behind.
     """
     for entry in entries:
         threads.check()
         try:
-            _copy_one(entry, source / entry.path, target / entry.path)
+            _copy_one(entry, source / entry.path, target / entry.path, group)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ChangedError(f"{entry.path} is gone") from error
 
 
-def _copy_one(entry: Entry, source: pathlib.Path, target: pathlib.Path) -> None:
+def _copy_one(entry: Entry, source: pathlib.Path, target: pathlib.Path, group: int) -> None:
     if entry.is_link:
         if not source.is_symlink() or str(source.readlink()) != str(pathlib.Path(entry.target)):
             raise ChangedError(f"{entry.path} was changed")
         target.symlink_to(entry.target)
     elif entry.is_dir:
         target.mkdir(mode=stat.S_IMODE(entry.mode) | stat.S_IRWXU)
-    else:
+    elif not (group and _is_linked(entry, source, target, group)):
         _copy_file(entry, source, target)
+
+
+def _is_linked(entry: Entry, source: pathlib.Path, target: pathlib.Path, group: int) -> bool:
+    """Also False for what is not as it was, or may not be linked here: copying says so."""
+    info = source.lstat()
+    is_ours = info.st_uid == os.geteuid() and info.st_gid == group and not info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if not is_ours or not _is_same(entry, info):
+        return False
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # too many links, or a file system without
+        return False
+    return True
+
+
+def _is_same(entry: Entry, info: os.stat_result) -> bool:
+    return (info.st_mode, info.st_size, info.st_mtime_ns) == (entry.mode, entry.size, entry.mtime_ns)
 
 
 def _copy_file(entry: Entry, source: pathlib.Path, target: pathlib.Path) -> None:
@@ -117,7 +134,7 @@ def _copy_file(entry: Entry, source: pathlib.Path, target: pathlib.Path) -> None
         raise ChangedError(f"{entry.path}: {error.strerror}") from error
     try:
         info = os.fstat(reading)
-        if (info.st_mode, info.st_size, info.st_mtime_ns) != (entry.mode, entry.size, entry.mtime_ns):
+        if not _is_same(entry, info):
             raise ChangedError(f"{entry.path} was changed")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         writing = os.open(target, flags, 0o600)

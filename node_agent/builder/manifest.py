@@ -53,11 +53,11 @@ class Manifest:
 
 
 def write(place: pathlib.Path, manifest: Manifest, listing: bytes) -> None:
-    """Into the directory of the release; the manifest last."""
-    atomic.write_bytes(place / INVENTORY, listing)
+    """Into the directory of a release that has no name yet: it is flushed, whole, before it gets one."""
+    atomic.write_bytes(place / INVENTORY, listing, flushed=False)
     values = {**dataclasses.asdict(manifest), "decided": decided.dumped(manifest.decided)}
     text = json.dumps({"format": FORMAT, **values}, indent=1)
-    atomic.write_text(place / NAME, text + "\n")
+    atomic.write_bytes(place / NAME, f"{text}\n".encode(), flushed=False)
 
 
 def read(place: pathlib.Path) -> Manifest | None:

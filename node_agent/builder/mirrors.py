@@ -13,6 +13,8 @@ MAX_SNAPSHOTS = 50
 MAX_MIRROR_BYTES = 4 << 30
 MAX_MIRRORS = 200
 MAX_BYTES = 20 << 30
+KEPT = "refs/dployr"
+MADE = "dployr-made"
 
 
 def name(remote: str, access: Access) -> str:
@@ -26,22 +28,54 @@ def lock(mirror: pathlib.Path) -> pathlib.Path:
     return mirror.with_suffix(".lock")
 
 
+def kept_ref(commit: str) -> str:
+    """It stands for a commit that was fetched whole."""
+    return f"{KEPT}/{commit}"
+
+
+def holds(mirror: pathlib.Path, commit: str) -> bool:
+    """By its ref, which lies in a file: nothing here packs refs."""
+    try:
+        return is_made(mirror) and (mirror / kept_ref(commit)).read_bytes().strip() == commit.encode()
+    except OSError:
+        return False
+
+
+def forget(mirror: pathlib.Path, commit: str) -> None:
+    """A fetch that failed is not believed, whatever it brought."""
+    (mirror / kept_ref(commit)).unlink(missing_ok=True)
+
+
+def made(mirror: pathlib.Path) -> None:
+    """Git made a repository of it, to the end."""
+    (mirror / MADE).touch(mode=0o600)
+
+
+def is_made(mirror: pathlib.Path) -> bool:
+    return (mirror / MADE).exists()
+
+
 def begin(mirror: pathlib.Path) -> None:
     """Called under the mirror's lock, before a fetch. A mirror that has grown too far goes, and others make room."""
-    if len(list((mirror / "refs" / "dployr").glob("*"))) >= MAX_SNAPSHOTS or _size(mirror) > MAX_MIRROR_BYTES:
-        shutil.rmtree(mirror)
+    if len(list((mirror / KEPT).glob("*"))) >= MAX_SNAPSHOTS or _size(mirror) > MAX_MIRROR_BYTES:
+        _empty(mirror)
     mirror.mkdir(mode=0o700, exist_ok=True)
     tidy(mirror)
     prune(mirror.parent, mirror)
 
 
 def tidy(mirror: pathlib.Path) -> int:
-    """Remove what an ended git left behind: we hold the only lock that counts. The size of the largest such file."""
+    """Remove what an ended git, or an ended host, left behind: we hold the only lock that counts. The size of the largest
+    such file.
+    """
     patterns = ("*.lock", "refs/dployr/*.lock", "objects/pack/tmp_*")
     largest = 0
     for left in (path for pattern in patterns for path in mirror.glob(pattern)):
         largest = max(largest, left.stat().st_size)
         left.unlink()
+    for ref in (mirror / KEPT).glob("*"):
+        if ref.read_bytes().strip() != ref.name.encode():
+            ref.unlink()
     return largest
 
 
@@ -63,11 +97,17 @@ def delete(mirror: pathlib.Path) -> None:
     if held is None:
         return
     try:
-        shutil.rmtree(mirror, ignore_errors=True)
+        _empty(mirror)
         if not mirror.exists():
             path.unlink()
     finally:
         os.close(held)
+
+
+def _empty(mirror: pathlib.Path) -> None:
+    """First what it is trusted by: half of one is none."""
+    (mirror / MADE).unlink(missing_ok=True)
+    shutil.rmtree(mirror, ignore_errors=True)
 
 
 def _size(mirror: pathlib.Path) -> int:

@@ -11,7 +11,7 @@ import platform
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
 
-from node_agent.builder import children, programs, registries
+from node_agent.builder import children, programs, registries, trees
 from node_agent.builder.registries import ProviderError
 from node_agent.model import toolchain
 from node_agent.paths import Paths
@@ -19,6 +19,7 @@ from node_agent.paths import Paths
 ARCHITECTURES = {"x86_64": "x64", "aarch64": "arm64"}
 DEFAULT_LINE = "22"
 ASK_S = 30.0
+COPY_S = 120.0
 NPM = pathlib.PurePath("lib/node_modules/npm")
 
 
@@ -47,10 +48,10 @@ async def _from_host(place: pathlib.Path, version: str, paths: Paths) -> str:
     exact = toolchain.newest(found, version, toolchain.OLDEST_NODE)
     if exact is None:
         raise ProviderError("has no such node")
-    await asyncio.to_thread(_copy, found[exact], place / "bin" / "node")
+    await _copy(found[exact], place / "bin" / "node")
     npm = found[exact].parent.parent / NPM
     if (npm / "bin" / "npm-cli.js").is_file():
-        await asyncio.to_thread(_copy, npm, place / NPM)
+        await _copy(npm, place / NPM)
     else:
         await _add_npm(place, exact, paths)
     return await _verified(place, version)
@@ -89,12 +90,16 @@ async def _add_npm(place: pathlib.Path, exact: str, paths: Paths) -> None:
     await asyncio.to_thread(shutil.rmtree, place / "scratch")
 
 
-def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
+async def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    """By `cp`: thousands of files, as npm is, take it a tenth of our own time."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target, symlinks=True)
-    else:
-        shutil.copy2(source, target)
+    options = ("-R", "-P", "--preserve=mode,timestamps", "--reflink=auto")
+    try:
+        ended = await children.run(("cp", *options, "--", str(source), str(target)), trees.PROGRAMS, COPY_S)
+    except children.ChildTimeoutError as error:
+        raise ProviderError(str(error)) from error
+    if ended.code:
+        raise ProviderError(f"cannot be copied: {ended.last_line}")
 
 
 async def _verified(place: pathlib.Path, version: str) -> str:

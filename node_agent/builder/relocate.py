@@ -12,18 +12,20 @@ MAX_SIZE = 4 << 20
 MARK = "pyvenv.cfg"
 
 
-def relocate(tree: pathlib.Path, entries: Iterable[Entry], old: pathlib.Path, new: pathlib.Path) -> None:
+def relocate(tree: pathlib.Path, entries: Iterable[Entry], old: pathlib.Path, new: pathlib.Path) -> bool:
     """In the tree at `tree`, make what says `old` say `new`: scripts, activation and path files of virtual environments;
     absolute links into the tree become relative ones. `entries` is the tree's inventory, so no link is followed.
+    Whether anything said it.
     """
-    entries = tuple(entries)
+    entries, changed = tuple(entries), False
     roots = {os.path.dirname(entry.path) for entry in entries if os.path.basename(entry.path) == MARK}  # noqa: PTH119, PTH120
     for entry in entries:
         threads.check()
         if entry.is_link:
-            _relocate_link(tree, entry, str(old))
+            changed |= _relocate_link(tree, entry, str(old))
         elif not entry.is_dir and entry.size <= MAX_SIZE and _may_hold_path(entry.path, roots):
-            _rewrite(tree / entry.path, os.fsencode(old), os.fsencode(new), entry.mode)
+            changed |= _rewrite(tree / entry.path, os.fsencode(old), os.fsencode(new), entry.mode)
+    return changed
 
 
 def _may_hold_path(path: str, roots: set[str]) -> bool:
@@ -35,7 +37,7 @@ def _may_hold_path(path: str, roots: set[str]) -> bool:
     return inside and (name.endswith(".pth") or name.startswith("__editable__") or name == "direct_url.json")
 
 
-def _rewrite(file: pathlib.Path, old: bytes, new: bytes, mode: int) -> None:
+def _rewrite(file: pathlib.Path, old: bytes, new: bytes, mode: int) -> bool:
     """By a new file and a rename: the old one may be shared or running. Binary files are left alone."""
     data = file.read_bytes()
     # The slash keeps …/builds/1 from being found in …/builds/12; quotes and line ends close a path in scripts.
@@ -43,7 +45,7 @@ def _rewrite(file: pathlib.Path, old: bytes, new: bytes, mode: int) -> None:
     for end in (b"/", b'"', b"'", b"\n", b")"):
         changed = changed.replace(old + end, new + end)
     if changed == data or b"\0" in data:
-        return
+        return False
     temporary = file.with_name(f".{file.name[:200]}.moved")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as out:
@@ -51,11 +53,14 @@ def _rewrite(file: pathlib.Path, old: bytes, new: bytes, mode: int) -> None:
         # The new file may be of another group: what that of the old one might do, everybody may who gets this far.
         os.fchmod(out.fileno(), stat.S_IMODE(mode) | (mode & 0o050) >> 3)
     temporary.replace(file)
+    return True
 
 
-def _relocate_link(tree: pathlib.Path, entry: Entry, old: str) -> None:
-    if entry.target == old or entry.target.startswith(f"{old}/"):
-        link = tree / entry.path
-        inner = os.path.relpath(entry.target, old)
-        link.unlink()
-        link.symlink_to(os.path.relpath(tree / inner, link.parent))
+def _relocate_link(tree: pathlib.Path, entry: Entry, old: str) -> bool:
+    if entry.target != old and not entry.target.startswith(f"{old}/"):
+        return False
+    link = tree / entry.path
+    inner = os.path.relpath(entry.target, old)
+    link.unlink()
+    link.symlink_to(os.path.relpath(tree / inner, link.parent))
+    return True

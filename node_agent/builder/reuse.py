@@ -20,23 +20,27 @@ def whole(paths: Paths, service_id: str, release: int, wanted: Wanted) -> Manife
     tree = paths.build_tree(service_id, release)
     for place, found in _sealed(paths, service_id, release, wanted):
         tree.mkdir(mode=0o700, parents=True)
-        if _copied(manifest.entries(place), place / "tree", tree):
-            relocate.relocate(tree, inventory.take(tree), place / "tree", tree)
+        if _copied(manifest.entries(place), place / "tree", tree, reader(paths, service_id)):
             return found
         trees.discard(paths, tree)
     return None
 
 
-def dependencies(paths: Paths, service_id: str, release: int, directory: str, wanted: Wanted) -> Manifest | None:
-    """The same for `directory` (relative to the tree) alone; one that the source brings along is left alone."""
+def dependencies(
+    paths: Paths, service_id: str, release: int, directory: str, wanted: Wanted, *, is_built: bool
+) -> Manifest | None:
+    """The same for `directory` (relative to the tree) alone; one that the source brings along is left alone.
+
+    `is_built`: a build follows, and gets files of its own.
+    """
     tree = paths.build_tree(service_id, release)
     target = tree / directory
     if os.path.lexists(target):
         return None
     for place, found in _sealed(paths, service_id, release, wanted):
         entries = inventory.below(manifest.entries(place), directory, without=SCRATCH)
-        if entries and entries[0].is_dir and _copied(entries, place / "tree", tree):
-            relocate.relocate(tree, inventory.below(inventory.take(tree), directory), place / "tree", tree)
+        group = 0 if is_built else reader(paths, service_id)
+        if entries and entries[0].is_dir and _copied(entries, place / "tree", tree, group):
             return found
         trees.discard(paths, target)
     return None
@@ -52,9 +56,16 @@ def _sealed(paths: Paths, service_id: str, release: int, wanted: Wanted) -> Iter
             yield place, found
 
 
-def _copied(entries: tuple[inventory.Entry, ...], source: pathlib.Path, target: pathlib.Path) -> bool:
+def reader(paths: Paths, service_id: str) -> int:
+    """The group for which its releases are sealed; 0 where its apps are whom we run as, and could write into them."""
+    group = paths.releases(service_id).stat().st_gid
+    return 0 if group == os.getegid() else group
+
+
+def _copied(entries: tuple[inventory.Entry, ...], source: pathlib.Path, target: pathlib.Path, group: int) -> bool:
     try:
-        inventory.copy(entries, source, target)
+        inventory.copy(entries, source, target, group)
     except inventory.ChangedError:
         return False
+    relocate.relocate(target, entries, source, target)
     return True

@@ -22,9 +22,9 @@ def staging(paths: Paths, service_id: str, release: int) -> pathlib.Path:
     return final.with_name(f".{final.name}.new")
 
 
-def stage(paths: Paths, service_id: str, draft: Manifest, release: ReleaseSpec) -> tuple[Manifest, bytes]:
-    """Move the build tree to `staging`, with links to the volumes of `release`; its manifest with inventory and sizes
-    filled in, and the inventory itself.
+def stage(paths: Paths, service_id: str, draft: Manifest, release: ReleaseSpec) -> Manifest:
+    """Move the build tree to `staging`, with links to the volumes of `release`, and put its manifest beside it, with
+    inventory and sizes filled in.
 
     Raises ReleaseFailedError("link_out_of_tree", "special_file" or "volume_conflict"), OSError.
     """
@@ -32,8 +32,8 @@ def stage(paths: Paths, service_id: str, draft: Manifest, release: ReleaseSpec) 
     mounts.clear(tree, release)
     entries = inventory.take(tree)
     refuse_links_out(paths, tree, entries, draft.toolchain)
-    relocate.relocate(tree, entries, tree, final / "tree")
-    entries = inventory.take(tree)
+    if relocate.relocate(tree, entries, tree, final / "tree"):
+        entries = inventory.take(tree)
     listing = inventory.dump(entries)
     done = dataclasses.replace(
         draft, inventory=manifest.digest(listing), files=len(entries), bytes=sum(entry.size for entry in entries)
@@ -45,14 +45,14 @@ def stage(paths: Paths, service_id: str, draft: Manifest, release: ReleaseSpec) 
     place.chmod(0o711)  # who may pass to the releases of the service may pass to its tree
     tree.rename(place / "tree")
     mounts.link(paths, service_id, draft.release, place / "tree", release)
-    return done, listing
-
-
-def publish(paths: Paths, service_id: str, done: Manifest, listing: bytes) -> None:
-    """Make what is staged and flushed a release, with its manifest. Raises OSError."""
-    place, final = staging(paths, service_id, done.release), paths.release(service_id, done.release)
     manifest.write(place, done, listing)
-    place.rename(final)
+    return done
+
+
+def publish(paths: Paths, service_id: str, release: int) -> None:
+    """Make what is staged and flushed a release. Raises OSError."""
+    final = paths.release(service_id, release)
+    staging(paths, service_id, release).rename(final)
     atomic.flush_directory(final.parent)
 
 

@@ -35,6 +35,7 @@ class Shelf:
         place = pathlib.Path(await asyncio.to_thread(tempfile.mkdtemp, dir=root, prefix=f".new-{kind}-"))
         try:
             name = f"{kind}-{await fill(place)}"
+            await trees.make_read_only(place)
             await asyncio.to_thread(self._publish, place, name)
             return name
         except BaseException as error:
@@ -58,7 +59,6 @@ class Shelf:
 
     def _publish(self, place: pathlib.Path, name: str) -> None:
         final = self._paths.toolchain(name)
-        trees.make_read_only(place)
         trees.flush(place)
         if final.exists():  # another version was asked for, and the provider had this one
             trees.discard(self._paths, place)

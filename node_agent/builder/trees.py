@@ -46,17 +46,18 @@ def children(directory: pathlib.Path) -> list[pathlib.Path]:
     return []
 
 
-def make_read_only(path: pathlib.Path) -> None:
+async def make_read_only(path: pathlib.Path) -> None:
     """Nobody may write into the tree, and everybody may read it, apps with users of their own too; but for the right to
-    write into the directory itself (it gets renamed).
+    write into the directory itself (it gets renamed). Raises OSError.
     """
-    path.chmod(0o755)
-    for parent, directories, files in os.walk(path):
-        for name in (*directories, *files):
-            entry = pathlib.Path(parent, name)
-            if not entry.is_symlink():
-                own = entry.stat().st_mode & 0o500
-                entry.chmod(own | own >> 3 | own >> 6)
+    path.chmod(0o755)  # noqa: ASYNC240 - one call
+    entries = [str(entry) for entry in children(path) if not entry.is_symlink()]
+    try:
+        ended = await programs.run(("chmod", "-R", "g=u,o=u,a-w", "--", *entries), PROGRAMS, DELETE_S)
+    except programs.ChildTimeoutError as error:
+        raise OSError(f"cannot protect {path}: {error}") from error
+    if ended.code:
+        raise OSError(f"cannot protect {path}: {ended.last_line}")
 
 
 def flush(path: pathlib.Path) -> None:

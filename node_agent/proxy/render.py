@@ -45,6 +45,14 @@ def render(generation: int, sites: tuple[ports.Site, ...], settings: ProxySettin
     Sites without routes are left out. Raises ValueError on the first value that its grammar refuses, and when two
     routes claim the same place.
     """
+    files = served_files(sites, settings, paths)
+    files["mime.conf"] = text.MIME
+    files["nginx.conf"] = _main(generation, sorted(files), settings, paths)
+    return files
+
+
+def served_files(sites: tuple[ports.Site, ...], settings: ProxySettings, paths: Paths) -> dict[str, str]:
+    """Those of `render` in which the sites and their routes stand."""
     served = sorted((site for site in sites if site.routes), key=lambda site: site.service_id)
     files = {f"upstreams/{checked_id(site.service_id)}.conf": _upstream(site) for site in served if _runs(site)}
     for site in served:
@@ -57,8 +65,6 @@ def render(generation: int, sites: tuple[ports.Site, ...], settings: ProxySettin
             for each in locations
             if each.options.basic_auth
         }
-    files["mime.conf"] = text.MIME
-    files["nginx.conf"] = _main(generation, sorted(files), settings, paths)
     return files
 
 

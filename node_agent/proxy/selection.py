@@ -27,7 +27,7 @@ def admissible(
 
     def fault(site: ports.Site, route: spec.RouteSpec) -> str:
         try:
-            render.render(0, (dataclasses.replace(site, routes=(route,)),), settings, paths)
+            render.served_files((dataclasses.replace(site, routes=(route,)),), settings, paths)
         except ValueError as error:
             return str(error)
         return ""

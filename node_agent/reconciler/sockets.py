@@ -1,5 +1,5 @@
-"""Who listens where, read from /proc. Processes may vanish while we look; a table that cannot be read is an OSError, since
-nobody would seem to listen then.
+"""Who listens where. Processes may vanish while we look; a table that cannot be read is an OSError, since nobody would seem
+to listen then.
 
 A process that has a user of its own is known by it: the kernel's table of sockets names the user, and whoever may not
 look into another user's process can read that. Others are found by socket inode → process tree.
@@ -9,31 +9,17 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-HERE = frozenset({"0100007F", "00000000"})  # 127.0.0.1 and every address, as /proc/net/tcp writes them
-HERE_TOO = frozenset({"0" * 32, "0" * 16 + "FFFF0000" + "0100007F"})  # the same in /proc/net/tcp6
-LISTEN = "0A"
-ESTABLISHED = "01"
+from node_agent.reconciler import socket_table
+from node_agent.reconciler.socket_table import ESTABLISHED, LISTEN
 
-
-def _entries(state: str) -> Iterator[tuple[str, int, str, int]]:
-    """(local address, local port, inode, uid) of every TCP socket in `state`, both families."""
-    for family in ("tcp", "tcp6"):
-        try:
-            lines = pathlib.Path("/proc/net", family).read_text(encoding="ascii").splitlines()[1:]
-        except FileNotFoundError:
-            if family == "tcp6":
-                continue  # a host without IPv6
-            raise
-        for line in lines:
-            fields = line.split()
-            if fields[3] == state:
-                address, _, port = fields[1].rpartition(":")
-                yield address, int(port, 16), fields[9], int(fields[7])
+LOCALHOST = b"\x7f\0\0\x01"
+HERE = frozenset({LOCALHOST, bytes(4)})  # 127.0.0.1 and every address
+HERE_TOO = frozenset({bytes(10) + b"\xff\xff" + LOCALHOST, bytes(16)})  # the same of IPv6
 
 
 def listening_ports() -> frozenset[int]:
     """Every TCP port on which this host listens, on any address."""
-    return frozenset(port for _, port, _, _ in _entries(LISTEN))
+    return frozenset(one.port for one in socket_table.read(LISTEN))
 
 
 def listeners() -> dict[int, frozenset[int]]:
@@ -44,11 +30,11 @@ def listeners() -> dict[int, frozenset[int]]:
     """
     found: dict[int, set[int]] = {}
     others: dict[int, set[int]] = {}
-    for address, port, _, uid in _entries(LISTEN):
-        if address in HERE:
-            found.setdefault(port, set()).add(uid)
-        elif address in HERE_TOO:
-            others.setdefault(port, set()).add(uid)
+    for one in socket_table.read(LISTEN):
+        if one.address in HERE:
+            found.setdefault(one.port, set()).add(one.uid)
+        elif one.address in HERE_TOO:
+            others.setdefault(one.port, set()).add(one.uid)
     return {port: frozenset(uids) for port, uids in {**others, **found}.items()}
 
 
@@ -65,15 +51,15 @@ def owns(pid: int, port: int, listening: dict[int, frozenset[int]], *, known: bo
 
 def established(served: frozenset[int]) -> int:
     """Connections that servers on these ports have accepted and not finished."""
-    return sum(1 for _, local, _, _ in _entries(ESTABLISHED) if local in served)
+    return sum(1 for one in socket_table.read(ESTABLISHED) if one.port in served)
 
 
 def ports_of(pid: int) -> frozenset[int]:
     """The ports on which the process tree of `pid`, a session leader, listens."""
     owner = _owner(pid)
     if owner != os.geteuid():
-        return frozenset(port for _, port, _, uid in _entries(LISTEN) if uid == owner)
-    inodes = {inode: port for _, port, inode, _ in _entries(LISTEN)}
+        return frozenset(one.port for one in socket_table.read(LISTEN) if one.uid == owner)
+    inodes = {one.inode: one.port for one in socket_table.read(LISTEN)}
     held: set[int] = set()
     for member in _tree(pid):
         held |= {inodes[inode] for inode in _socket_inodes(member) if inode in inodes}
@@ -112,7 +98,7 @@ def _tree(pid: int) -> set[int]:
     return members
 
 
-def _socket_inodes(pid: int) -> Iterator[str]:
+def _socket_inodes(pid: int) -> Iterator[int]:
     try:
         for entry in os.scandir(f"/proc/{pid}/fd"):
             try:
@@ -120,6 +106,6 @@ def _socket_inodes(pid: int) -> Iterator[str]:
             except OSError:
                 continue
             if link.startswith("socket:["):
-                yield link[8:-1]
+                yield int(link[8:-1])
     except OSError:
         return

@@ -47,7 +47,7 @@ def released(platform: Platform, name: str, release: int) -> dict:
 
 def test_a_rollback_and_a_changed_variable_use_the_build_that_is_there(platform: Platform, repository) -> None:
     repository.commit(app__py=APP, words="one")
-    _, domain = platform.live("back", repository, env={"MOOD": "calm"}, **PYTHON)
+    found, domain = platform.live("back", repository, env={"MOOD": "calm"}, **PYTHON)
     repository.commit(words="two")
     platform.call("POST", "/v1/deployments/back/redeploy")
     assert platform.settled("back", 2)["status"] == "running"
@@ -57,6 +57,11 @@ def test_a_rollback_and_a_changed_variable_use_the_build_that_is_there(platform:
     assert platform.settled("back", 3)["status"] == "running"
     platform.says(domain, "two 3 merry".__eq__)
     assert "is used again" in build_log(platform, "back", 3)
+    releases = platform.data / "agent" / "services" / found["service_id"] / "releases"
+    files = [(releases / number / "tree" / "app.py").stat().st_ino for number in ("2", "3")]
+    assert (files[0] == files[1]) == (
+        os.geteuid() == 0
+    )  # where an app has a user of its own, it cannot write into them
 
     platform.call("POST", "/v1/deployments/back/rollback", {"release": 1})
     assert platform.settled("back", 4)["status"] == "running"

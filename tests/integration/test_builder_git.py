@@ -13,7 +13,7 @@ import threading
 import pytest
 import trustme
 
-from node_agent.builder import children
+from node_agent.builder import children, mirrors
 from node_agent.builder.egress import Egress
 from node_agent.builder.git import Git, Policy, credential
 from node_agent.builder.git_command import GitCommand
@@ -98,6 +98,22 @@ async def test_a_killed_fetch_leaves_nothing_in_the_way(git, repository, paths):
     (mirror / "objects/pack/tmp_pack_x").write_text("")
     await git.fetch(repository.remote, repository.commit(a="2"))
     assert not list(mirror.glob("*.lock")) and not list(mirror.glob("objects/pack/tmp_*"))
+
+
+async def test_what_an_end_of_the_host_tore_is_fetched_again(git, repository, tmp_path):
+    commit = repository.commit(words="one")
+    mirror = await git.fetch(repository.remote, commit)
+    (mirror / "refs" / "dployr" / commit).write_text("")
+    assert not mirrors.holds(mirror, commit)
+    assert mirrors.holds(await git.fetch(repository.remote, commit), commit)
+
+    (mirror / mirrors.MADE).unlink()  # as the deletion of a mirror begins, and as making one ends
+    (mirror / "HEAD").unlink()
+    await git.fetch(repository.remote, commit)
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    await git.checkout(mirror, commit, tree)
+    assert (tree / "words").read_text() == "one"
 
 
 async def test_a_mirror_with_many_snapshots_is_begun_anew(git, repository):

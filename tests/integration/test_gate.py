@@ -146,6 +146,12 @@ async def test_a_refused_connection_and_silence_are_told_apart() -> None:
     assert "cannot connect" in await gate.probe(port, HTTP)
 
 
+def test_a_starting_app_is_asked_again_soon_and_less_often_while_it_answers_badly() -> None:
+    pauses = [gate.pause_s(dataclasses.replace(HTTP, interval_s=0.3), bad) for bad in (0, 1, 2, 3, 1000)]
+    assert pauses == [0.05, 0.1, 0.2, 0.3, 0.3]
+    assert gate.pause_s(dataclasses.replace(HTTP, interval_s=0.01), 5) == 0.01
+
+
 def test_a_port_belongs_to_the_process_tree_that_listens(listener) -> None:
     pid, port = listener
     assert sockets.ports_of(pid) == {port}

@@ -344,11 +344,8 @@ COMMANDS = {
     "ls-remote": ["--exit-code", "--end-of-options"],
     "init": ["--quiet", "--bare", "--template="],
     "fetch": ["--depth=1", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--end-of-options"],
-    "read-tree": [],
-    "checkout-index": ["-a", "-f"],
+    "read-tree": ["-m", "-u"],
     "ls-tree": ["-r", "-t", "-l", "-z", "--full-tree"],
-    "update-ref": [],
-    "rev-parse": ["--verify", "--quiet"],
 }
 
 
@@ -390,7 +387,7 @@ async def test_every_run_of_git_has_the_whole_environment_and_every_option(
         assert any(option.startswith("http.curloptResolve=localhost:") for option in options) == talks
         assert ("GIT_CONFIG_VALUE_0" in env) == talks
     assert {name: words[: len(COMMANDS[name])] for name, words in seen.items()} == COMMANDS
-    assert seen["fetch"][-2:] == [remote, commit]
+    assert seen["fetch"][-2:] == [remote, f"{commit}:refs/dployr/{commit}"]
     assert not list(tmp_path.rglob("CANARY"))
 
 

@@ -100,3 +100,21 @@ def test_on_a_file_system_without_lists_of_access_it_is_for_the_other_group_alon
     command = ["unshare", "--mount", "sh", "-ec", script, str(place), str(tree), *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.stdout.splitlines() == [f"{AGENT} {READERS} 750", f"{AGENT} {READERS} 640"], done.stderr
+
+
+def test_a_second_name_of_what_was_sealed_for_the_group_is_taken_and_any_other_is_not(
+    tree: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    assert hand_over("seal_release", tree) == (0, "")
+    sealed, following = tree / "a" / "b" / "file", tmp_path / "following"
+    following.mkdir()
+    os.chown(following, AGENT, AGENT)
+    (following / "file").hardlink_to(sealed)
+    before = sealed.stat()
+    assert hand_over("seal_release", following) == (0, "")
+    assert sealed.stat() == before
+    assert hand_over("open_build", following)[0] == 2
+
+    for change in (lambda: os.chown(sealed, AGENT, OTHER), lambda: os.chown(sealed, OTHER, GROUP)):
+        change()
+        assert hand_over("seal_release", following)[0] == 2

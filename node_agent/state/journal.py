@@ -15,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import aiosqlite
 
+import failpoints
 from node_agent import errors, ports
 from node_agent.model import spec, status
 from node_agent.model.actions import Target
@@ -124,6 +125,7 @@ class Journal:
         return dict(await self._rows("SELECT service_id, generation FROM wishes"))
 
     @_whole
+    @failpoints.around("service.forgotten")
     async def forget(self, service_id: str) -> None:
         """Drop all of a removed service but its tombstone, which refuses late wishes and holds no variable any more."""
         async with self._transaction() as tx:
@@ -152,12 +154,14 @@ class Journal:
         )
 
     @_whole
+    @failpoints.around("release.note")
     async def put_release(self, service_id: str, report: status.ReleaseReport) -> None:
         """Record a step of a release that the journal knows; an empty commit leaves the recorded one."""
         async with self._transaction() as tx:
             await tx.execute(PUT_RELEASE, _release_row(service_id, report))
 
     @_whole
+    @failpoints.around("build.count")
     async def count_attempt(self, service_id: str, release: int) -> int:
         """Attempts at building the release, this one included."""
         async with self._transaction() as tx:
@@ -179,6 +183,7 @@ class Journal:
         return next((Target(release, restart) for release, restart in rows), None)
 
     @_whole
+    @failpoints.around("live.put")
     async def put_live(self, service_id: str, target: Target, reports: Collection[status.ReleaseReport] = ()) -> None:
         """What serves now, and how its release and the former one are from here on, in the same transaction."""
         async with self._transaction() as tx:
@@ -191,6 +196,7 @@ class Journal:
         return {Target(release, restart): message for release, restart, message in rows}
 
     @_whole
+    @failpoints.around("failure.put")
     async def put_failure(self, service_id: str, target: Target, report: status.ReleaseReport | None, why: str) -> None:
         """The target can never go live; its release's end in the same transaction when there is one."""
         async with self._transaction() as tx:
@@ -211,11 +217,13 @@ class Journal:
         return tuple(codec.load_site(text) for (text,) in await self._rows("SELECT site FROM sites"))
 
     @_whole
+    @failpoints.around("site.put")
     async def put_site(self, site: ports.Site) -> None:
         async with self._transaction() as tx:
             await tx.execute("INSERT OR REPLACE INTO sites VALUES (?, ?)", (site.service_id, codec.dump(site)))
 
     @_whole
+    @failpoints.around("site.drop")
     async def drop_site(self, service_id: str) -> None:
         async with self._transaction() as tx:
             await tx.execute("DELETE FROM sites WHERE service_id = ?", (service_id,))
@@ -232,11 +240,13 @@ class Journal:
         return frozenset(int(port) for (port,) in rows)
 
     @_whole
+    @failpoints.around("port.take")
     async def take_port(self, process_id: str, port: int) -> None:
         async with self._transaction() as tx:
             await tx.execute("INSERT OR REPLACE INTO ports VALUES (?, ?, NULL)", (port, process_id))
 
     @_whole
+    @failpoints.around("port.free")
     async def free_port(self, process_id: str, now: float) -> None:
         async with self._transaction() as tx:
             await tx.execute("UPDATE ports SET process_id = NULL, freed_at = ? WHERE process_id = ?", (now, process_id))
@@ -245,6 +255,7 @@ class Journal:
     # the spool
 
     @_whole
+    @failpoints.around("report.spool")
     async def spool(self, report: status.ServiceReport) -> None:
         async with self._transaction() as tx:
             await tx.execute("DELETE FROM spool WHERE service_id = ?", (report.service_id,))
@@ -259,6 +270,7 @@ class Journal:
         return tuple((sequence, codec.load_report(text)) for sequence, text in rows)
 
     @_whole
+    @failpoints.around("report.acknowledge")
     async def acknowledge(self, sequence: int) -> None:
         async with self._transaction() as tx:
             await tx.execute("DELETE FROM spool WHERE sequence = ?", (sequence,))

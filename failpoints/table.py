@@ -1,11 +1,12 @@
 """The steps of a deployment at which a daemon may die, in order: the one list of failpoints.
 
 A step is one function, decorated with `failpoints.around(name)`; `row` is its row in the table of docs/explanation/states.md,
-whose recovery must hold before and after it. `ways` are the changes that come past it, `times` how often each of them
-surely does. Read by the tests, which die at each point of each way.
+whose recovery must hold before and after it. `ways` are the changes that come past it, and how often each of them surely
+does. Read by the tests, which die at each point of each way, at each pass.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 AGENT, SUPERVISOR, CONTROL_PLANE = "agent", "supervisor", "control-plane"
 # A change of the kind, with a release live: of the source; back to a former build; with a trial on some requests; with the
@@ -13,7 +14,7 @@ AGENT, SUPERVISOR, CONTROL_PLANE = "agent", "supervisor", "control-plane"
 # fails; given up while it builds; with a toolchain that is not there yet. `first` and `delete` begin and end a service.
 BUILT, BACK, CANARY, TURNS, PREPARED, UPLOAD = "deploy", "rollback", "canary", "recreate", "command", "upload"
 UNHEALTHY, CANCEL, TOOLCHAIN, FIRST, DELETE = "unhealthy", "cancel", "toolchain", "first", "delete"
-RUN = (BUILT, BACK)
+RUN = {BUILT: 1, BACK: 1}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,8 +22,7 @@ class Step:
     name: str
     process: str
     row: str
-    ways: tuple[str, ...] = (BUILT,)
-    times: int = 1
+    ways: Mapping[str, int] = dataclasses.field(default_factory=lambda: {BUILT: 1})
 
     @property
     def before(self) -> str:
@@ -34,64 +34,64 @@ class Step:
 
 
 STEPS = (
-    Step("change.run", CONTROL_PLANE, "1-5", (BUILT, BACK, UPLOAD, CANCEL, FIRST, DELETE)),
-    Step("change.finish", CONTROL_PLANE, "4-5", (BUILT, BACK, UPLOAD, CANCEL, FIRST, DELETE)),
-    Step("archive.keep", CONTROL_PLANE, "4-5", (UPLOAD,)),
-    Step("wish.send", CONTROL_PLANE, "6", (BUILT, BACK, CANCEL, DELETE)),
-    Step("wish.take", AGENT, "7", (BUILT, BACK, CANCEL, DELETE)),
-    Step("wish.acknowledged", CONTROL_PLANE, "7", (BUILT, DELETE)),
-    Step("release.note", AGENT, "8-12", times=7),
+    Step("change.run", CONTROL_PLANE, "1-5", {BUILT: 1, BACK: 1, UPLOAD: 1, CANCEL: 1, FIRST: 1, DELETE: 1}),
+    Step("change.finish", CONTROL_PLANE, "4-5", {BUILT: 1, BACK: 1, UPLOAD: 1, CANCEL: 1, FIRST: 1, DELETE: 1}),
+    Step("archive.keep", CONTROL_PLANE, "4-5", {UPLOAD: 1}),
+    Step("wish.send", CONTROL_PLANE, "6", {BUILT: 1, BACK: 1, CANCEL: 1, DELETE: 1}),
+    Step("wish.take", AGENT, "7", {BUILT: 1, BACK: 1, CANCEL: 1, DELETE: 1}),
+    Step("wish.acknowledged", CONTROL_PLANE, "7", {BUILT: 1, DELETE: 1}),
+    Step("release.note", AGENT, "8-12", {BUILT: 7}),
     Step("build.count", AGENT, "8a"),
     Step("build.resolve", AGENT, "8a"),
-    Step("build.fetch", AGENT, "8b", (BUILT, UPLOAD)),
-    Step("archive.unpack", AGENT, "8b", (UPLOAD,)),
+    Step("build.fetch", AGENT, "8b", {BUILT: 1, UPLOAD: 1}),
+    Step("archive.unpack", AGENT, "8b", {UPLOAD: 1}),
     Step("toolchain.provide", AGENT, "8c"),
-    Step("toolchain.publish", AGENT, "8c", (TOOLCHAIN,)),
+    Step("toolchain.publish", AGENT, "8c", {TOOLCHAIN: 1}),
     Step("build.run", AGENT, "8d"),
-    Step("job.begin", SUPERVISOR, "8d", times=3),
-    Step("job.end", SUPERVISOR, "8d", (BUILT, CANCEL), times=3),
+    Step("job.begin", SUPERVISOR, "8d", {BUILT: 3, PREPARED: 4}),
+    Step("job.end", SUPERVISOR, "8d", {BUILT: 3, PREPARED: 4, CANCEL: 1}),
     Step("build.stage", AGENT, "8e", RUN),
     Step("build.flush", AGENT, "8e"),
     Step("build.manifest", AGENT, "8e"),
     Step("build.publish", AGENT, "8e", RUN),
-    Step("release.prepare", AGENT, "8-9", (PREPARED,)),
-    Step("identity.give", SUPERVISOR, "9a", (FIRST,)),
-    Step("service.settle", SUPERVISOR, "9a", (FIRST,)),
+    Step("release.prepare", AGENT, "8-9", {PREPARED: 1}),
+    Step("identity.give", SUPERVISOR, "9a", {FIRST: 1}),
+    Step("service.settle", SUPERVISOR, "9a", {FIRST: 1}),
     Step("port.take", AGENT, "9a", RUN),
     Step("process.ask", AGENT, "9b", RUN),
     Step("process.begin", SUPERVISOR, "9b", RUN),
-    Step("record.save", SUPERVISOR, "9b-9c", RUN, times=2),
-    Step("process.spawn", SUPERVISOR, "9b", (*RUN, TURNS)),
+    Step("record.save", SUPERVISOR, "9b-9c", dict.fromkeys(RUN, 2)),
+    Step("process.spawn", SUPERVISOR, "9b", {**RUN, TURNS: 1}),
     Step("gate.check", AGENT, "10", RUN),
-    Step("trial.run", AGENT, "10-11", (CANARY,)),
-    Step("proxy.stage", AGENT, "11a", (*RUN, CANARY)),
+    Step("trial.run", AGENT, "10-11", {CANARY: 1}),
+    Step("proxy.stage", AGENT, "11a", {**RUN, CANARY: 1}),
     Step("proxy.check", AGENT, "11b"),
     Step("nginx.test", SUPERVISOR, "11b"),
     Step("proxy.begin", AGENT, "11c", RUN),
-    Step("proxy.point", AGENT, "11c", (*RUN, CANARY)),
+    Step("proxy.point", AGENT, "11c", {**RUN, CANARY: 1}),
     Step("proxy.load", AGENT, "11d", RUN),
     Step("nginx.reload", SUPERVISOR, "11d", RUN),
     Step("proxy.end", AGENT, "11e", RUN),
     Step("site.put", AGENT, "11e", RUN),
-    Step("live.put", AGENT, "11e", (*RUN, CANARY, TURNS)),
-    Step("failure.put", AGENT, "11", (UNHEALTHY,)),
-    Step("release.cancelled", AGENT, "C", (CANCEL,)),
-    Step("release.vacate", AGENT, "F", (TURNS,)),
+    Step("live.put", AGENT, "11e", {**RUN, CANARY: 1, TURNS: 1}),
+    Step("failure.put", AGENT, "11", {UNHEALTHY: 1}),
+    Step("release.cancelled", AGENT, "C", {CANCEL: 1}),
+    Step("release.vacate", AGENT, "F", {TURNS: 1}),
     Step("drain.quiet", AGENT, "12a", RUN),
-    Step("drain.stop", AGENT, "12a", (*RUN, UNHEALTHY)),
-    Step("process.stop", SUPERVISOR, "12a", (*RUN, TURNS, UNHEALTHY)),
+    Step("drain.stop", AGENT, "12a", {**RUN, UNHEALTHY: 1}),
+    Step("process.stop", SUPERVISOR, "12a", {**RUN, TURNS: 1, UNHEALTHY: 1}),
     Step("process.stopped", SUPERVISOR, "12a", RUN),
     Step("port.free", AGENT, "12a", RUN),
     Step("release.prune", AGENT, "12b"),
-    Step("report.spool", AGENT, "13", times=2),
-    Step("report.record", CONTROL_PLANE, "13-14", (BUILT, BACK), times=2),
-    Step("report.acknowledge", AGENT, "13", times=2),
+    Step("report.spool", AGENT, "13", {BUILT: 2}),
+    Step("report.record", CONTROL_PLANE, "13-14", {BUILT: 2, BACK: 2}),
+    Step("report.acknowledge", AGENT, "13", {BUILT: 2}),
     Step("webhook.post", CONTROL_PLANE, "14"),
     Step("webhook.record", CONTROL_PLANE, "14"),
-    Step("site.drop", AGENT, "D", (DELETE,)),
-    Step("service.forget", SUPERVISOR, "D", (DELETE,)),
-    Step("files.remove", AGENT, "D", (DELETE,)),
-    Step("service.forgotten", AGENT, "D", (DELETE,)),
-    Step("service.removed", CONTROL_PLANE, "D", (DELETE,)),
+    Step("site.drop", AGENT, "D", {DELETE: 1}),
+    Step("service.forget", SUPERVISOR, "D", {DELETE: 1}),
+    Step("files.remove", AGENT, "D", {DELETE: 1}),
+    Step("service.forgotten", AGENT, "D", {DELETE: 1}),
+    Step("service.removed", CONTROL_PLANE, "D", {DELETE: 1}),
 )
 BY_NAME = {step.name: step for step in STEPS}

@@ -1,0 +1,111 @@
+"""Wherever in the table of deployments a daemon dies: it is started again, and everything ends as promised, without hands.
+
+Generated over failpoints/table.py: each step of each way, before and after it, at each pass. The change is asked for by a
+client that repeats its request until it is answered; another one asks the route all the time and never gets a wrong
+answer; an oracle of its own (tests/oracle/host.py) looks at the host that is left. CRASH_SEED replays the sample of the
+short run; TEST_ALL=1 dies everywhere.
+"""
+
+import os
+import pathlib
+import random
+import secrets
+import shutil
+import tempfile
+
+import pytest
+
+from failpoints import table
+from tests import crash_fixtures
+from tests.oracle import host
+from tests.waiting import wait_until
+
+ALL = bool(os.environ.get("TEST_ALL"))
+SEED = os.environ.get("CRASH_SEED") or secrets.token_hex(4)
+SAMPLE = 6
+DOWN = {502, 503}  # while nothing of the service runs
+
+pytestmark = [
+    pytest.mark.timeout(400),
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="the passes are counted where apps have users of their own"),
+    pytest.mark.skipif(not pathlib.Path("/usr/sbin/nginx").exists(), reason="nginx is not installed"),
+]
+
+
+def every_point():
+    """(step, way, point, pass), of one way after the other."""
+    for way in dict.fromkeys(way for step in table.STEPS for way in step.ways):
+        for step in table.STEPS:
+            for number in range(1, step.ways.get(way, 0) + 1):
+                for point in (step.before, step.after):
+                    yield step, way, point, number
+
+
+def chosen():
+    every = list(every_point())
+    if ALL:
+        return every
+    # Those that failed once are tried always.
+    kept = [case for case in every if case[1:] in FAILED_ONCE]
+    return kept + random.Random(SEED).sample(every, SAMPLE)
+
+
+FAILED_ONCE = ()
+
+
+@pytest.fixture(scope="module")
+def ways():
+    print(f"CRASH_SEED={SEED}")
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="dployr-crash-"))
+    try:
+        with crash_fixtures.a_stack(directory) as stack:
+            yield crash_fixtures.Ways(stack)
+    finally:
+        shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize(
+    ("step", "way", "point", "number"), [pytest.param(*case, id="-".join(map(str, case[1:]))) for case in chosen()]
+)
+def test_a_daemon_that_dies_at_this_point_leaves_what_its_successor_ends_as_promised(ways, step, way, point, number):
+    stack, change = ways.stack, ways.prepare(way)
+    app = change.app
+    before = app.says() if app.live else None
+    stack.arm(step.process, f"{point}=kill@{number}")
+    with crash_fixtures.Watch(stack, app.domain or "none.test") as watch:
+        stack.open_gate()
+        change.make()
+        if change.end != "gone":
+            app.settle(change.end)
+        wait_until(lambda: (stack.keep(), stack.deaths)[1], 60, f"the death at {point}")
+        rests(ways)
+    assert stack.deaths == crash_fixtures.killed(step.process)
+    if before is not None and change.end != "gone":
+        assert stack.get(app.domain) == app.says()
+        wrong = watch.answers - {before, app.says()}
+        assert {answer for answer in wrong if way != table.TURNS or answer[0] not in DOWN} == set()
+    change.tidy()
+
+
+def rests(ways):
+    """The host holds what it refers to and nothing else, and the control plane knows."""
+    problems = []
+
+    def look():
+        ways.stack.keep()
+        problems[:] = [*host.problems(ways.stack.agent_data, ways.serving()), *unknown(ways)]
+        return not problems
+
+    try:
+        wait_until(look, 60, "rest")
+    except AssertionError:
+        pytest.fail("\n".join(problems))
+
+
+def unknown(ways):
+    """What the control plane says otherwise than the outside."""
+    for app in ways.apps.values():
+        found = ways.stack.found(f"/v1/services/{app.name}")
+        if not found or found["live_release"] != app.live or found["observed_generation"] != found["generation"]:
+            yield f"the control plane says of {app.name}, whose release {app.live} is live: {found}"

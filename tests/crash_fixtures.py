@@ -98,14 +98,17 @@ class Hook:
 
 
 class Stack(Platform):
-    """`deaths` are the daemons that ended by themselves since the last `arm`, and how."""
+    """`deaths` are the daemons that ended by themselves since the last `arm`, and how. `next` is what a daemon is armed with
+    that is started again: a start is the dearest step of all.
+    """
 
     def __init__(self, directory: pathlib.Path) -> None:
         super().__init__(directory)
         self.agent_data = self.data / "agent"
         self.deaths: list[tuple[str, int]] = []
         self.hook = Hook()
-        self._gate = directory / "gate"
+        self.next: dict[str, str] = {}
+        self._armed: dict[str, str] = {}
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         made = Directory(self.data)
         made.make()
@@ -140,13 +143,20 @@ class Stack(Platform):
             part.wait(30)
         self.hook.close()
 
-    def _start(self, name: str, **armed: str) -> None:
+    def _gate(self, name: str) -> pathlib.Path:
+        return self.directory / f"gate-{name}"
+
+    def _start(self, name: str, point: str = "") -> None:
+        self._gate(name).unlink(missing_ok=True)
+        self._armed[name] = point
         environment = {
             "PATH": "/usr/bin:/bin:/usr/sbin:/sbin:" + str(pathlib.Path(sys.executable).parent),
             "DPLOYR_RATE_LIMIT_USER": "1000000",
             "DPLOYR_RATE_LIMIT_ANONYMOUS": "1000000",
             "DPLOYR_WEBHOOK_ALLOW": "127.0.0.0/8",
-            **armed,
+            failpoints.MODE: "1",
+            failpoints.POINTS: point,
+            failpoints.FROM: str(self._gate(name)),
         }
         with (self.directory / f"{name}.log").open("ab") as log:
             self._parts[name] = subprocess.Popen(
@@ -163,23 +173,23 @@ class Stack(Platform):
         for name, part in tuple(self._parts.items()):
             if part.poll() is not None:
                 self.deaths.append((name, part.returncode))
-                self._start(name)
+                self._start(name, self.next.get(name, ""))
 
     def arm(self, name: str, point: str) -> None:
-        """Start the daemon anew, to die at the point once `open_gate` was called."""
-        self._gate.unlink(missing_ok=True)
+        """See that the daemon runs, to die at the point once `open_gate` was called."""
         connections = self._connections()
-        self._end(name)
-        armed = {failpoints.MODE: "1", failpoints.POINTS: f"{point}", failpoints.FROM: str(self._gate)}
-        self._start(name, **armed)
-        if name == table.SUPERVISOR:
-            wait_until(lambda: host.answers(self.agent_data), PATIENCE_S, "the supervisor")
-        else:
-            wait_until(lambda: self._connections() > connections and self.ready(), PATIENCE_S, "the agent's connection")
+        if self._armed[name] != point:
+            self._end(name)
+            self._start(name, point)
+            if name == table.SUPERVISOR:
+                wait_until(lambda: host.answers(self.agent_data), PATIENCE_S, "the supervisor")
+            else:
+                wait_until(lambda: self._connections() > connections, PATIENCE_S, "the agent's connection")
+        wait_until(self.ready, PATIENCE_S, "readiness")
         self.deaths.clear()
 
-    def open_gate(self) -> None:
-        self._gate.touch()
+    def open_gate(self, name: str) -> None:
+        self._gate(name).touch()
 
     def _connections(self) -> int:
         return (self.directory / "agent.log").read_bytes().count(b"session.connected")

@@ -42,16 +42,25 @@ def every_point():
                     yield step, way, point, number
 
 
-def chosen():
-    every = list(every_point())
+def chosen(every):
     if ALL:
         return every
-    # Those that failed once are tried always.
     kept = [case for case in every if case[1:] in FAILED_ONCE]
     return kept + random.Random(SEED).sample(every, SAMPLE)
 
 
-FAILED_ONCE = ()
+FAILED_ONCE = ()  # these are tried always
+CASES = chosen(list(every_point()))
+
+
+def armed(point, number):
+    return f"{point}=kill@{number}"
+
+
+def following(step, *case):
+    """What the same daemon is armed with for its next case."""
+    later = CASES[CASES.index((step, *case)) + 1 :]
+    return next((armed(*one[2:]) for one in later if one[0].process == step.process), "")
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +75,16 @@ def ways():
 
 
 @pytest.mark.parametrize(
-    ("step", "way", "point", "number"), [pytest.param(*case, id="-".join(map(str, case[1:]))) for case in chosen()]
+    ("step", "way", "point", "number"), [pytest.param(*case, id="-".join(map(str, case[1:]))) for case in CASES]
 )
 def test_a_daemon_that_dies_at_this_point_leaves_what_its_successor_ends_as_promised(ways, step, way, point, number):
     stack, change = ways.stack, ways.prepare(way)
     app = change.app
     before = app.says() if app.live else None
-    stack.arm(step.process, f"{point}=kill@{number}")
+    stack.arm(step.process, armed(point, number))
+    stack.next[step.process] = following(step, way, point, number)
     with crash_fixtures.Watch(stack, app.domain or "none.test") as watch:
-        stack.open_gate()
+        stack.open_gate(step.process)
         change.make()
         if change.end != "gone":
             app.settle(change.end)

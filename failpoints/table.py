@@ -1,6 +1,6 @@
 """The steps of a deployment at which a daemon may die, in order: the one list of failpoints.
 
-A step is one function, decorated with `failpoints.around(name)`; `row` is its row in the table of docs/explanation/states.md,
+A step is one function, decorated with `failpoints.around(name)`; `row` is its row in the table of docs/explanation/recovery.md,
 whose recovery must hold before and after it. `ways` are the changes that come past it, and how often each of them surely
 does. Read by the tests, which die at each point of each way, at each pass.
 """

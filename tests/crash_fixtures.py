@@ -2,6 +2,7 @@
 changes (`WAYS`) during which they die.
 """
 
+import collections
 import contextlib
 import dataclasses
 import http.client
@@ -25,10 +26,11 @@ from dployr.stack.addresses import Address
 from dployr.stack.directory import Directory
 from failpoints import table
 from tests.e2e.platform import EMAIL, FINAL, ROOT, Platform, Refused, Repository
-from tests.oracle import host
+from tests.oracle import host, logs
 from tests.waiting import wait_until
 
 PATIENCE_S = 120
+PAUSE_S = 0.15  # a look at the host costs more than most
 DAEMONS = (table.SUPERVISOR, table.CONTROL_PLANE, table.AGENT)
 # Answers with its words and its release; writes numbered lines, as tests/oracle/logs.py wants them.
 APP = """
@@ -102,12 +104,12 @@ class Stack(Platform):
     that is started again: a start is the dearest step of all.
     """
 
-    def __init__(self, directory: pathlib.Path) -> None:
+    def __init__(self, directory: pathlib.Path, begun: dict[str, str]) -> None:
         super().__init__(directory)
         self.agent_data = self.data / "agent"
         self.deaths: list[tuple[str, int]] = []
         self.hook = Hook()
-        self.next: dict[str, str] = {}
+        self.next = dict(begun)
         self._armed: dict[str, str] = {}
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         made = Directory(self.data)
@@ -126,8 +128,8 @@ class Stack(Platform):
 
     def start(self) -> None:
         for name in DAEMONS:
-            self._start(name)
-        wait_until(self._is_up, PATIENCE_S, f"readiness ({self.directory})")
+            self._start(name, self.next[name])
+        wait_until(self._is_up, PATIENCE_S, f"readiness ({self.directory})", PAUSE_S)
         self.login()
         self.call("POST", "/v1/webhooks", {"url": self.hook.url, "events": ["deployment.*"]})
 
@@ -136,12 +138,27 @@ class Stack(Platform):
         return self.ready()
 
     def down(self) -> None:
+        """Again it does nothing."""
         for name in (table.AGENT, table.CONTROL_PLANE):
-            self._end(name)
+            if name in self._parts:
+                self._end(name)
         super().down()
-        for part in self._parts.values():
-            part.wait(30)
-        self.hook.close()
+        if table.SUPERVISOR in self._parts:
+            self._parts.pop(table.SUPERVISOR).wait(30)
+            self.hook.close()
+
+    def verify_audit(self) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "control_plane",
+            "audit",
+            "verify",
+            "--data-dir",
+            str(self.data / table.CONTROL_PLANE),
+        ]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
 
     def _gate(self, name: str) -> pathlib.Path:
         return self.directory / f"gate-{name}"
@@ -184,8 +201,8 @@ class Stack(Platform):
             if name == table.SUPERVISOR:
                 wait_until(lambda: host.answers(self.agent_data), PATIENCE_S, "the supervisor")
             else:
-                wait_until(lambda: self._connections() > connections, PATIENCE_S, "the agent's connection")
-        wait_until(self.ready, PATIENCE_S, "readiness")
+                wait_until(lambda: self._connections() > connections, PATIENCE_S, "the agent's connection", PAUSE_S)
+        wait_until(self.ready, PATIENCE_S, "readiness", PAUSE_S)
         self.deaths.clear()
 
     def open_gate(self, name: str) -> None:
@@ -209,7 +226,7 @@ class Stack(Platform):
                     return None
                 raise
 
-        return wait_until(answered, PATIENCE_S, f"an answer to {method} {path}")[0]
+        return wait_until(answered, PATIENCE_S, f"an answer to {method} {path}", PAUSE_S)[0]
 
     def found(self, path: str) -> Any:
         """None while the control plane is away, and for what is not there."""
@@ -237,7 +254,7 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ended.wait(0.02):
+        while not self._ended.wait(0.04):
             try:
                 self.answers.add(self._stack.get(self._domain))
             except (OSError, http.client.HTTPException) as error:
@@ -257,6 +274,7 @@ class App:
     service_id: str = ""
     domain: str = ""
     words: dict[int, str] = dataclasses.field(default_factory=dict)
+    released: set[int] = dataclasses.field(default_factory=set)
 
     def begin(self) -> None:
         self.repository = Repository(self.stack.directory / "repositories" / self.name)
@@ -300,13 +318,29 @@ class App:
             found = self.stack.found(f"/v1/deployments/{self.name}")
             return found if found and found["release"] == self.number and found["status"] in FINAL else None
 
-        found = wait_until(look, PATIENCE_S, f"the end of release {self.number} of {self.name}")
+        found = wait_until(look, PATIENCE_S, f"the end of release {self.number} of {self.name}", PAUSE_S)
         assert found["status"] == outcome, found
         assert outcome == "running" or found["status_reason"], found
-        self.live = self.number if outcome == "running" else self.live
+        if outcome == "running":
+            self.live = self.number
+            self.released.add(self.live)
 
     def says(self) -> tuple[int, str]:
         return 200, f"{self.words[self.live]} {self.live}"
+
+    def migrations(self) -> dict[str, int]:
+        """How often the release command of each release was run."""
+        file = self._place / "home" / "migrated"
+        return collections.Counter(file.read_text().split()) if file.exists() else {}
+
+    def judge_log(self) -> list[str]:
+        """What speaks against the log of a service at rest."""
+        builds = sum(len(file.read_bytes().splitlines()) for file in (self._place / "logs").glob("build.*"))
+        return logs.judge(self._place / "logs", self._place / "home" / "counted", builds).problems
+
+    @property
+    def _place(self) -> pathlib.Path:
+        return self.stack.agent_data / "services" / self.service_id
 
 
 Change = Callable[[], None]
@@ -428,13 +462,13 @@ class Ways:
                 return False
             return False
 
-        wait_until(gone, PATIENCE_S, f"the end of {app.name}")
+        wait_until(gone, PATIENCE_S, f"the end of {app.name}", PAUSE_S)
 
 
 @contextlib.contextmanager
-def a_stack(directory: pathlib.Path) -> Iterator[Stack]:
+def a_stack(directory: pathlib.Path, begun: dict[str, str]) -> Iterator[Stack]:
     directory.chmod(0o711)  # apps have users of their own, who must be able to pass
-    stack = Stack(directory)
+    stack = Stack(directory, begun)
     try:
         stack.start()
         yield stack

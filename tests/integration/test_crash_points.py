@@ -6,6 +6,7 @@ answer; an oracle of its own (tests/oracle/host.py) looks at the host that is le
 short run; TEST_ALL=1 dies everywhere.
 """
 
+import collections
 import os
 import pathlib
 import random
@@ -22,7 +23,7 @@ from tests.waiting import wait_until
 
 ALL = bool(os.environ.get("TEST_ALL"))
 SEED = os.environ.get("CRASH_SEED") or secrets.token_hex(4)
-SAMPLE = 6
+SAMPLE = 5
 DOWN = {502, 503}  # while nothing of the service runs
 
 pytestmark = [
@@ -43,10 +44,8 @@ def every_point():
 
 
 def chosen(every):
-    if ALL:
-        return every
-    kept = [case for case in every if case[1:] in FAILED_ONCE]
-    return kept + random.Random(SEED).sample(every, SAMPLE)
+    drawn = random.Random(SEED).sample(every, SAMPLE)
+    return [case for case in every if ALL or case in drawn or case[1:] in FAILED_ONCE]
 
 
 FAILED_ONCE = ()  # these are tried always
@@ -57,10 +56,9 @@ def armed(point, number):
     return f"{point}=kill@{number}"
 
 
-def following(step, *case):
-    """What the same daemon is armed with for its next case."""
-    later = CASES[CASES.index((step, *case)) + 1 :]
-    return next((armed(*one[2:]) for one in later if one[0].process == step.process), "")
+def first(process, cases):
+    """What the daemon is armed with for its first case of these; each later one when it died in the one before."""
+    return next((armed(*case[2:]) for case in cases if case[0].process == process), "")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +66,8 @@ def ways():
     print(f"CRASH_SEED={SEED}")
     directory = pathlib.Path(tempfile.mkdtemp(prefix="dployr-crash-"))
     try:
-        with crash_fixtures.a_stack(directory) as stack:
+        begun = {process: first(process, CASES) for process in crash_fixtures.DAEMONS}
+        with crash_fixtures.a_stack(directory, begun) as stack:
             yield crash_fixtures.Ways(stack)
     finally:
         shutil.rmtree(directory)
@@ -82,13 +81,13 @@ def test_a_daemon_that_dies_at_this_point_leaves_what_its_successor_ends_as_prom
     app = change.app
     before = app.says() if app.live else None
     stack.arm(step.process, armed(point, number))
-    stack.next[step.process] = following(step, way, point, number)
+    stack.next[step.process] = first(step.process, CASES[CASES.index((step, way, point, number)) + 1 :])
     with crash_fixtures.Watch(stack, app.domain or "none.test") as watch:
         stack.open_gate(step.process)
         change.make()
         if change.end != "gone":
             app.settle(change.end)
-        wait_until(lambda: (stack.keep(), stack.deaths)[1], 60, f"the death at {point}")
+        wait_until(lambda: (stack.keep(), stack.deaths)[1], 60, f"the death at {point}", crash_fixtures.PAUSE_S)
         rests(ways)
     assert stack.deaths == crash_fixtures.killed(step.process)
     if before is not None and change.end != "gone":
@@ -108,9 +107,30 @@ def rests(ways):
         return not problems
 
     try:
-        wait_until(look, 60, "rest")
+        wait_until(look, 60, "rest", crash_fixtures.PAUSE_S)
     except AssertionError:
         pytest.fail("\n".join(problems))
+
+
+def test_after_all_deaths_every_line_every_event_and_the_audit_are_there(ways):
+    stack, apps = ways.stack, ways.apps.values()
+    for app in apps:
+        wait_until(lambda app=app: app.released <= told(stack, app).keys(), 60, f"the events of {app.name}")
+        assert {release: ids for release, ids in told(stack, app).items() if len(ids) != 1} == {}
+        assert set(app.migrations().values()) <= {1, 2}
+    stack.verify_audit()
+    stack.down()
+    for app in apps:
+        assert app.judge_log() == []
+
+
+def told(stack, app):
+    """The releases of an app that a webhook said to have succeeded, and the ids under which it did."""
+    found = collections.defaultdict(set)
+    for number, said in stack.hook.seen:
+        if (said["type"], said["data"]["name"]) == ("deployment.succeeded", app.name):
+            found[said["data"]["release"]].add(number)
+    return found
 
 
 def unknown(ways):

@@ -90,7 +90,7 @@ class Hook:
         self.seen = seen
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
-        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -336,7 +336,7 @@ class App:
     def judge_log(self) -> list[str]:
         """What speaks against the log of a service at rest."""
         builds = sum(len(file.read_bytes().splitlines()) for file in (self._place / "logs").glob("build.*"))
-        return logs.judge(self._place / "logs", self._place / "home" / "counted", builds).problems
+        return logs.judge(self._place / "logs", self._place / "home" / "counted", builds, alone=False).problems
 
     @property
     def _place(self) -> pathlib.Path:

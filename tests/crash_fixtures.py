@@ -101,7 +101,7 @@ class Hook:
 
 class Stack(Platform):
     """`deaths` are the daemons that ended by themselves since the last `arm`, and how. `next` is what a daemon is armed with
-    that is started again: a start is the dearest step of all.
+    that is started again: a start is the dearest step of all. `at_death` is called before that.
     """
 
     def __init__(self, directory: pathlib.Path, begun: dict[str, str]) -> None:
@@ -109,6 +109,7 @@ class Stack(Platform):
         self.agent_data = self.data / "agent"
         self.deaths: list[tuple[str, int]] = []
         self.hook = Hook()
+        self.at_death: Callable[[str], None] = lambda _: None
         self.next = dict(begun)
         self._armed: dict[str, str] = {}
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
@@ -146,6 +147,17 @@ class Stack(Platform):
         if table.SUPERVISOR in self._parts:
             self._parts.pop(table.SUPERVISOR).wait(30)
             self.hook.close()
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """What fails in the block shows the last lines of the daemons."""
+        try:
+            yield
+        except BaseException:
+            for name in DAEMONS:
+                last = (self.directory / f"{name}.log").read_text(errors="replace").splitlines()[-40:]
+                print(f"-- {name} (deaths: {self.deaths})", *last, sep="\n")
+            raise
 
     def verify_audit(self) -> None:
         command = [
@@ -190,6 +202,7 @@ class Stack(Platform):
         for name, part in tuple(self._parts.items()):
             if part.poll() is not None:
                 self.deaths.append((name, part.returncode))
+                self.at_death(name)
                 self._start(name, self.next.get(name, ""))
 
     def arm(self, name: str, point: str) -> None:
@@ -299,6 +312,13 @@ class App:
         files = {"Procfile": MIGRATES} if self.name == table.PREPARED else {}
         self.repository.commit(main__py=APP, words=self.words[self.number], **files)
 
+    def push(self, dead: str) -> None:
+        """The branch moves while an agent is dead: the release is of it unless its commit was in the journal."""
+        if dead == table.AGENT:
+            if not host.commit_of(self.stack.agent_data, self.service_id, self.number):
+                self.words[self.number] += "-pushed"
+            self.repository.commit(words=f"words-{self.number}-pushed")
+
     def redeploy(self) -> None:
         self.stack.insist("POST", f"/v1/deployments/{self.name}/redeploy")
 
@@ -348,12 +368,15 @@ Change = Callable[[], None]
 
 @dataclasses.dataclass
 class Way:
-    """A change that is ready to be made: `make` it while the daemon is armed. `end` is what it ends in."""
+    """A change that is ready to be made: `make` it while the daemon is armed. `end` is what it ends in. `at_death` is to
+    happen while the daemon is dead.
+    """
 
     app: App
     make: Change
     end: str = "running"
     tidy: Change = lambda: None
+    at_death: Callable[[str], None] = lambda _: None
 
 
 class Ways:
@@ -395,7 +418,7 @@ class Ways:
         }
         app = self.app(way, **fields.get(way, {}))
         app.commit()
-        return Way(app, app.redeploy)
+        return Way(app, app.redeploy, at_death=app.push)
 
     def _back(self) -> Way:
         app = self.app(table.BUILT)

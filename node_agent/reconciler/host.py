@@ -306,10 +306,6 @@ class ServiceHost:
         for known_targets in (self.passed, self.proven):
             known_targets.discard(target)
         self.tried.discard(target.release)
-        live = await self.host.journal.live(self.service_id)
-        known = {report.number: report.state for _, report in await self.host.journal.releases(self.service_id)}
-        if known.get(target.release) is ReleaseState.DRAINING and (live is None or live.release != target.release):
-            await self.note(target.release, ReleaseState.RETIRED)
 
     @failpoints.around("release.vacate")
     async def vacate(self, target: Target) -> None:

@@ -74,7 +74,8 @@ def ways():
 
 
 @pytest.mark.parametrize(
-    ("step", "way", "point", "number"), [pytest.param(*case, id="-".join(map(str, case[1:]))) for case in CASES]
+    ("step", "way", "point", "number"),
+    [pytest.param(*case, id="-".join(map(str, (case[0].process, *case[1:])))) for case in CASES],
 )
 def test_a_daemon_that_dies_at_this_point_leaves_what_its_successor_ends_as_promised(ways, step, way, point, number):
     stack, change = ways.stack, ways.prepare(way)
@@ -82,13 +83,16 @@ def test_a_daemon_that_dies_at_this_point_leaves_what_its_successor_ends_as_prom
     before = app.says() if app.live else None
     stack.arm(step.process, armed(point, number))
     stack.next[step.process] = first(step.process, CASES[CASES.index((step, way, point, number)) + 1 :])
+    stack.at_death = change.at_death
     with crash_fixtures.Watch(stack, app.domain or "none.test") as watch:
         stack.open_gate(step.process)
         change.make()
-        if change.end != "gone":
-            app.settle(change.end)
-        wait_until(lambda: (stack.keep(), stack.deaths)[1], 60, f"the death at {point}", crash_fixtures.PAUSE_S)
-        rests(ways)
+        with stack.explained():
+            if change.end != "gone":
+                app.settle(change.end)
+            wait_until(lambda: (stack.keep(), stack.deaths)[1], 60, f"the death at {point}", crash_fixtures.PAUSE_S)
+            rests(ways)
+    stack.at_death = lambda _: None
     assert stack.deaths == crash_fixtures.killed(step.process)
     if before is not None and change.end != "gone":
         assert stack.get(app.domain) == app.says()

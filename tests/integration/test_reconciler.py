@@ -309,6 +309,20 @@ async def test_a_new_agent_goes_on_with_the_journal(rig: Rig) -> None:
     await rig.live(3)
 
 
+async def test_a_release_whose_last_process_ended_unseen_is_retired_by_the_next_agent(rig: Rig) -> None:
+    """The former agent stopped it, and died before it wrote that down."""
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    await rig.reconciler.accept(a_wish(2, a_static(2)))
+    await rig.live(2)
+    await rig.end()
+    journal = await Journal.open(rig.path)
+    await journal.put_release(SERVICE, status.ReleaseReport(1, ReleaseState.DRAINING, "", "", "", 0.0))
+    await journal.close()
+    await rig.begin()
+    await rig.until(lambda report: states(report)[1] is ReleaseState.RETIRED, "the end of release 1")
+
+
 async def test_a_cancelled_build_ends_and_the_live_release_serves_on(rig: Rig) -> None:
     await rig.reconciler.accept(a_wish())
     await rig.live(1)

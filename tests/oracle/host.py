@@ -13,22 +13,33 @@ from collections.abc import Collection, Iterator
 
 from tests.oracle import processes
 
-FINISHED = {"live", "draining", "retired", "failed", "cancelled", "superseded"}
+FINISHED = {"live", "retired", "failed", "cancelled", "superseded"}
 KEPT_RELEASES = 7  # five, the one that serves, and the one whose build it uses
+
+
+def commit_of(root: pathlib.Path, service: str, release: int) -> str:
+    """That the journal holds of a release; empty when it holds none yet."""
+    with _journal(root) as journal:
+        asked = "SELECT commit_id FROM releases WHERE service_id = ? AND number = ?"
+        return next((commit for (commit,) in journal.execute(asked, (service, release))), "")
 
 
 def problems(root: pathlib.Path, serving: dict[str, int]) -> list[str]:
     """Every sentence that speaks against the host; `serving` says which release of each service the outside sees."""
-    with contextlib.closing(sqlite3.connect(f"file:{root}/agent/journal.db?mode=ro", uri=True)) as journal:
+    with _journal(root) as journal:
         return [
             *_doubled(root),
             *_processes(root, journal, serving),
-            *_journal(journal, serving),
+            *_states(journal, serving),
             *_directories(root, serving),
             *_users(root, serving),
             *_proxy(root),
             *_zombies(root),
         ]
+
+
+def _journal(root: pathlib.Path) -> contextlib.closing[sqlite3.Connection]:
+    return contextlib.closing(sqlite3.connect(f"file:{root}/agent/journal.db?mode=ro", uri=True))
 
 
 def doubled(root: pathlib.Path) -> list[str]:
@@ -57,7 +68,7 @@ def _processes(root: pathlib.Path, journal: sqlite3.Connection, serving: dict[st
         yield f"{sorted(releases)} run, {serving} should"
 
 
-def _journal(journal: sqlite3.Connection, serving: dict[str, int]) -> Iterator[str]:
+def _states(journal: sqlite3.Connection, serving: dict[str, int]) -> Iterator[str]:
     live = dict(journal.execute("SELECT service_id, release FROM live"))
     if live != serving:
         yield f"the journal says that {live} are live, the outside {serving}"

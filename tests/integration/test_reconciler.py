@@ -468,8 +468,7 @@ async def test_a_route_whose_change_cannot_be_served_goes_on_as_before_also_afte
     await rig.live(2)
     assert rig.proxy.upstream("app.test").release == 2
     await rig.reconciler.accept(a_wish(4, a_static(2), routes=()))
-    await rig.until(lambda r: r.observed_generation == 4, "the end of the route")
-    assert rig.proxy.upstream("app.test") is None
+    await wait_until_async(lambda: rig.proxy.upstream("app.test") is None, what="the end of the route")
 
 
 async def test_a_new_agent_knows_that_a_canary_had_requests_and_lets_its_clients_end(rig: Rig) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 
 import failpoints
 from node_agent import errors, ports
@@ -318,9 +318,22 @@ class ServiceHost:
     @failpoints.around("drain.stop")
     async def _stop(self, process_id: process.ProcessId, grace_s: float) -> None:
         await self.host.supervisor.stop(process_id, grace_s)
-        if (port := await self.host.journal.port_of(str(process_id))) is not None:
+        await self._free_port(str(process_id))
+
+    async def _free_port(self, process_id: str) -> None:
+        if (port := await self.host.journal.port_of(process_id)) is not None:
             self.host.requests.drop(port)
-        await self.host.journal.free_port(str(process_id), self.host.clock.now())
+        await self.host.journal.free_port(process_id, self.host.clock.now())
+
+    async def free_ports(self, facts: Facts, wanted: Collection[Target | None]) -> None:
+        """Those of processes that are gone, unless of a target that is `wanted`: whoever ended one may have died before
+        it freed its port.
+        """
+        there = {str(self._process_id(found.target, found.name)) for found in facts.processes}
+        for name in await self.host.journal.ports_of(self.service_id):
+            found = process.ProcessId.parse(name)
+            if name not in there and Target(found.release, found.restart) not in wanted:
+                await self._free_port(name)
 
     @failpoints.around("drain.quiet")
     async def _quiet(self, served: frozenset[int]) -> None:

@@ -75,6 +75,7 @@ class Worker:
         steps = plan.plan(wish, facts)
         steps += plan.standing(wish, facts, steps)
         await self._end_former(wish, facts)
+        await self._service.free_ports(facts, {facts.live, plan.goal_of(wish, facts)} - facts.failed)
         await self._cancel(tuple(action for action in self._long if action not in steps))
         await self._end_cancelled(wish, facts)
         short = [action for action in steps if not isinstance(action, actions.LONG)]

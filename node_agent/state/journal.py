@@ -234,6 +234,11 @@ class Journal:
         rows = await self._rows("SELECT port FROM ports WHERE process_id = ?", process_id)
         return next((int(port) for (port,) in rows), None)
 
+    async def ports_of(self, service_id: str) -> tuple[str, ...]:
+        """The processes of a service that have a port."""
+        rows = await self._rows("SELECT process_id FROM ports WHERE process_id GLOB ? || '.*'", service_id)
+        return tuple(name for (name,) in rows)
+
     async def taken_ports(self, now: float) -> frozenset[int]:
         """Ports in use, and those freed less than a minute before `now`."""
         rows = await self._rows("SELECT port FROM ports WHERE process_id IS NOT NULL OR freed_at > ?", now - REST_S)

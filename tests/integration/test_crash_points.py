@@ -49,7 +49,10 @@ def chosen(every):
 
 
 # These are tried always, each with what it had left.
-FAILED_ONCE = ((table.BUILT, "release.before_note", 7),)  # a release that drained for ever
+FAILED_ONCE = (
+    (table.BUILT, "release.before_note", 7),  # a release that drained for ever
+    (table.BUILT, "process.after_stop", 1),  # a port that nobody had, and nobody could have
+)
 CASES = chosen(list(every_point()))
 
 

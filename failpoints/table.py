@@ -10,10 +10,12 @@ from collections.abc import Mapping
 
 AGENT, SUPERVISOR, CONTROL_PLANE = "agent", "supervisor", "control-plane"
 # A change of the kind, with a release live: of the source; back to a former build; with a trial on some requests; with the
-# former release stopped first; with a command before the start; of an uploaded source; to a release whose health check
-# fails; given up while it builds; with a toolchain that is not there yet. `first` and `delete` begin and end a service.
+# former release stopped first; with a command before the start; of an uploaded source; to a release that does not stay up;
+# given up while it builds; with a toolchain that is not there yet; with more builds than are kept. `first` and `delete`
+# begin and end a service.
 BUILT, BACK, CANARY, TURNS, PREPARED, UPLOAD = "deploy", "rollback", "canary", "recreate", "command", "upload"
-UNHEALTHY, CANCEL, TOOLCHAIN, FIRST, DELETE = "unhealthy", "cancel", "toolchain", "first", "delete"
+UNHEALTHY, CANCEL, TOOLCHAIN, PRUNED = "unhealthy", "cancel", "toolchain", "prune"
+FIRST, DELETE = "first", "delete"
 RUN = {BUILT: 1, BACK: 1}
 
 
@@ -82,7 +84,7 @@ STEPS = (
     Step("process.stop", SUPERVISOR, "12a", {**RUN, TURNS: 1, UNHEALTHY: 1}),
     Step("process.stopped", SUPERVISOR, "12a", RUN),
     Step("port.free", AGENT, "12a", RUN),
-    Step("release.prune", AGENT, "12b"),
+    Step("release.prune", AGENT, "12b", {PRUNED: 1}),
     Step("report.spool", AGENT, "13", {BUILT: 2}),
     Step("report.record", CONTROL_PLANE, "13-14", {BUILT: 2, BACK: 2}),
     Step("report.acknowledge", AGENT, "13", {BUILT: 2}),

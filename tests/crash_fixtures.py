@@ -38,7 +38,7 @@ import http.server, os, sys, threading, time
 
 words = open("words").read()
 if "broken" in words:
-    sys.exit("broken")
+    sys.exit(1)
 life, number = f"{os.getpid()}-{time.monotonic_ns()}", 0
 counted = os.path.join(os.environ["HOME"], "counted")
 os.makedirs(counted, exist_ok=True)
@@ -298,7 +298,15 @@ class App:
     def declare(self) -> None:
         uploads = self.fields.get("source") == "local"
         source = {} if uploads else {"source": "remote", "remote": self.repository.as_uri(), "branch": "main"}
-        wanted = {"name": self.name, "port": 3000, "health_check": CHECK, **PLAIN, **source, **self.fields}
+        wanted = {
+            "name": self.name,
+            "port": 3000,
+            "poll": False,
+            "health_check": CHECK,
+            **PLAIN,
+            **source,
+            **self.fields,
+        }
         made = self.stack.insist("POST", "/v1/deployments", wanted)
         self.service_id = made["service_id"]
         if uploads:
@@ -378,6 +386,11 @@ class Way:
     tidy: Change = lambda: None
     at_death: Callable[[str], None] = lambda _: None
 
+    def run(self) -> None:
+        """Without any death."""
+        self.make()
+        self.app.settle(self.end)
+
 
 class Ways:
     """Prepares each kind of change, on a service of its own where it needs one."""
@@ -393,6 +406,7 @@ class Ways:
             table.UNHEALTHY: self._unhealthy,
             table.CANCEL: self._cancel,
             table.TOOLCHAIN: self._toolchain,
+            table.PRUNED: self._prune,
             table.FIRST: self._first,
             table.DELETE: self._delete,
         }
@@ -423,9 +437,7 @@ class Ways:
     def _back(self) -> Way:
         app = self.app(table.BUILT)
         if app.live == 1:  # there is nothing to go back to yet
-            app.commit()
-            app.redeploy()
-            app.settle("running")
+            self._deploy(table.BUILT).run()
         target, app.number = app.live - 1, app.number + 1
         app.words[app.number] = app.words[target]
         return Way(app, lambda: self.stack.insist("POST", f"/v1/deployments/{app.name}/rollback", {"release": target}))
@@ -437,7 +449,7 @@ class Ways:
 
     def _unhealthy(self) -> Way:
         app = self.app(table.UNHEALTHY)
-        app.commit("broken")
+        app.commit(f"broken-{app.number + 1}")
         return Way(app, app.redeploy, "failed")
 
     def _cancel(self) -> Way:
@@ -448,6 +460,12 @@ class Ways:
         begun = lambda: any(line["line"] == "begun" for line in (self.stack.found(log) or {"data": []})["data"])  # noqa: E731
         wait_until(begun, PATIENCE_S, "the build")
         return Way(app, lambda: self.stack.insist("POST", f"/v1/deployments/{app.name}/cancel"), "cancelled")
+
+    def _prune(self) -> Way:
+        """There is a build more than are kept."""
+        while self.app(table.BUILT).number < host.KEPT_RELEASES:
+            self._deploy(table.BUILT).run()
+        return self._deploy(table.BUILT)
 
     def _toolchain(self) -> Way:
         """What runs has its interpreter; the next build finds none provided."""

@@ -356,11 +356,11 @@ class ServiceHost:
         await self.host.builder.prune(self.service_id, keep)
         self._sealed = {number: artifact for number, artifact in self._sealed.items() if number in keep}
 
-    async def forget(self) -> None:
-        """Delete all that is left of a removed service, then confirm the tombstone."""
+    async def forget(self, farewell: status.ServiceReport) -> None:
+        """Delete all that is left of a removed service, then confirm the tombstone with the report `farewell`."""
         await self.host.supervisor.forget(self.service_id)
         await self.host.builder.remove(self.service_id)
-        await self.host.journal.forget(self.service_id)
+        await self.host.journal.forget(self.service_id, farewell)
         self._sealed.clear()
 
     def _process_id(self, target: Target, name: str) -> process.ProcessId:

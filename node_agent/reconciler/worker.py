@@ -140,7 +140,8 @@ class Worker:
             case actions.Prune(keep):
                 await service.prune(keep)
             case actions.Forget():
-                await service.forget()
+                gone = dataclasses.replace(facts, forgotten=True)
+                await service.forget(report.service_report(wish, gone, (), (), (), ""))
             case _:
                 raise errors.AgentError(f"cannot execute {action}: it is a long action")
 

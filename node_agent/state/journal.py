@@ -126,8 +126,11 @@ class Journal:
 
     @_whole
     @failpoints.around("service.forgotten")
-    async def forget(self, service_id: str) -> None:
-        """Drop all of a removed service but its tombstone, which refuses late wishes and holds no variable any more."""
+    async def forget(self, service_id: str, farewell: status.ServiceReport) -> None:
+        """Drop all of a removed service but its tombstone, which refuses late wishes and holds no variable any more.
+
+        With the report that says so: nobody looks at a forgotten service again, so nobody else could spool it.
+        """
         async with self._transaction() as tx:
             for (text,) in await tx.execute_fetchall("SELECT spec FROM wishes WHERE service_id = ?", (service_id,)):
                 bare = dataclasses.replace(codec.load_service(text), release=None, routes=())
@@ -135,6 +138,9 @@ class Journal:
             for table in ("live", "releases", "failures", "sites"):
                 await tx.execute(f"DELETE FROM {table} WHERE service_id = ?", (service_id,))  # noqa: S608 - constants
             await tx.execute("UPDATE wishes SET forgotten = 1 WHERE service_id = ?", (service_id,))
+            await _spool(tx, farewell)
+        async with self._spooled:
+            self._spooled.notify_all()
 
     # releases and what is live
 
@@ -263,10 +269,7 @@ class Journal:
     @failpoints.around("report.spool")
     async def spool(self, report: status.ServiceReport) -> None:
         async with self._transaction() as tx:
-            await tx.execute("DELETE FROM spool WHERE service_id = ?", (report.service_id,))
-            await tx.execute(
-                "INSERT INTO spool (service_id, report) VALUES (?, ?)", (report.service_id, codec.dump(report))
-            )
+            await _spool(tx, report)
         async with self._spooled:
             self._spooled.notify_all()
 
@@ -287,6 +290,11 @@ class Journal:
 
     async def _spooled_after(self, sequence: int) -> bool:
         return bool(tuple(await self._rows("SELECT 1 FROM spool WHERE sequence > ? LIMIT 1", sequence)))
+
+
+async def _spool(tx: aiosqlite.Connection, report: status.ServiceReport) -> None:
+    await tx.execute("DELETE FROM spool WHERE service_id = ?", (report.service_id,))
+    await tx.execute("INSERT INTO spool (service_id, report) VALUES (?, ?)", (report.service_id, codec.dump(report)))
 
 
 def _release_row(service_id: str, report: status.ReleaseReport) -> tuple[Any, ...]:

@@ -51,6 +51,7 @@ def chosen(every):
 # These are tried always, each with what it had left.
 FAILED_ONCE = (
     (table.BUILT, "release.before_note", 7),  # a release that drained for ever
+    (table.DELETE, "service.after_forgotten", 1),  # a deployment that was being deleted for ever
     (table.BUILT, "process.after_stop", 1),  # a port that nobody had, and nobody could have
 )
 CASES = chosen(list(every_point()))

@@ -6,15 +6,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 
-def wait_until(condition: Callable[[], Any], timeout: float = 20.0, what: str = "the condition") -> Any:
-    """The first true value of `condition`, asked every 20 ms; AssertionError after `timeout` seconds."""
+def wait_until(
+    condition: Callable[[], Any], timeout: float = 20.0, what: str = "the condition", pause_s: float = 0.02
+) -> Any:
+    """The first true value of `condition`, asked every `pause_s`; AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:
         if value := condition():
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true within {timeout} s")
-        time.sleep(0.02)
+        time.sleep(pause_s)
 
 
 async def wait_until_async(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import structlog
 
+import failpoints
 from control_plane import clock, errors
 from control_plane.delivery import lanes, message
 from control_plane.delivery.parts import Deliveries, Poster
@@ -124,6 +125,7 @@ class Sender:
         began_at = at.timestamp()
         return attempt, webhook.judge(status, number, began_at, began_at + took_s, self._chance.random())
 
+    @failpoints.around("webhook.post")
     async def _post(
         self, delivery: webhook.Delivery, target: webhook.Target, at: datetime.datetime
     ) -> tuple[int, str, str]:
@@ -138,6 +140,7 @@ class Sender:
             return 0, "cannot send: an internal error; the log of the control plane has it", ""
         return answer.status, webhook.failure(answer.status), webhook.as_text(answer.body_prefix)
 
+    @failpoints.around("webhook.record")
     async def _record(self, delivery: webhook.Delivery, attempt: webhook.Attempt, verdict: webhook.Verdict) -> None:
         """Until the queue has taken it. To give up would mean to send it again, and to lose what the receiver said."""
         rest_s = self._rest_s

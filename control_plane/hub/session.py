@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+import failpoints
 from control_plane import clock, errors
 from control_plane.domain import values
 from control_plane.hub import wire
@@ -121,9 +122,13 @@ class Session:
         resend_s = self._settings.resend_s
         while True:
             for wish in due(await self._newer(), self._sent, self._clock.monotonic(), resend_s):
-                self._sent[wish.service_id] = (wish.generation, self._clock.monotonic())
-                await self.send(wire.desired(wish))
+                await self._send_wish(wish)
             await self._services.notifier.wait(self.instance_id, resend_s)
+
+    @failpoints.around("wish.send")
+    async def _send_wish(self, wish: values.Desired) -> None:
+        self._sent[wish.service_id] = (wish.generation, self._clock.monotonic())
+        await self.send(wire.desired(wish))
 
     async def _newer(self) -> tuple[values.Desired, ...]:
         try:

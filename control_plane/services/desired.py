@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import failpoints
 from control_plane import errors, ports
 from control_plane.domain import release, values
 from control_plane.services.context import Context
@@ -27,6 +28,7 @@ class DesiredState:
             newer = [service for service in services if service.generation > known.get(service.id, 0)]
             return await _wishes(tx, newer, self._poll_s) if newer else ()
 
+    @failpoints.around("wish.acknowledged")
     async def acknowledged(self, instance_id: str, service_id: str, generation: int) -> None:
         """Note that the agent stored a wish. Nothing for a service that is gone, ForbiddenError for a foreign one."""
         async with self._context.write() as tx:

@@ -5,6 +5,7 @@ What follows from a report (events, another release because the branch moved) is
 
 import dataclasses
 
+import failpoints
 from control_plane import errors, ports
 from control_plane.domain import release, values
 from control_plane.domain import service as service_rules
@@ -29,6 +30,7 @@ class Status:
     def __init__(self, context: Context) -> None:
         self._context = context
 
+    @failpoints.around("report.record")
     async def record(self, instance_id: str, epoch: int, report: values.ServiceReport) -> None:
         """Store `report`; ForbiddenError when its service runs elsewhere.
 
@@ -46,6 +48,7 @@ class Status:
             elif report.observed.generation >= service.observed.generation:
                 await self._take(tx, service, report)
 
+    @failpoints.around("service.removed")
     async def _remove(self, tx: ports.Transaction, host: values.Instance, service: values.Service) -> None:
         project, deployment = service.project_id, service.deployment_id
         await tx.delete_deployment(deployment)

@@ -13,6 +13,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
+import failpoints
 from control_plane import clock, errors, ports
 from control_plane.domain import values
 
@@ -143,6 +144,7 @@ class Changes:
             request.may_see(project)
         return Answer(found.status, body, found.headers)
 
+    @failpoints.around("change.run")
     async def _run(self, request: Request, work: Coroutine[Any, Any, T], shape: Callable[[T], Answer]) -> Answer:
         answer: Answer | None = None
         unit: Unit | None = None
@@ -163,6 +165,7 @@ class Changes:
             self._notifier.instance_changed(topic)
         return answer
 
+    @failpoints.around("change.finish")
     async def _finish(self, unit: Unit, answer: Answer) -> None:
         """Before the commit: whatever forbids it, and what is stored along."""
         if unit.request.if_match is not None and not unit.matched:

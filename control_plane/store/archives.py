@@ -18,6 +18,7 @@ import threading
 from collections.abc import AsyncIterator, Collection, Iterator
 from typing import IO
 
+import failpoints
 from control_plane import errors
 from control_plane.clock import Clock
 
@@ -42,6 +43,7 @@ class FileArchives:
         self._writing: set[pathlib.Path] = set()
         self._ours: dict[str, int] = {}  # what this process kept: name → inode
 
+    @failpoints.around("archive.keep")
     def keep(self, stream: IO[bytes]) -> str:
         temporary = self._directory / f"{TEMPORARY}{os.urandom(8).hex()}"
         with self._lock:

@@ -89,8 +89,8 @@ class Stack:
                     f"first admin: {self._settings.admin_email}, password {password} (kept in {directory.password})"
                 )
         hub, enrol = directory.ports()
-        programs = _programs(self._settings, directory, f"127.0.0.1:{hub}", f"127.0.0.1:{enrol}", password_file)
-        self._supervisor, self._control_plane, self._agent = (Daemon(program, directory) for program in programs)
+        found = programs(self._settings, directory, f"127.0.0.1:{hub}", f"127.0.0.1:{enrol}", password_file)
+        self._supervisor, self._control_plane, self._agent = (Daemon(program, directory) for program in found)
 
     def _begin(self) -> None:
         now = time.monotonic()
@@ -163,7 +163,7 @@ class Stack:
         return "\n".join(parts)
 
 
-def _programs(
+def programs(
     settings: Settings, directory: Directory, hub: str, enrol: str, password_file: pathlib.Path | None
 ) -> tuple[Program, Program, Program]:
     """Supervisor, control plane and agent with their options."""

@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import AsyncIterator, Callable
 
+import failpoints
 from node_agent import clock, errors, ports
 from node_agent.builder import archive, build_log, checkout, looking, manifest, mounts, refusals, reuse, seal, trees
 from node_agent.builder.git import Git
@@ -132,6 +133,7 @@ class Attempt:
 
     # the source
 
+    @failpoints.around("build.resolve")
     async def _resolve(self) -> str:
         """The commit that was journalled, or the head of the branch now; of an uploaded source its digest."""
         if self._is_uploaded:
@@ -163,6 +165,7 @@ class Attempt:
     def _is_uploaded(self) -> bool:
         return self._release.source == "local"
 
+    @failpoints.around("build.fetch")
     async def _fetch(self, commit: str) -> None:
         if self._is_uploaded:
             await self._unpack()
@@ -172,6 +175,7 @@ class Attempt:
             self._tree.mkdir(mode=0o700, parents=True)
             await checkout.write(git, release, commit, self._tree, self._log.write)
 
+    @failpoints.around("archive.unpack")
     async def _unpack(self) -> None:
         tools, place = self._tools, self._tools.paths.archive(self._service_id, self._release.number)
         try:
@@ -188,6 +192,7 @@ class Attempt:
 
     # the toolchain
 
+    @failpoints.around("toolchain.provide")
     async def _toolchain(self, found: looking.Look) -> str:
         """Its name; "" for what needs none."""
         runtime = found.toolchain_of
@@ -211,6 +216,7 @@ class Attempt:
 
     # the build
 
+    @failpoints.around("build.run")
     async def _build(self, found: looking.Look, toolchain: str) -> str:
         """Run the commands; the key of the dependencies."""
         pip = self._tools.toolchains.bootstrap_pip(toolchain) if toolchain else ""

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable
 
+import failpoints
 from node_agent import clock, errors, ports
 from node_agent.builder import archive, manifest, trees
 from node_agent.builder.attempt import Attempt, Tools
@@ -87,6 +88,7 @@ class HostBuilder:
         await in_thread(self._prune, service_id, frozenset(str(number) for number in keep | busy))
         self.trash.wake()
 
+    @failpoints.around("files.remove")
     async def remove(self, service_id: str) -> None:
         if self._paths.service(service_id).exists():
             await in_thread(self._prune, service_id, frozenset())

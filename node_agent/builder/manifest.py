@@ -6,6 +6,7 @@ import json
 import pathlib
 from typing import Any
 
+import failpoints
 from node_agent import atomic, ports
 from node_agent.builder import inventory
 from node_agent.model import decided, spec
@@ -52,6 +53,7 @@ class Manifest:
         )
 
 
+@failpoints.around("build.manifest")
 def write(place: pathlib.Path, manifest: Manifest, listing: bytes) -> None:
     """Into the directory of a release that has no name yet: it is flushed, whole, before it gets one."""
     atomic.write_bytes(place / INVENTORY, listing, flushed=False)

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import pathlib
 
+import failpoints
 from node_agent import atomic
 from node_agent.builder import inventory, manifest, mounts, relocate, trees
 from node_agent.builder.manifest import Manifest
@@ -22,6 +23,7 @@ def staging(paths: Paths, service_id: str, release: int) -> pathlib.Path:
     return final.with_name(f".{final.name}.new")
 
 
+@failpoints.around("build.stage")
 def stage(paths: Paths, service_id: str, draft: Manifest, release: ReleaseSpec) -> Manifest:
     """Move the build tree to `staging`, with links to the volumes of `release`, and put its manifest beside it, with
     inventory and sizes filled in.
@@ -49,6 +51,7 @@ def stage(paths: Paths, service_id: str, draft: Manifest, release: ReleaseSpec) 
     return done
 
 
+@failpoints.around("build.publish")
 def publish(paths: Paths, service_id: str, release: int) -> None:
     """Make what is staged and flushed a release. Raises OSError."""
     final = paths.release(service_id, release)

@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import failpoints
 from node_agent.builder import children, locks, trees
 from node_agent.builder.registries import ProviderError
 from node_agent.paths import Paths
@@ -57,6 +58,7 @@ class Shelf:
         for left in self._paths.toolchains.glob(f".new-{kind}-*"):
             trees.discard(self._paths, left)
 
+    @failpoints.around("toolchain.publish")
     def _publish(self, place: pathlib.Path, name: str) -> None:
         final = self._paths.toolchain(name)
         trees.flush(place)

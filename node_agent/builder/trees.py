@@ -6,6 +6,7 @@ import os
 import pathlib
 import uuid
 
+import failpoints
 from node_agent.builder import children as programs
 from node_agent.paths import Paths
 
@@ -60,6 +61,7 @@ async def make_read_only(path: pathlib.Path) -> None:
         raise OSError(f"cannot protect {path}: {ended.last_line}")
 
 
+@failpoints.around("build.flush")
 def flush(path: pathlib.Path) -> None:
     """Make everything below `path` durable: one syncfs of its file system instead of an fsync for each file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -10,6 +10,7 @@ import pathlib
 import shutil
 from collections.abc import Mapping
 
+import failpoints
 from node_agent import atomic
 
 KEEP = 5
@@ -57,6 +58,7 @@ class Generations:
     def exists(self, generation: int) -> bool:
         return (self.directory(generation) / "nginx.conf").exists()
 
+    @failpoints.around("proxy.stage")
     def stage(self, generation: int, files: Mapping[str, str]) -> None:
         """Write a generation whole, durably, in the place of one of the same number. Raises OSError."""
         temporary = self._all / f".{generation}.new"
@@ -87,12 +89,15 @@ class Generations:
         except (OSError, UnicodeDecodeError):
             return False
 
+    @failpoints.around("proxy.point")
     def point(self, generation: int) -> None:
         atomic.symlink(f"generations/{int(generation)}", self._current)
 
+    @failpoints.around("proxy.begin")
     def begin(self, change: Change) -> None:
         atomic.write_text(self._change, json.dumps({"from": change.before, "to": change.after}))
 
+    @failpoints.around("proxy.end")
     def end(self) -> None:
         """The change is over, one way or the other; generations that nobody needs are deleted."""
         self._change.unlink(missing_ok=True)

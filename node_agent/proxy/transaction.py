@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
+import failpoints
 from node_agent import errors, ports
 from node_agent.clock import Clock
 from node_agent.paths import Paths
@@ -146,6 +147,7 @@ class NginxProxy:
 
     # testing
 
+    @failpoints.around("proxy.check")
     async def _test(self, generation: int, sites: tuple[ports.Site, ...]) -> tuple[bool, str]:
         await _blocking(self._disk.stage, generation, self._render(generation, sites))
         passes, text = await self._supervisor.proxy_test(generation)
@@ -199,6 +201,7 @@ class NginxProxy:
             raise errors.ProxyError(f"cannot serve generation {generation} from disk: nginx says: {said}")
         await self._load(generation)
 
+    @failpoints.around("proxy.load")
     async def _load(self, generation: int) -> None:
         """Make nginx read `current` and see `generation` answer. Raises ProxyError with nginx's words."""
         mark = words.mark(self._error_log)

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import dataclasses
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 
+import failpoints
 from node_agent import errors, ports
 from node_agent.clock import Clock
 from node_agent.model import actions, decided, formation, health, process, spec, status
@@ -185,6 +186,7 @@ class ServiceHost:
             steps.put_nowait(None)
             await writer
 
+    @failpoints.around("release.prepare")
     async def prepare(self, action: actions.Prepare) -> None:
         """Run the release command, and write down that it was run."""
         release, artifact = await self.release(action.release), self._sealed[action.release]
@@ -203,6 +205,7 @@ class ServiceHost:
             if self._process_id(target, member.name) not in there:
                 await self._start(target, member, release, artifact)
 
+    @failpoints.around("process.ask")
     async def _start(
         self, target: Target, member: formation.Member, release: spec.ReleaseSpec, artifact: ports.Artifact
     ) -> None:
@@ -236,6 +239,7 @@ class ServiceHost:
         await journal.take_port(str(process_id), port)
         return port
 
+    @failpoints.around("gate.check")
     async def check(self, target: Target) -> None:
         release = await self.release(target.release)
         await self.note(target.release, ReleaseState.CHECKING)
@@ -250,6 +254,7 @@ class ServiceHost:
         await self.host.owners.look()
         self.passed.add(target)
 
+    @failpoints.around("trial.run")
     async def try_out(self, target: Target) -> None:
         """Lead `target` through the steps of its trial; the plan spreads the requests as `trial` says.
 
@@ -301,11 +306,8 @@ class ServiceHost:
         for known_targets in (self.passed, self.proven):
             known_targets.discard(target)
         self.tried.discard(target.release)
-        live = await self.host.journal.live(self.service_id)
-        known = {report.number: report.state for _, report in await self.host.journal.releases(self.service_id)}
-        if known.get(target.release) is ReleaseState.DRAINING and (live is None or live.release != target.release):
-            await self.note(target.release, ReleaseState.RETIRED)
 
+    @failpoints.around("release.vacate")
     async def vacate(self, target: Target) -> None:
         """Stop the processes of `target` without waiting for their clients: they may end what they have in their grace."""
         await asyncio.gather(*(self._stop(p.id, GRACE_S) for p in await self.of(target)))
@@ -313,12 +315,27 @@ class ServiceHost:
     async def of(self, target: Target) -> list[process.ProcessStatus]:
         return [p for p in await self.processes() if (p.id.release, p.id.restart) == (target.release, target.restart)]
 
+    @failpoints.around("drain.stop")
     async def _stop(self, process_id: process.ProcessId, grace_s: float) -> None:
         await self.host.supervisor.stop(process_id, grace_s)
-        if (port := await self.host.journal.port_of(str(process_id))) is not None:
-            self.host.requests.drop(port)
-        await self.host.journal.free_port(str(process_id), self.host.clock.now())
+        await self._free_port(str(process_id))
 
+    async def _free_port(self, process_id: str) -> None:
+        if (port := await self.host.journal.port_of(process_id)) is not None:
+            self.host.requests.drop(port)
+        await self.host.journal.free_port(process_id, self.host.clock.now())
+
+    async def free_ports(self, facts: Facts, wanted: Collection[Target | None]) -> None:
+        """Those of processes that are gone, unless of a target that is `wanted`: whoever ended one may have died before
+        it freed its port.
+        """
+        there = {str(self._process_id(found.target, found.name)) for found in facts.processes}
+        for name in await self.host.journal.ports_of(self.service_id):
+            found = process.ProcessId.parse(name)
+            if name not in there and Target(found.release, found.restart) not in wanted:
+                await self._free_port(name)
+
+    @failpoints.around("drain.quiet")
     async def _quiet(self, served: frozenset[int]) -> None:
         """Until no connection to the ports is left, DRAIN_S at most."""
         deadline = self.host.clock.monotonic() + DRAIN_S
@@ -326,6 +343,7 @@ class ServiceHost:
         while sockets.established(served) and self.host.clock.monotonic() < deadline:  # noqa: ASYNC110 - the kernel sends no event
             await asyncio.sleep(0.1)
 
+    @failpoints.around("release.cancelled")
     async def end_cancelled(self, number: int) -> None:
         """Nothing of the cancelled release runs any more: end a build that a former agent left, free its files, say so."""
         await self.host.supervisor.cancel_job(process.JobSpec.build_id(self.service_id, number))
@@ -333,15 +351,16 @@ class ServiceHost:
         await self.prune(frozenset(known - {number}))
         await self.note(number, ReleaseState.CANCELLED, message="cancelled before it was live")
 
+    @failpoints.around("release.prune")
     async def prune(self, keep: frozenset[int]) -> None:
         await self.host.builder.prune(self.service_id, keep)
         self._sealed = {number: artifact for number, artifact in self._sealed.items() if number in keep}
 
-    async def forget(self) -> None:
-        """Delete all that is left of a removed service, then confirm the tombstone."""
+    async def forget(self, farewell: status.ServiceReport) -> None:
+        """Delete all that is left of a removed service, then confirm the tombstone with the report `farewell`."""
         await self.host.supervisor.forget(self.service_id)
         await self.host.builder.remove(self.service_id)
-        await self.host.journal.forget(self.service_id)
+        await self.host.journal.forget(self.service_id, farewell)
         self._sealed.clear()
 
     def _process_id(self, target: Target, name: str) -> process.ProcessId:

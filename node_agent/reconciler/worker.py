@@ -74,7 +74,8 @@ class Worker:
         facts = await self._service.observe(forgotten=forgotten)
         steps = plan.plan(wish, facts)
         steps += plan.standing(wish, facts, steps)
-        await self._supersede(wish)
+        await self._end_former(wish, facts)
+        await self._service.free_ports(facts, {facts.live, plan.goal_of(wish, facts)} - facts.failed)
         await self._cancel(tuple(action for action in self._long if action not in steps))
         await self._end_cancelled(wish, facts)
         short = [action for action in steps if not isinstance(action, actions.LONG)]
@@ -98,14 +99,20 @@ class Worker:
             raise errors.AgentError(f"cannot work on {self._id}: the journal has no wish for it")
         return found
 
-    async def _supersede(self, wish: spec.ServiceSpec) -> None:
-        """Unfinished releases older than the wished one end here."""
+    async def _end_former(self, wish: spec.ServiceSpec, facts: plan.Facts) -> None:
+        """Unfinished releases older than the wished one end here, and one that drains when none of its processes is left.
+
+        By the facts, not by whoever stopped the last of them: that one may have died right after.
+        """
         newest = wish.release.number if wish.release else 0
+        still = {found.target.release for found in facts.processes} | ({facts.live.release} if facts.live else set())
         for _, known in await self._host.journal.releases(self._id):
             if known.number < newest and known.state in status.UNFINISHED:
                 await self._service.note(
                     known.number, ReleaseState.SUPERSEDED, message="a newer release took its place"
                 )
+            elif known.state is ReleaseState.DRAINING and known.number not in still:
+                await self._service.note(known.number, ReleaseState.RETIRED)
 
     async def _end_cancelled(self, wish: spec.ServiceSpec, facts: plan.Facts) -> None:
         """The cancelled release ends when none of its processes is left; its build was ended just before."""
@@ -133,7 +140,8 @@ class Worker:
             case actions.Prune(keep):
                 await service.prune(keep)
             case actions.Forget():
-                await service.forget()
+                gone = dataclasses.replace(facts, forgotten=True)
+                await service.forget(report.service_report(wish, gone, (), (), (), ""))
             case _:
                 raise errors.AgentError(f"cannot execute {action}: it is a long action")
 

@@ -13,6 +13,7 @@ from typing import NoReturn
 import grpc
 import structlog
 
+import failpoints
 from node_agent import clock, errors, ports
 from node_agent.clock import Chance
 from node_agent.session import identity, wire
@@ -132,6 +133,7 @@ class Stream:
                 case _:
                     pass  # a word of a newer control plane
 
+    @failpoints.around("wish.take")
     async def _accept(self, state: pb.ServiceState) -> None:
         """Store the wish, then have it acknowledged with the generation that is held. What is unknown is left out."""
         wanted = wire.wish(state)

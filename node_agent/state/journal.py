@@ -15,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import aiosqlite
 
+import failpoints
 from node_agent import errors, ports
 from node_agent.model import spec, status
 from node_agent.model.actions import Target
@@ -124,8 +125,12 @@ class Journal:
         return dict(await self._rows("SELECT service_id, generation FROM wishes"))
 
     @_whole
-    async def forget(self, service_id: str) -> None:
-        """Drop all of a removed service but its tombstone, which refuses late wishes and holds no variable any more."""
+    @failpoints.around("service.forgotten")
+    async def forget(self, service_id: str, farewell: status.ServiceReport) -> None:
+        """Drop all of a removed service but its tombstone, which refuses late wishes and holds no variable any more.
+
+        With the report that says so: nobody looks at a forgotten service again, so nobody else could spool it.
+        """
         async with self._transaction() as tx:
             for (text,) in await tx.execute_fetchall("SELECT spec FROM wishes WHERE service_id = ?", (service_id,)):
                 bare = dataclasses.replace(codec.load_service(text), release=None, routes=())
@@ -133,6 +138,9 @@ class Journal:
             for table in ("live", "releases", "failures", "sites"):
                 await tx.execute(f"DELETE FROM {table} WHERE service_id = ?", (service_id,))  # noqa: S608 - constants
             await tx.execute("UPDATE wishes SET forgotten = 1 WHERE service_id = ?", (service_id,))
+            await _spool(tx, farewell)
+        async with self._spooled:
+            self._spooled.notify_all()
 
     # releases and what is live
 
@@ -152,12 +160,14 @@ class Journal:
         )
 
     @_whole
+    @failpoints.around("release.note")
     async def put_release(self, service_id: str, report: status.ReleaseReport) -> None:
         """Record a step of a release that the journal knows; an empty commit leaves the recorded one."""
         async with self._transaction() as tx:
             await tx.execute(PUT_RELEASE, _release_row(service_id, report))
 
     @_whole
+    @failpoints.around("build.count")
     async def count_attempt(self, service_id: str, release: int) -> int:
         """Attempts at building the release, this one included."""
         async with self._transaction() as tx:
@@ -179,6 +189,7 @@ class Journal:
         return next((Target(release, restart) for release, restart in rows), None)
 
     @_whole
+    @failpoints.around("live.put")
     async def put_live(self, service_id: str, target: Target, reports: Collection[status.ReleaseReport] = ()) -> None:
         """What serves now, and how its release and the former one are from here on, in the same transaction."""
         async with self._transaction() as tx:
@@ -191,6 +202,7 @@ class Journal:
         return {Target(release, restart): message for release, restart, message in rows}
 
     @_whole
+    @failpoints.around("failure.put")
     async def put_failure(self, service_id: str, target: Target, report: status.ReleaseReport | None, why: str) -> None:
         """The target can never go live; its release's end in the same transaction when there is one."""
         async with self._transaction() as tx:
@@ -211,11 +223,13 @@ class Journal:
         return tuple(codec.load_site(text) for (text,) in await self._rows("SELECT site FROM sites"))
 
     @_whole
+    @failpoints.around("site.put")
     async def put_site(self, site: ports.Site) -> None:
         async with self._transaction() as tx:
             await tx.execute("INSERT OR REPLACE INTO sites VALUES (?, ?)", (site.service_id, codec.dump(site)))
 
     @_whole
+    @failpoints.around("site.drop")
     async def drop_site(self, service_id: str) -> None:
         async with self._transaction() as tx:
             await tx.execute("DELETE FROM sites WHERE service_id = ?", (service_id,))
@@ -226,17 +240,24 @@ class Journal:
         rows = await self._rows("SELECT port FROM ports WHERE process_id = ?", process_id)
         return next((int(port) for (port,) in rows), None)
 
+    async def ports_of(self, service_id: str) -> tuple[str, ...]:
+        """The processes of a service that have a port."""
+        rows = await self._rows("SELECT process_id FROM ports WHERE process_id GLOB ? || '.*'", service_id)
+        return tuple(name for (name,) in rows)
+
     async def taken_ports(self, now: float) -> frozenset[int]:
         """Ports in use, and those freed less than a minute before `now`."""
         rows = await self._rows("SELECT port FROM ports WHERE process_id IS NOT NULL OR freed_at > ?", now - REST_S)
         return frozenset(int(port) for (port,) in rows)
 
     @_whole
+    @failpoints.around("port.take")
     async def take_port(self, process_id: str, port: int) -> None:
         async with self._transaction() as tx:
             await tx.execute("INSERT OR REPLACE INTO ports VALUES (?, ?, NULL)", (port, process_id))
 
     @_whole
+    @failpoints.around("port.free")
     async def free_port(self, process_id: str, now: float) -> None:
         async with self._transaction() as tx:
             await tx.execute("UPDATE ports SET process_id = NULL, freed_at = ? WHERE process_id = ?", (now, process_id))
@@ -245,12 +266,10 @@ class Journal:
     # the spool
 
     @_whole
+    @failpoints.around("report.spool")
     async def spool(self, report: status.ServiceReport) -> None:
         async with self._transaction() as tx:
-            await tx.execute("DELETE FROM spool WHERE service_id = ?", (report.service_id,))
-            await tx.execute(
-                "INSERT INTO spool (service_id, report) VALUES (?, ?)", (report.service_id, codec.dump(report))
-            )
+            await _spool(tx, report)
         async with self._spooled:
             self._spooled.notify_all()
 
@@ -259,6 +278,7 @@ class Journal:
         return tuple((sequence, codec.load_report(text)) for sequence, text in rows)
 
     @_whole
+    @failpoints.around("report.acknowledge")
     async def acknowledge(self, sequence: int) -> None:
         async with self._transaction() as tx:
             await tx.execute("DELETE FROM spool WHERE sequence = ?", (sequence,))
@@ -270,6 +290,11 @@ class Journal:
 
     async def _spooled_after(self, sequence: int) -> bool:
         return bool(tuple(await self._rows("SELECT 1 FROM spool WHERE sequence > ? LIMIT 1", sequence)))
+
+
+async def _spool(tx: aiosqlite.Connection, report: status.ServiceReport) -> None:
+    await tx.execute("DELETE FROM spool WHERE service_id = ?", (report.service_id,))
+    await tx.execute("INSERT INTO spool (service_id, report) VALUES (?, ?)", (report.service_id, codec.dump(report)))
 
 
 def _release_row(service_id: str, report: status.ReleaseReport) -> tuple[Any, ...]:

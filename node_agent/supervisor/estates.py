@@ -11,6 +11,7 @@ import pathlib
 import stat
 from collections.abc import Collection, Iterator, Mapping
 
+import failpoints
 from node_agent import atomic
 from node_agent.model import log_index
 from node_agent.paths import Paths
@@ -51,6 +52,7 @@ def open_up(paths: Paths, household: Household) -> None:
         os.close(beside)
 
 
+@failpoints.around("service.settle")
 def settle(paths: Paths, service_id: str, identity: Identity, household: Household) -> None:
     """Make the service's directories, or put them right. Raises OSError.
 

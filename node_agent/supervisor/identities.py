@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+import failpoints
 from node_agent import atomic
 from node_agent.clock import Clock
 from node_agent.supervisor import checked
@@ -115,6 +116,7 @@ class Identities:
         self.ensure_all([service_id])
         return self._used[service_id]
 
+    @failpoints.around("identity.give")
     def ensure_all(self, service_ids: Iterable[str]) -> None:
         """`ensure` for several with one flush. When it raises, none of those without an identity got one."""
         wanted = [service_id for service_id in dict.fromkeys(service_ids) if service_id not in self._used]

@@ -6,6 +6,7 @@ import errno
 import functools
 from collections.abc import Callable
 
+import failpoints
 from node_agent.model.process import JobKind, JobResult, JobSpec, Limits
 from node_agent.supervisor import estates, launch
 from node_agent.supervisor.cages import NO_LIMITS, Cage
@@ -81,6 +82,7 @@ class Jobs:
             cage = self._host.cages.find(marker)
             self._host.endings.begin(marker, 0, 0.0, functools.partial(self._discard, cage), cage)
 
+    @failpoints.around("job.begin")
     def _begin(self, job: Job) -> None:
         spec = job.spec
         if spec.id in self._jobs:  # two asked at once: the later one wins
@@ -138,6 +140,7 @@ class Jobs:
         job.refused = _was_refused(job.cage)  # before what is left of it is ended: that allows no fork either
         self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job), job.cage)
 
+    @failpoints.around("job.end")
     def _gone(self, job: Job) -> None:
         if self._jobs.get(job.spec.id) is not job:
             return

@@ -9,6 +9,7 @@ import dataclasses
 import errno
 from collections.abc import Callable
 
+import failpoints
 from node_agent.model import process_state, restart
 from node_agent.model.crash import Crash, Kind
 from node_agent.model.process import ProcessId
@@ -43,6 +44,7 @@ class Lives:
             started_monotonic=self._host.clock.monotonic(),
         )
 
+    @failpoints.around("process.spawn")
     def spawn(self, process: Process) -> None:
         """What goes wrong here is an end like any other."""
         spec = process.record.spec
@@ -173,6 +175,7 @@ class Lives:
         self.prepare(process, Event.RETRY)
         self.spawn(process)
 
+    @failpoints.around("process.stopped")
     def _finish_stop(self, process: Process) -> None:
         self.flush_log(process)
         del self._table[process.id]

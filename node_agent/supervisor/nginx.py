@@ -15,6 +15,7 @@ import signal
 import stat
 from collections.abc import Callable
 
+import failpoints
 from node_agent import atomic, dumps
 from node_agent.model import restart
 from node_agent.supervisor import launch, procfs, spawn
@@ -81,12 +82,14 @@ class Nginx:
         self._cancel_retry()
         self._end_rest(0, self._start)
 
+    @failpoints.around("nginx.reload")
     def reload(self) -> None:
         """SIGHUP. Raises RefusedError when it does not run."""
         if not self._pid:
             raise RefusedError("cannot reload nginx: it does not run; start it with proxy_ensure")
         os.kill(self._pid, signal.SIGHUP)
 
+    @failpoints.around("nginx.test")
     def test(self, generation: int, done: Callable[[bool, str], None]) -> None:
         """nginx's own check of a generation and its words. Raises RefusedError."""
         self._demand()

@@ -8,6 +8,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 
+import failpoints
 from node_agent.model.process import ProcessId, ProcessSpec, ProcessStatus, Unwell, Usage
 from node_agent.model.process_state import Event, State
 from node_agent.supervisor import adoption, endings, procfs
@@ -52,6 +53,7 @@ class Processes:
                         procfs.usage([member.pid for member in snapshot.tree(str(process.id), process.record.pid)]),
                     )
 
+    @failpoints.around("process.begin")
     def start(self, spec: ProcessSpec) -> ProcessStatus:
         """Start it, or tell how it is. Raises RefusedError when the intent cannot be recorded."""
         known = self._table.get(spec.id)
@@ -78,6 +80,7 @@ class Processes:
             known.again = True
             self._lives.end_tree(known, 0.0)
 
+    @failpoints.around("process.stop")
     def stop(self, process_id: ProcessId, grace_s: float, done: Callable[[], None]) -> None:
         """SIGTERM, `grace_s`, kill of the tree; `done` when nothing is left. At once for an unknown id."""
         process = self._table.get(process_id)
@@ -134,6 +137,7 @@ class Processes:
     def index_logs(self, service_id: str) -> None:
         self._host.logs.index(service_id)
 
+    @failpoints.around("service.forget")
     def forget(self, service_id: str) -> None:
         """Raises RefusedError while a process of the service is left."""
         self.demand_none(service_id, "forget")

@@ -9,6 +9,7 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import failpoints
 from node_agent import atomic
 from node_agent.model import process_state, restart
 from node_agent.model.crash import Crash
@@ -57,6 +58,7 @@ class Records:
         self._sizes: dict[str, int] = {}
         self._unflushed = False
 
+    @failpoints.around("record.save")
     def save(self, record: Record, *, durable: bool = False) -> None:
         """For the next supervisor; `durable`: also for the one after a power failure.
 

@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PRODUCT = sorted(
     path
-    for part in ("control_plane", "node_agent", "dployr", "protos", "detection", "addresses", "tools")
+    for part in ("control_plane", "node_agent", "dployr", "protos", "detection", "addresses", "failpoints", "tools")
     for path in (ROOT / part).rglob("*.py")
 )
 THE_SHELL = ROOT / "node_agent" / "supervisor" / "launch.py"

@@ -32,6 +32,9 @@ def a_report(state: str = "running", service_id: str = SERVICE) -> status.Servic
     return status.ServiceReport(service_id, 7, state, "healthy", 1, "", (release,), (process,), ())
 
 
+FAREWELL = status.ServiceReport(SERVICE, 8, "stopped", "unknown", 0, "", (), (), (), removed=True)
+
+
 async def test_a_wish_is_kept_word_for_word_over_a_restart(journal, tmp_path) -> None:
     release = dataclasses.replace(
         a_release(),
@@ -68,8 +71,9 @@ async def test_an_older_or_repeated_wish_changes_nothing(journal) -> None:
 async def test_a_tombstone_stays_and_refuses_late_wishes(journal) -> None:
     await journal.put_wish(a_wish())
     await journal.put_wish(dataclasses.replace(a_wish(run=spec.Run.REMOVED), generation=8))
-    await journal.forget(SERVICE)
+    await journal.forget(SERVICE, FAREWELL)
     assert (await journal.wish(SERVICE))[1] is True
+    assert [waiting for _, waiting in await journal.pending()] == [FAREWELL]
     assert await journal.releases(SERVICE) == ()
     assert await journal.put_wish(a_wish()) == 8
 
@@ -77,7 +81,7 @@ async def test_a_tombstone_stays_and_refuses_late_wishes(journal) -> None:
 async def test_a_tombstone_that_was_carried_out_holds_no_secret(journal, tmp_path) -> None:
     release = dataclasses.replace(a_release(), env=(("KEY", "hush-hush"),), secret_keys=("KEY",), git_token="hush-hush")
     await journal.put_wish(dataclasses.replace(a_wish(run=spec.Run.REMOVED), release=release))
-    await journal.forget(SERVICE)
+    await journal.forget(SERVICE, FAREWELL)
     wish, forgotten = await journal.wish(SERVICE)
     assert (wish.run, wish.release, forgotten) == (spec.Run.REMOVED, None, True)
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as database:

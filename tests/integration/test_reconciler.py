@@ -309,6 +309,39 @@ async def test_a_new_agent_goes_on_with_the_journal(rig: Rig) -> None:
     await rig.live(3)
 
 
+async def test_a_release_whose_last_process_ended_unseen_is_retired_by_the_next_agent(rig: Rig) -> None:
+    """The former agent stopped it, and died before it wrote that down."""
+    await rig.reconciler.accept(a_wish())
+    await rig.live(1)
+    await rig.reconciler.accept(a_wish(2, a_static(2)))
+    await rig.live(2)
+    await rig.end()
+    journal = await Journal.open(rig.path)
+    await journal.put_release(SERVICE, status.ReleaseReport(1, ReleaseState.DRAINING, "", "", "", 0.0))
+    await journal.close()
+    await rig.begin()
+    await rig.until(lambda report: states(report)[1] is ReleaseState.RETIRED, "the end of release 1")
+
+
+async def test_a_port_whose_process_ended_unseen_is_freed_and_others_are_kept(rig: Rig) -> None:
+    """The former agent stopped it, and died before it freed the port."""
+    await rig.reconciler.accept(a_wish(1, a_release(1)))
+    (name,) = await wait_until_async(lambda: rig.journal.ports_of(SERVICE), what="a port")
+    gone = str(process.ProcessId(SERVICE, 7, 0, "web.1"))
+    await rig.end()
+    journal = await Journal.open(rig.path)
+    await journal.take_port(gone, 29000)
+    await journal.take_port(str(process.ProcessId(OTHER, 7, 0, "web.1")), 29001)
+    await journal.close()
+    await rig.begin()
+
+    async def freed() -> bool:
+        return await rig.journal.ports_of(SERVICE) == (name,)
+
+    await wait_until_async(freed, what="the port to be free")
+    assert len(await rig.journal.ports_of(OTHER)) == 1
+
+
 async def test_a_cancelled_build_ends_and_the_live_release_serves_on(rig: Rig) -> None:
     await rig.reconciler.accept(a_wish())
     await rig.live(1)
@@ -454,8 +487,7 @@ async def test_a_route_whose_change_cannot_be_served_goes_on_as_before_also_afte
     await rig.live(2)
     assert rig.proxy.upstream("app.test").release == 2
     await rig.reconciler.accept(a_wish(4, a_static(2), routes=()))
-    await rig.until(lambda r: r.observed_generation == 4, "the end of the route")
-    assert rig.proxy.upstream("app.test") is None
+    await wait_until_async(lambda: rig.proxy.upstream("app.test") is None, what="the end of the route")
 
 
 async def test_a_new_agent_knows_that_a_canary_had_requests_and_lets_its_clients_end(rig: Rig) -> None:

@@ -45,9 +45,9 @@ class Found:
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
-def judge(logs: pathlib.Path, counted: pathlib.Path, others: int = 0) -> Found:
+def judge(logs: pathlib.Path, counted: pathlib.Path, others: int = 0, *, alone: bool = True) -> Found:
     """Read a whole log at rest; `counted` is the directory in which the application counted its lines, `others` how many
-    the build wrote, where the log may have given up some of them.
+    the build wrote, where the log may have given up some of them. `alone`: no life may begin before the one before ended.
     """
     found = Found()
     data = (logs / "index").read_bytes()
@@ -60,7 +60,9 @@ def judge(logs: pathlib.Path, counted: pathlib.Path, others: int = 0) -> Found:
     for file in logs.glob("*.r*.*"):
         if file.stat().st_size != ends.get(file.name, 0) and not (found.is_cut and file.name not in ends):
             found.problems.append(f"{file.name} has {file.stat().st_size} bytes, {ends.get(file.name, 0)} are numbered")
-    _compare(found, counted, others)
+    lives = _compare(found, counted, others)
+    if alone:
+        _overlaps(lives, found)
     return found
 
 
@@ -132,7 +134,7 @@ def _line(seq: int, text: bytes, found: Found) -> Line:
         return Line(seq, "?", 0, 0)
 
 
-def _compare(found: Found, counted: pathlib.Path, others: int) -> None:
+def _compare(found: Found, counted: pathlib.Path, others: int) -> dict[str, list[Line]]:
     """Against what was counted: at most the very last line of a life was written and not counted any more."""
     lives: dict[str, list[Line]] = collections.defaultdict(list)
     for line in found.lines:
@@ -153,7 +155,7 @@ def _compare(found: Found, counted: pathlib.Path, others: int) -> None:
     missing += max(0, others - found.others)
     if missing > found.gaps or (found.gaps and found.gaps - missing > len([*counted.iterdir()])):
         found.problems.append(f"{missing} lines are not there, {found.gaps} are said to be lost")
-    _overlaps(lives, found)
+    return lives
 
 
 def _is_newer(gone: set[int], kept: list[int]) -> bool:

@@ -46,6 +46,10 @@ class Supervisor(Protocol):
         """End the job's whole tree; returns when it is gone. No-op when unknown."""
         ...
 
+    async def await_job(self, job_id: str) -> process.JobResult | None:
+        """The result of a job that goes on without its caller, once there is one; None when the supervisor knows of none."""
+        ...
+
     async def prepare_build(self, service_id: str, release: int) -> None:
         """Make the places of the service that a builder fills, and the log of this build, should they belong to others."""
         ...

@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 
+from node_agent import paths
 from node_agent.model.crash import Crash
 
 
@@ -112,6 +113,9 @@ class ProcessStatus:
         return self.crash.lines if self.crash else ()
 
 
+JOB_GRACE_S = 10.0  # for a run of a cron entry that is ended
+
+
 class JobKind(enum.Enum):
     """Each is a verb of the supervisor, so that one that does not know it refuses."""
 
@@ -123,6 +127,7 @@ class JobKind(enum.Enum):
     RELEASE = "run_release"
     RUN = "run_command"
     CHECK = "run_check"
+    CRON = "run_cron"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -139,6 +144,8 @@ class JobSpec:
     the service to read (a `static` site for the proxy, too) and nobody but the agent to write; removing deletes what those
     users may have made: the build tree, or without a release all that the service has beside its logs.
     A check is a run whose output nobody wants, for the process that listens on `port`.
+    A run of a cron `entry`, due at `minute` (since the epoch), is one within the limits of the release's processes, whose
+    output goes to the log of the service, and which goes on when whoever asked is gone.
     """
 
     service_id: str
@@ -153,16 +160,31 @@ class JobSpec:
     commit: str = ""
     port: int = 0
     static: bool = False
+    entry: str = ""
+    minute: int = 0
+    limits: Limits = Limits()
 
     @property
     def is_build(self) -> bool:
         """Does its output belong to the build log?"""
-        return self.kind not in {JobKind.RUN, JobKind.CHECK, JobKind.REMOVE}
+        return self.kind not in {JobKind.RUN, JobKind.CHECK, JobKind.CRON, JobKind.REMOVE}
+
+    @property
+    def log_name(self) -> str:
+        """By what name of a process its lines are logged; empty when they are not."""
+        if self.kind is JobKind.CRON:
+            return f"{paths.CRON}{self.entry}"
+        return "build" if self.is_build else ""
+
+    @property
+    def grace_s(self) -> float:
+        """How long it may go on after it was asked to end."""
+        return JOB_GRACE_S if self.kind is JobKind.CRON else 0.0
 
     @property
     def ends_with_caller(self) -> bool:
         """Would nobody want its result, or read its pipes, when whoever asked for it is gone?"""
-        return not self.is_build or self.kind is JobKind.RELEASE
+        return self.kind is JobKind.RELEASE or not (self.is_build or self.kind is JobKind.CRON)
 
     @property
     def hands_over(self) -> bool:
@@ -171,9 +193,15 @@ class JobSpec:
 
     @property
     def id(self) -> str:
+        if self.kind is JobKind.CRON:
+            return self.cron_id(self.service_id, self.release, self.entry, self.minute)
         if not self.is_build:
             return f"{self.service_id}.r{self.release}.{self.run_id or self.port}.run"
         return self.build_id(self.service_id, self.release)
+
+    @staticmethod
+    def cron_id(service_id: str, release: int, entry: str, minute: int) -> str:
+        return f"{service_id}.r{release}.cron-{entry}.{minute}.run"
 
     @staticmethod
     def build_id(service_id: str, release: int) -> str:

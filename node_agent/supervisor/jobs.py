@@ -1,13 +1,16 @@
-"""Builds and one-off commands: each to its end under a deadline, leaving nothing behind. Run again rather than adopted."""
+"""Builds, one-off commands, runs of cron entries: each to its end under a deadline, leaving nothing behind. Run again
+rather than adopted.
+"""
 
 import contextlib
 import dataclasses
 import functools
+import signal
 from collections.abc import Callable
 
 from node_agent.model.process import JobKind, JobResult, JobSpec
-from node_agent.supervisor import launch
-from node_agent.supervisor.cages import NO_LIMITS, Cage
+from node_agent.supervisor import endings, launch
+from node_agent.supervisor.cages import Cage
 from node_agent.supervisor.children import UNKNOWN, End
 from node_agent.supervisor.host import Host
 from node_agent.supervisor.isolation import NoIsolation
@@ -15,6 +18,7 @@ from node_agent.supervisor.loop import Timer, note
 
 Done = Callable[[JobResult], None]
 JOB_SUFFIXES = (".build", ".run")
+KEPT_RESULTS = 256
 
 
 @dataclasses.dataclass(slots=True)
@@ -22,7 +26,7 @@ class Job:
     """`cause` is why it is being ended before its time: timeout or cancelled, else empty."""
 
     spec: JobSpec
-    done: Done
+    done: list[Done]
     cage: Cage | None = None
     pid: int = 0
     started: float = 0.0
@@ -38,23 +42,31 @@ class Jobs:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._jobs: dict[str, Job] = {}
+        self._results: dict[str, JobResult] = {}  # of jobs that go on without their caller
 
     def run(self, spec: JobSpec, done: Done) -> None:
         """`done` with the result when nothing of the job is left. A former job of this id is ended first."""
         former = self._jobs.get(spec.id)
         if former is not None:
             self._end(former, "cancelled")
-        job = Job(spec, done)
+        job = Job(spec, [done])
         self._host.endings.begin(spec.id, 0, 0.0, lambda: self._begin(job), self._host.cages.find(spec.id))
 
+    def join(self, job_id: str, done: Callable[[JobResult | None], None]) -> None:
+        """`done` with the result of a job that goes on without its caller, now or when it ends; None for an unknown one."""
+        if job := self._jobs.get(job_id):
+            job.done.append(done)
+        else:
+            done(self._results.get(job_id))
+
     def cancel(self, job_id: str, done: Callable[[], None]) -> None:
-        """Kill the job's tree; `done` when it is gone. At once when there is none."""
+        """End the job's tree; `done` when it is gone. At once when there is none."""
         job = self._jobs.get(job_id)
         if job is None:
             done()
             return
         self._end(job, "cancelled")
-        self._host.endings.begin(job_id, job.pid, 0.0, done, job.cage)
+        self._host.endings.begin(job_id, job.pid, job.spec.grace_s, done, job.cage)
 
     def cancel_all(self, done: Callable[[], None], service_id: str = "") -> None:
         """Those of the service, or every one; `done` when they are gone."""
@@ -80,7 +92,8 @@ class Jobs:
     def _begin(self, job: Job) -> None:
         spec = job.spec
         if spec.id in self._jobs:  # two asked at once: the later one wins
-            self.run(spec, job.done)
+            for done in job.done:
+                self.run(spec, done)
             return
         self._jobs[spec.id] = job
         self._open_log(job)
@@ -90,7 +103,8 @@ class Jobs:
             if spec.hands_over and isinstance(self._host.isolation, NoIsolation):  # to ourselves, from ourselves
                 self._finish(job, JobResult("exited", 0, 0.0))
                 return
-            job.cage = self._host.caged(spec.id, NO_LIMITS)
+            self._host.demand_limits(spec.limits)
+            job.cage = self._host.caged(spec.id, spec.limits)
             wanted = launch.job_launch(self._host.paths, spec, identity, self._host.isolation.household)
             job.pid = self._host.spawn(spec.service_id, wanted, job.cage)
         except launch.StartError as error:
@@ -101,8 +115,11 @@ class Jobs:
         note("job.started", id=spec.id, pid=job.pid)
 
     def _end(self, job: Job, cause: str) -> None:
+        """Before its time: asked first where it has a grace, then killed."""
+        if job.spec.grace_s and job.pid and not job.cause and job.end is None:
+            endings.signal_group(job.pid, signal.SIGTERM)
         job.cause = job.cause or (cause if job.end is None else "")
-        self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job), job.cage)
+        self._host.endings.begin(job.spec.id, job.pid, job.spec.grace_s, lambda: self._gone(job), job.cage)
 
     def _ended(self, job: Job, end: End) -> None:
         if self._jobs.get(job.spec.id) is not job:
@@ -135,22 +152,31 @@ class Jobs:
     def _report(self, job: Job, result: JobResult) -> None:
         if job.deadline is not None:
             job.deadline.cancel()
-        note("job.ended", id=job.spec.id, outcome=result.outcome, code=result.code)
-        job.done(result)
+        spec = job.spec
+        note("job.ended", id=spec.id, outcome=result.outcome, code=result.code)
+        if spec.kind is JobKind.CRON:
+            self._results[spec.id] = result
+            if len(self._results) > KEPT_RESULTS:
+                del self._results[next(iter(self._results))]
+        for done in job.done:
+            done(result)
 
-    # the build log; what a one-off command writes is nobody's but the caller's
+    # the log; what a one-off command writes is nobody's but the caller's
 
     def _open_log(self, job: Job) -> None:
         spec, logs = job.spec, self._host.logs
         if spec.is_build:
             logs.index(spec.service_id)  # what stands before the job's own output is an entry of its own
-            logs.open(spec.service_id, "build", spec.release)
-            job.sizes = logs.sizes(spec.service_id, "build", spec.release)
+        if spec.log_name:
+            logs.open(spec.service_id, spec.log_name, spec.release)
+            job.sizes = logs.sizes(spec.service_id, spec.log_name, spec.release) if spec.is_build else {}
 
     def _close_log(self, job: Job) -> tuple[str, ...]:
-        """The last lines of the job."""
+        """The last lines of a build."""
         spec, logs = job.spec, self._host.logs
+        if not spec.log_name:
+            return ()
+        logs.close(spec.service_id, spec.log_name, spec.release)
         if not spec.is_build:
             return ()
-        logs.close(spec.service_id, "build", spec.release)
-        return logs.last_lines(spec.service_id, "build", spec.release, job.sizes)
+        return logs.last_lines(spec.service_id, spec.log_name, spec.release, job.sizes)

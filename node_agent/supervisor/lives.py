@@ -6,7 +6,6 @@ the tree is left, and what is written down of it, is written afterwards.
 
 import contextlib
 import dataclasses
-import errno
 from collections.abc import Callable
 
 from node_agent.model import process_state, restart
@@ -48,7 +47,7 @@ class Lives:
         spec = process.record.spec
         process.over, process.unwell = "", None
         try:
-            self._demand_limits(process)
+            self._host.demand_limits(spec.limits)
             if process.cage is None:
                 process.cage = self._host.caged(str(spec.id), spec.limits)
             identity = self._host.identity(spec.id.service_id)
@@ -209,14 +208,6 @@ class Lives:
         with contextlib.suppress(OSError):
             return process.cage.oom_kills()
         return process.oom_kills
-
-    def _demand_limits(self, process: Process) -> None:
-        limits = process.record.spec.limits
-        missing = [name for name in limits.named() if name not in self._host.cages.limits]
-        if limits.strict and missing:
-            rung = self._host.cages.words
-            words = f"this host cannot limit {', '.join(missing)} ({rung}); leave strict out or use another instance"
-            raise launch.StartError(errno.ENOTSUP, words)
 
     def _write(self, process: Process, *, durable: bool) -> None:
         process.unsaved = False

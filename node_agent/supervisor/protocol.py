@@ -32,6 +32,7 @@ FRAME_LIMIT = 16 << 20  # a list of 1,000 processes that all crashed with 50 lon
 HEADER = 4
 NUMBER_LIMIT, PORT_LIMIT = 2**31, 2**16 - 1
 MEMORY_LIMIT, CPU_LIMIT = 2**50, 1024
+COMMITTED = frozenset({JobKind.RELEASE, JobKind.RUN, JobKind.CHECK, JobKind.CRON})  # they are told their commit
 ADDRESS_LIMIT = 107  # bytes of a unix socket's path that the kernel takes
 
 Frame = dict[str, Any]
@@ -169,12 +170,7 @@ def encode_process_spec(spec: ProcessSpec) -> Frame:
         "working_dir": spec.working_dir,
         "port": spec.port,
         "commit": spec.commit,
-        "limits": {
-            "memory_bytes": spec.limits.memory_bytes,
-            "cpu": spec.limits.cpu,
-            "pids": spec.limits.pids,
-            "strict": spec.limits.strict,
-        },
+        "limits": _encode_limits(spec.limits),
     }
 
 
@@ -189,6 +185,15 @@ def decode_process_spec(frame: Mapping[str, Any]) -> ProcessSpec:
         commit=field(frame, "commit", str),
         limits=_limits(field(frame, "limits", dict)),
     )
+
+
+def _encode_limits(limits: Limits) -> Frame:
+    return {
+        "memory_bytes": limits.memory_bytes,
+        "cpu": limits.cpu,
+        "pids": limits.pids,
+        "strict": limits.strict,
+    }
 
 
 def _limits(frame: Mapping[str, Any]) -> Limits:
@@ -306,11 +311,21 @@ def encode_job_spec(job: JobSpec) -> Frame:
         "working_dir": job.working_dir,
         "deadline_s": job.deadline_s,
     }
-    if job.kind is JobKind.RELEASE:
-        return frame | {"commit": job.commit}
-    if job.is_build:
+    if job.kind not in COMMITTED:
         return frame | ({"static": True} if job.static else {})
-    return frame | {"commit": job.commit} | ({"run_id": job.run_id} if job.kind is JobKind.RUN else {"port": job.port})
+    return frame | {"commit": job.commit} | _own_fields(job)
+
+
+def _own_fields(job: JobSpec) -> Frame:
+    match job.kind:
+        case JobKind.RUN:
+            return {"run_id": job.run_id}
+        case JobKind.CRON:
+            return {"entry": job.entry, "minute": job.minute, "limits": _encode_limits(job.limits)}
+        case JobKind.CHECK:
+            return {"port": job.port}
+        case _:
+            return {}
 
 
 def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
@@ -326,10 +341,20 @@ def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
         deadline_s=field(frame, "deadline_s", float),
         kind=kind,
         run_id=_run_id(frame) if kind is JobKind.RUN else "",
-        commit=field(frame, "commit", str) if kind in {JobKind.RELEASE, JobKind.RUN, JobKind.CHECK} else "",
+        commit=field(frame, "commit", str) if kind in COMMITTED else "",
         port=number(frame, "port", PORT_LIMIT) if kind is JobKind.CHECK else 0,
         static="static" in frame and field(frame, "static", bool),
+        entry=_entry(frame) if kind is JobKind.CRON else "",
+        minute=number(frame, "minute") if kind is JobKind.CRON else 0,
+        limits=_limits(field(frame, "limits", dict)) if kind is JobKind.CRON else Limits(),
     )
+
+
+def _entry(frame: Mapping[str, Any]) -> str:
+    found = field(frame, "entry", str)
+    if not paths.CRON_ENTRY.fullmatch(found):
+        raise ProtocolError(f"cannot read 'entry': {found[:40]!r} is no name of a cron entry")
+    return found
 
 
 def _run_id(frame: Mapping[str, Any]) -> str:

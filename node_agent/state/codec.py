@@ -34,6 +34,7 @@ def _release(data: dict[str, Any]) -> spec.ReleaseSpec:
             "processes": _pairs(data.get("processes", ())),
             "process_replicas": _pairs(data.get("process_replicas", ())),
             "given": tuple(data.get("given", ())),
+            "cron": tuple(spec.CronEntry(**entry) for entry in data.get("cron", ())),
         }
     )
 
@@ -94,6 +95,7 @@ def load_report(text: str) -> status.ServiceReport:
             status.ProcessReport(**{**process, "crash": _crash(process.get("crash"))}) for process in data["processes"]
         ),
         "routes": tuple(status.RouteReport(**route) for route in data["routes"]),
+        "cron": tuple(status.CronReport(**entry) for entry in data.get("cron", ())),
     }
     return status.ServiceReport(**{**data, **changed})
 

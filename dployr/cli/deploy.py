@@ -31,6 +31,9 @@ OF_GIT = ("remote", "git_host_key", "submodules", "branch", "commit")
 @click.option("--static-dir", help="What a static site serves.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The declared port; the app listens on $PORT.")
 @click.option("--env", "-e", multiple=True, metavar="KEY=VALUE", help="Repeat for more.")
+@click.option(
+    "--cron", multiple=True, metavar="NAME=SCHEDULE COMMAND", help="Such as 'tidy=*/5 * * * * ./tidy'. In UTC."
+)
 @click.option("--health-path", help="Must answer 2xx or 3xx before a release goes live.")
 @click.option("--domain", help="Send this domain to the service.")
 @click.option("--no-follow", is_flag=True, help="Return when it is accepted.")
@@ -69,6 +72,8 @@ def fields_of(options: dict[str, Any]) -> dict[str, Any]:
     fields = {key: value for key, value in options.items() if value not in (None, ())}
     if "env" in fields:
         fields["env"] = dict(_pair(text) for text in fields["env"])
+    if "cron" in fields:
+        fields["cron"] = dict(_entry(text) for text in fields["cron"])
     if "health_path" in fields:
         fields["health_check"] = {"kind": "http", "path": fields.pop("health_path")}
     return fields
@@ -129,6 +134,16 @@ def _route(http: client.Client, found: dict[str, Any], domain: str) -> None:
     routes = [route for route in http.routes.list() if route["domain"] == domain.lower()]
     if not any(route["service_id"] == service_id for route in routes):
         http.routes.create(domain, service_id, int(found["port"]))
+
+
+def _entry(text: str) -> tuple[str, dict[str, str]]:
+    """The schedule is five words, or one that begins with @."""
+    name, sign, rest = text.partition("=")
+    count = 1 if rest.lstrip().startswith("@") else 5
+    words = rest.split(None, count)
+    if not sign or not name or len(words) <= count:
+        raise click.BadParameter(f"{text!r} is not NAME=SCHEDULE COMMAND", param_hint="--cron")
+    return name, {"schedule": " ".join(words[:count]), "command": words[count]}
 
 
 def _pair(text: str) -> tuple[str, str]:

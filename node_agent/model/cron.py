@@ -51,8 +51,9 @@ def next_step(entry: spec.CronEntry, minute: int, last: int | None, under_way: i
 def next_at(entry: spec.CronEntry, minute: int, last: int | None) -> float:
     """When it runs next, in seconds since the epoch; 0 when it never does."""
     schedule = _schedule(entry)
-    begin = last + 1 if last is not None and _had_its_turn(minute, last) else minute
-    found = schedule.next_from(begin) if schedule else None
+    found = schedule.next_from(minute) if schedule else None
+    if schedule and found is not None and last is not None and _had_its_turn(found, last):
+        found = schedule.next_from(last + 1)
     return found * 60.0 if found is not None else 0.0
 
 

@@ -55,8 +55,8 @@ class Observed:
     live_release: int = 0
     message: str = ""
     processes: tuple[Process, ...] = ()
-    cron: tuple[Cron, ...] = ()
     reported_at: Time | None = None
+    cron: tuple[Cron, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ class ProcessShape(shapes.Shape):
 
 class CronEntryShape(shapes.Shape):
     """A cron entry of the live release. `next_at` is null when it never runs, `last_outcome` before its first run: then it
-    is running, exited(N), signalled(N), timeout, cancelled, replaced, interrupted or start_failed with the reason.
+    is running, exited(N), signalled(N), timeout, cancelled, replaced, interrupted, or oom or start_failed with the reason.
     """
 
     name: str

@@ -61,8 +61,8 @@ def words(result: JobResult | None) -> str:
     """How a run ended, as reports show it; None: nobody knows."""
     if result is None:
         return "interrupted"
-    if result.outcome == "start_failed" and result.last_lines:
-        return f"start_failed: {result.last_lines[-1]}"
+    if result.outcome in {"start_failed", "oom"} and result.last_lines:
+        return f"{result.outcome}: {result.last_lines[-1]}"
     return f"{result.outcome}({result.code})" if result.outcome in {"exited", "signalled"} else result.outcome
 
 

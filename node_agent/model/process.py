@@ -45,6 +45,11 @@ class Limits:
         found = {"memory": self.memory_bytes, "cpu": self.cpu, "pids": self.pids}
         return {name: value for name, value in found.items() if value}
 
+    @property
+    def words_of_memory(self) -> str:
+        """Why something was ended that used more."""
+        return f"more than {self.memory_bytes / (1 << 20):g} MiB of memory"
+
     def problem(self) -> str:
         """What no program can live with, and what can; empty when all is well."""
         if 0 < self.memory_bytes < LEAST_MEMORY:
@@ -210,7 +215,7 @@ class JobSpec:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class JobResult:
-    """`outcome` is exited, signalled, timeout, cancelled or start_failed; `code` the exit code, signal or errno."""
+    """`outcome` is exited, signalled, oom, timeout, cancelled or start_failed; `code` the exit code, signal or errno."""
 
     outcome: str
     code: int

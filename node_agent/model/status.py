@@ -77,7 +77,8 @@ class RouteReport:
 @dataclasses.dataclass(frozen=True, slots=True)
 class CronReport:
     """One cron entry of the live release. Times are seconds since the epoch, 0 for never; `last_outcome` is running,
-    exited(N), signalled(N), timeout, cancelled, replaced, interrupted or start_failed: WORDS, "" before its first run.
+    exited(N), signalled(N), timeout, cancelled, replaced, interrupted, oom: WORDS or start_failed: WORDS,
+    "" before its first run.
     """
 
     name: str

@@ -8,13 +8,14 @@ import functools
 import signal
 from collections.abc import Callable
 
-from node_agent.model.process import JobKind, JobResult, JobSpec
+from node_agent.model.process import JobKind, JobResult, JobSpec, Limits
 from node_agent.supervisor import endings, launch
 from node_agent.supervisor.cages import Cage
 from node_agent.supervisor.children import UNKNOWN, End
 from node_agent.supervisor.host import Host
 from node_agent.supervisor.isolation import NoIsolation
 from node_agent.supervisor.loop import Timer, note
+from node_agent.supervisor.watchdog import Watchdog
 
 Done = Callable[[JobResult], None]
 JOB_SUFFIXES = (".build", ".run")
@@ -33,7 +34,20 @@ class Job:
     cause: str = ""
     end: End | None = None
     deadline: Timer | None = None
+    over: str = ""
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def marker(self) -> str:
+        return self.spec.id
+
+    @property
+    def main_pid(self) -> int:
+        return 0 if self.end else self.pid
+
+    @property
+    def limits(self) -> Limits:
+        return self.spec.limits
 
 
 class Jobs:
@@ -42,6 +56,7 @@ class Jobs:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._jobs: dict[str, Job] = {}
+        self._watchdog = Watchdog(host, self._jobs.values)
         self._results: dict[str, JobResult] = {}  # of jobs that go on without their caller
 
     def run(self, spec: JobSpec, done: Done) -> None:
@@ -112,6 +127,7 @@ class Jobs:
             return
         self._host.children.expect(job.pid, lambda end: self._ended(job, end))
         job.deadline = self._host.loop.later(spec.deadline_s, lambda: self._end(job, "timeout"))
+        self._watchdog.wake()
         note("job.started", id=spec.id, pid=job.pid)
 
     def _end(self, job: Job, cause: str) -> None:
@@ -132,7 +148,8 @@ class Jobs:
             return
         spec = job.spec
         code = (job.end or UNKNOWN).code
-        outcome = job.cause or ("exited" if code >= 0 else "signalled")
+        over = self._over(job) if code else ""
+        outcome = job.cause or ("oom" if over else "exited" if code >= 0 else "signalled")
         duration = self._host.clock.monotonic() - job.started
         lines = self._close_log(job)
         self._jobs.pop(spec.id)
@@ -140,7 +157,15 @@ class Jobs:
         if spec.kind is JobKind.REMOVE and not spec.release:
             with contextlib.suppress(OSError):  # its logs are still there: they go first, when it is forgotten
                 self._host.paths.service(spec.service_id).rmdir()
-        self._report(job, JobResult(outcome, abs(code), duration, lines))
+        self._report(job, JobResult(outcome, abs(code), duration, (over,) if outcome == "oom" else lines))
+
+    def _over(self, job: Job) -> str:
+        """Which of its limits it was killed for, in words; "" when it was not."""
+        if job.over or job.cage is None or not job.limits.memory_bytes:
+            return job.over
+        with contextlib.suppress(OSError):
+            return job.limits.words_of_memory if job.cage.oom_kills() else ""
+        return ""
 
     def _finish(self, job: Job, result: JobResult) -> None:
         """It never began."""

@@ -185,13 +185,12 @@ class Lives:
     # why it ended
 
     def _explain(self, process: Process, end: End) -> Crash:
-        memory = process.record.spec.limits.memory_bytes
         if process.unwell is not None:
             kind, words = Kind.UNHEALTHY, process.unwell.words
         elif end.status == 0:
             kind, words = Kind.EXITED, ""
         elif process.over or self._oom_kills(process) > process.oom_kills:
-            kind, words = Kind.OOM, process.over or f"more than {memory / (1 << 20):g} MiB of memory"
+            kind, words = Kind.OOM, process.over or process.limits.words_of_memory
         else:
             kind, words = Kind.UNKNOWN, ""
             if end.status is not None:

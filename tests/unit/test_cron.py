@@ -226,6 +226,7 @@ def test_what_is_told_as_the_next_run_is_the_first_minute_in_which_it_is_started
         (JobResult("exited", 0, 1.0), "exited(0)"),
         (JobResult("signalled", 9, 1.0), "signalled(9)"),
         (JobResult("timeout", 15, 1.0), "timeout"),
+        (JobResult("oom", 9, 1.0, ("more than 64 MiB of memory",)), "oom: more than 64 MiB of memory"),
         (JobResult("start_failed", 2, 0.0, ("No such file",)), "start_failed: No such file"),
         (None, "interrupted"),
     ],

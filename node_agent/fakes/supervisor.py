@@ -144,11 +144,6 @@ class FakeSupervisor:
         future = self._jobs.get(job_id)
         return await asyncio.shield(future) if future is not None else self._ended.get(job_id)
 
-    def end_job(self, job_id: str, result: JobResult) -> None:
-        """A job that goes on ends by itself."""
-        self._ended[job_id] = result
-        self._jobs.pop(job_id).set_result(result)
-
     def _drop(self, job_id: str, future: asyncio.Future[JobResult]) -> None:
         if self._jobs.get(job_id) is future:
             del self._jobs[job_id]

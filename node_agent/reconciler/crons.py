@@ -91,7 +91,7 @@ class Crons:
     async def _see_out(self, run: Run, ending: Callable[[], Awaitable[str]]) -> None:
         try:
             outcome = await ending()
-        except errors.AgentError as error:
+        except Exception as error:  # one entry's trouble must not touch the others
             outcome = f"start_failed: {error}"
         if run.job_id in self._replaced:
             self._replaced.discard(run.job_id)

@@ -30,11 +30,12 @@ class Entries:
         self._closed = False
 
     def know(self, service_id: str, live: Live) -> None:
-        if live.release.cron and not self._closed:
-            self._live[service_id] = live
+        """What it has of entries may begin."""
+        if self._closed:
+            return
+        self._live[service_id] = live
+        if live.release.cron:
             self.woken.set()
-        else:
-            self.drop(service_id)
 
     def knows(self, service_id: str, release: int) -> bool:
         live = self._live.get(service_id)

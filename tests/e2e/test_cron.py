@@ -56,9 +56,10 @@ def test_an_entry_runs_beside_the_application_as_it_and_is_shown(platform: Platf
 
 
 def test_entries_alone_make_a_deployment(platform: Platform, repository) -> None:
-    repository.commit(tidy__py=TIDY)
+    manifest = 'cron: {tidy: {schedule: "* * * * *", command: python tidy.py}}\n'
+    repository.commit(tidy__py=TIDY, dployr__yaml=manifest)
     wanted = {"name": "chores", "source": "remote", "remote": repository.path.as_uri(), "runtime": "python"}
-    platform.call("POST", "/v1/deployments", {**wanted, "build_cmd": "true", "cron": {"tidy": EVERY_MINUTE}})
+    platform.call("POST", "/v1/deployments", {**wanted, "build_cmd": "true"})
     found = platform.settled("chores", 1)
     assert found["status"] == "running", found
     ran(platform, "chores", "exited(0)")

@@ -41,9 +41,9 @@ class Reconciler:
 
     async def run(self) -> None:
         """Recover the proxy, begin every journalled service, then sweep for ever."""
+        await self._crons.recover()
         await self._recover()
         await self._see_owners()
-        await self._crons.recover()
         self._host.supervisor.subscribe(self.changed)
         for wish, forgotten in await self._host.journal.wishes():
             if not forgotten:

@@ -238,6 +238,29 @@ async def test_the_end_of_a_run_is_kept_for_an_agent_that_was_away(agent) -> Non
     await agent.told("exited(3)", NOON)
 
 
+async def test_a_run_that_an_agent_wrote_down_and_did_not_begin_is_not_begun_by_the_next(agent) -> None:
+    agent.clock.seconds = NOON + 60
+    await agent.deploy(1, an_entry("echo ran"))
+    await agent.journal.put_cron_run(cron.Run(SERVICE, "tidy", 1, int(NOON + 300) // 60, NOON + 300))
+    await agent.end()
+    agent.clock.seconds = NOON + 301
+    await agent.begin()
+    await agent.told("interrupted", NOON + 300)
+    await agent.move(1)
+    assert await agent.lines() == []
+    await agent.move(300)
+    await agent.told("exited(0)", NOON + 602)
+    assert len(await agent.journal.cron_runs()) == 1
+
+
+async def test_a_fenced_agent_begins_nothing(agent) -> None:
+    agent.clock.seconds = NOON + 60
+    await agent.deploy(1, an_entry("echo ran"))
+    await agent.reconciler.fence()
+    await agent.move(240)
+    assert await agent.journal.cron_runs() == ()
+
+
 async def test_a_supervisor_that_dies_ends_its_runs_and_nobody_knows_how_they_ended(agent) -> None:
     await agent.deploy(1, an_entry(FOREVER))
     await agent.logged(b"begun")

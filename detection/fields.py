@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from detection import choices, versions
+from schedules import cron
 
 Rule = Callable[[Any], str]
 ALIASES = {"node": "nodejs", "golang": "go"}
@@ -19,9 +20,11 @@ RESERVED = frozenset({"PORT", "HOME", "PATH"})
 RESERVED_PREFIX = "DPLOYR_"
 PROCESS = re.compile(r"[a-z][a-z0-9-]{0,31}")
 PROCESS_NAME = "the name must be a letter, then up to 31 of a-z, 0-9 and -"
+CRON_ENTRY = re.compile(r"[a-z][a-z0-9-]{0,28}")
+MAX_CRON = 20
 SEGMENT = re.compile(r"[A-Za-z0-9 ._@+~-]{1,128}")
-DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|m)?")
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|m|h)?")
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)([KMGT])?(?:iB|B|i)?")
 BYTES = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 MAX_COMMAND, MAX_ENV_VALUE, MAX_REPLICAS = 4096, 32 << 10, 100
@@ -175,6 +178,35 @@ def _mount(value: Any) -> str:
     return found
 
 
+def schedule(value: Any) -> str:
+    """Raises ValueError as every rule does."""
+    found = text(value)
+    cron.parse(found)
+    return cron.normal(found)
+
+
+def entry_name(key: str) -> str:
+    if not CRON_ENTRY.fullmatch(key):
+        raise ValueError("the name must be a letter, then up to 28 of a-z, 0-9 and -")
+    return key
+
+
+def cron_problems(said: Mapping[str, str]) -> list[str]:
+    """What the entries lack."""
+    entries: dict[str, set[str]] = {}
+    for field in said:
+        name, _, key = field.removeprefix("cron.").partition(".")
+        if field.startswith("cron."):
+            entries.setdefault(name, set()).add(key)
+    found = [
+        f"cron.{name}.{key}: is required"
+        for name, keys in entries.items()
+        for key in ("schedule", "command")
+        if key not in keys
+    ]
+    return found + ([f"cron: must be at most {MAX_CRON}"] if len(entries) > MAX_CRON else [])
+
+
 def check_problems(said: Mapping[str, str]) -> list[str]:
     """What the values of a health check do not say together."""
     kind, has_command = said.get("health_check.kind", ""), "health_check.command" in said
@@ -216,6 +248,15 @@ NESTED: Mapping[str, Mapping[str, Rule]] = {
         "strict": word("true", "false"),
     },
 }
+# Fields that hold entries by name, and what each entry holds.
+ENTRIES: Mapping[str, Mapping[str, Rule]] = {
+    "cron": {
+        "schedule": schedule,
+        "command": command,
+        "overlap": word("skip", "allow", "replace"),
+        "timeout": seconds(1, 86400),
+    },
+}
 BY_KEY: Mapping[str, Callable[[str, Any], str]] = {
     "env": variable,
     "processes": process,
@@ -240,4 +281,4 @@ SETTLED = frozenset(
 )
 PRIVATE = frozenset({"secrets", "git_token"})
 VOLUMES = "volumes"
-KNOWN = frozenset({VOLUMES, *PLAIN, *NESTED, *BY_KEY, *FORMS, *RENAMED, *ABOUT, *SETTLED, *PRIVATE})
+KNOWN = frozenset({VOLUMES, *PLAIN, *NESTED, *ENTRIES, *BY_KEY, *FORMS, *RENAMED, *ABOUT, *SETTLED, *PRIVATE})

@@ -62,6 +62,8 @@ class _Reader:
         for field, value in document.items():
             self._take(str(field), value)
         self._problems += fields.check_problems(self._values)
+        if not self._problems:  # a value that could not be read would seem to be missing
+            self._problems += fields.cron_problems(self._values)
         if len(self._values) > MAX_ENTRIES:
             self._problems.append(f"it has more than {MAX_ENTRIES} values")
         if self._problems:
@@ -119,11 +121,29 @@ class _Reader:
                 self._spread_key(fields.KEY_FORMS[field], str(key), f"{written}.{name}", one)
             elif field in fields.BY_KEY:
                 self._put_key(field, str(key), f"{written}.{name}", one)
-            elif key in fields.NESTED.get(field, {}):
-                self._put(f"{field}.{key}", f"{written}.{name}", fields.NESTED[field][key], one)
+            elif field in fields.ENTRIES:
+                self._entry(field, str(key), f"{written}.{name}", one)
             else:
-                hint = _suggestion(str(key), fields.NESTED.get(field, {}))
-                self._problems.append(f"{written}.{name}: unknown field{hint}")
+                self._nested(f"{field}.{key}", f"{written}.{name}", fields.NESTED.get(field, {}), str(key), one)
+
+    def _entry(self, field: str, name: str, written: str, value: Any) -> None:
+        try:
+            fields.entry_name(name)
+        except ValueError as error:
+            self._problems.append(f"{written}: {error}")
+            return
+        if not isinstance(value, Mapping):
+            self._problems.append(f"{written}: must be a mapping")
+            return
+        for key, one in value.items():
+            place = f"{written}.{_short(str(key))}"
+            self._nested(f"{field}.{name}.{key}", place, fields.ENTRIES[field], str(key), one)
+
+    def _nested(self, field: str, written: str, rules: Mapping[str, fields.Rule], key: str, value: Any) -> None:
+        if key in rules:
+            self._put(field, written, rules[key], value)
+        else:
+            self._problems.append(f"{written}: unknown field{_suggestion(key, rules)}")
 
     def _spread_key(self, form: Mapping[str, str], name: str, written: str, nested: Mapping[str, Any]) -> None:
         for key, value in nested.items():

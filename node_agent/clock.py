@@ -13,7 +13,7 @@ class Clock(Protocol):
         ...
 
     def now(self) -> float:
-        """Seconds since the epoch, UTC; for display and certificates only."""
+        """Seconds since the epoch, UTC; for display, certificates and schedules only."""
         ...
 
 

@@ -7,6 +7,8 @@ import re
 ID = re.compile(r"^[a-z]{3}_[0-9A-HJKMNP-TV-Z]{26}$")
 NAME = re.compile(r"^[a-z][a-z0-9-]*(\.[0-9]+)?$")
 VOLUME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+CRON = "cron."  # before the name of an entry: what its lines are logged by
+CRON_ENTRY = re.compile(r"^[a-z][a-z0-9-]{0,28}$")
 TOOLCHAIN = re.compile(r"^[a-z]+-[0-9][0-9A-Za-z.+-]*$")
 
 
@@ -182,7 +184,8 @@ class Paths:
         return self.logs(service_id) / "positions"
 
     def log_file(self, service_id: str, process: str, release: int, stream: str) -> pathlib.Path:
-        """The raw file that a process appends to; `process` is `web.1` or `build`, `stream` is stdout or stderr."""
-        if not NAME.fullmatch(process) or stream not in {"stdout", "stderr"}:
+        """The raw file that a process appends to; `process` is `web.1`, `build` or `cron.ENTRY`, `stream` is stdout or stderr."""
+        is_entry = process.startswith(CRON) and CRON_ENTRY.fullmatch(process.removeprefix(CRON))
+        if not (NAME.fullmatch(process) or is_entry) or stream not in {"stdout", "stderr"}:
             raise ValueError(f"cannot name a log file for {process!r} {stream!r}")
         return self.logs(service_id) / f"{process}.r{int(release)}.{stream}"

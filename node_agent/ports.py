@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol
 
-from node_agent.model import canary, disk, log, process, run, source, spec, status
+from node_agent.model import canary, cron, disk, log, process, run, source, spec, status
 from node_agent.model.actions import Target
 from node_agent.model.decided import Rows
 
@@ -44,6 +44,10 @@ class Supervisor(Protocol):
 
     async def cancel_job(self, job_id: str) -> None:
         """End the job's whole tree; returns when it is gone. No-op when unknown."""
+        ...
+
+    async def await_job(self, job_id: str) -> process.JobResult | None:
+        """The result of a job that goes on without its caller, once there is one; None when the supervisor knows of none."""
         ...
 
     async def prepare_build(self, service_id: str, release: int) -> None:
@@ -259,7 +263,20 @@ class SiteJournal(Protocol):
     async def drop_site(self, service_id: str) -> None: ...
 
 
-class Journal(ReleaseJournal, PortJournal, SiteJournal, Protocol):
+class CronJournal(Protocol):
+    """Runs of cron entries: of each entry the newest, and those that are under way."""
+
+    async def cron_runs(self) -> tuple[cron.Run, ...]: ...
+    async def put_cron_run(self, run: cron.Run) -> None:
+        """Before it is started. Nothing is kept for a service that is forgotten."""
+        ...
+
+    async def end_cron_run(self, run: cron.Run) -> None:
+        """Keep its outcome, unless it is known no more."""
+        ...
+
+
+class Journal(ReleaseJournal, PortJournal, SiteJournal, CronJournal, Protocol):
     """All that the reconciler keeps, and the wishes themselves."""
 
     async def put_wish(self, wanted: spec.ServiceSpec) -> int:

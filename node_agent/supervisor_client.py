@@ -23,6 +23,7 @@ from node_agent.supervisor import protocol
 QUICK_TIMEOUT_S = 30.0
 SLACK_S = 60.0
 MEASURE_S = 360.0
+LONGEST_JOB_S = 86400.0 + 2 * SLACK_S
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.05, 1.0
 
 T = TypeVar("T")
@@ -93,6 +94,10 @@ class SupervisorClient:
 
     async def cancel_job(self, job_id: str) -> None:
         await self._call("cancel_job", {"job_id": job_id}, SLACK_S)
+
+    async def await_job(self, job_id: str) -> JobResult | None:
+        found = await self._call("await_job", {"job_id": job_id}, LONGEST_JOB_S)
+        return _decoded(protocol.decode_job_result, found) if found is not None else None
 
     async def prepare_build(self, service_id: str, release: int) -> None:
         await self._call("prepare_build", {"service_id": service_id, "release": release})

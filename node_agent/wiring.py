@@ -50,6 +50,7 @@ CAPABILITIES = (
     ("strategies", "rolling,recreate,canary"),
     ("port_modes", "env,fixed"),
     ("processes", "any"),
+    ("cron", "utc"),
     ("sources", "remote,local"),
     ("detects", "runtime,run_cmd,port"),
     ("health_checks", ",".join(gate.KINDS)),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from control_plane.api import shapes
-from control_plane.domain import origin, values
+from control_plane.domain import cron, origin, values
 
 
 class HealthCheckShape(shapes.Shape):
@@ -39,6 +39,15 @@ class VolumeShape(shapes.Shape):
 
     name: str
     mount: str
+
+
+class CronShape(shapes.Shape):
+    """`timeout` in seconds."""
+
+    schedule: str
+    command: str
+    overlap: str
+    timeout: float
 
 
 class PlacementShape(shapes.Shape):
@@ -79,6 +88,7 @@ class ConfigShape(shapes.Shape):
     run_cmd: str
     processes: dict[str, str]
     process_replicas: dict[str, int]
+    cron: dict[str, CronShape]
     working_dir: str
     static_dir: str
     port: int
@@ -114,6 +124,7 @@ def fields_of(config: values.Config, decided: Sequence[values.Decided]) -> dict[
         "run_cmd": config.run_cmd,
         "processes": dict(config.processes),
         "process_replicas": dict(config.process_replicas),
+        "cron": {name: CronShape(**entry) for name, entry in cron.declared(config.cron).items()},
         "working_dir": config.working_dir,
         "static_dir": config.static_dir,
         "port": config.port,

@@ -88,6 +88,28 @@ class ProcessShape(shapes.Shape):
         )
 
 
+class CronEntryShape(shapes.Shape):
+    """A cron entry of the live release. `next_at` is null when it never runs, `last_outcome` before its first run: then it
+    is running, exited(N), signalled(N), timeout, cancelled, replaced, interrupted, or oom or start_failed with the reason.
+    """
+
+    name: str
+    schedule: str
+    next_at: str | None
+    last_started_at: str | None
+    last_outcome: str | None
+
+    @classmethod
+    def of(cls, entry: values.Cron) -> "CronEntryShape":
+        return cls(
+            name=entry.name,
+            schedule=entry.schedule,
+            next_at=shapes.moment(entry.next_at),
+            last_started_at=shapes.moment(entry.last_started_at),
+            last_outcome=entry.last_outcome or None,
+        )
+
+
 class ConditionShape(shapes.Shape):
     """`status` is True, False or Unknown."""
 
@@ -120,6 +142,7 @@ class ServiceShape(shapes.Shape):
     message: str
     conditions: list[ConditionShape]
     processes: list[ProcessShape]
+    cron: list[CronEntryShape]
     reported_at: str | None
     created_at: str
     updated_at: str
@@ -145,6 +168,7 @@ class ServiceShape(shapes.Shape):
             processes=[
                 ProcessShape.of(one, service.at, service.usage.get(one.pid), lines=lines) for one in observed.processes
             ],
+            cron=[CronEntryShape.of(one) for one in observed.cron],
             reported_at=clock.rfc3339(observed.reported_at) if observed.reported_at else None,
             created_at=clock.rfc3339(service.created_at),
             updated_at=clock.rfc3339(service.updated_at),

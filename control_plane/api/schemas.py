@@ -11,7 +11,7 @@ import pydantic
 
 from control_plane import errors
 from control_plane.api import rules, wording
-from control_plane.domain import abilities, deployment, health, moment, paging, strategy, volumes
+from control_plane.domain import abilities, cron, deployment, health, moment, paging, strategy, volumes
 
 RUNTIME_FORM = {"type": "runtime", "version": "version"}
 REMOTE_FORM = {"url": "remote", "branch": "branch", "commit_hash": "commit"}
@@ -122,6 +122,32 @@ REPLICAS_CHANGES = {
     "type": "object",
     "additionalProperties": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
     "description": f"{REPLICAS_WORDS}. Merged by key; null deletes",
+}
+CRON_ENTRY: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "schedule": {
+            "type": "string",
+            "description": "Minute, hour, day of the month, month, day of the week, in UTC; or @hourly, @daily, @weekly, @monthly, @yearly",
+        },
+        "command": {"type": "string"},
+        "overlap": {
+            "enum": list(cron.OVERLAPS),
+            "description": "While its last run is under way: skip this one, allow both (ten at most), or replace that one",
+        },
+        "timeout": {**DURATION, "description": 'Seconds, or text such as "10m"; an hour unless given'},
+    },
+    "additionalProperties": False,
+}
+CRON = {
+    "type": "object",
+    "additionalProperties": {**CRON_ENTRY, "required": list(cron.REQUIRED)},
+    "description": "Commands that run when their schedule says, in the environment of the live release",
+}
+CRON_CHANGES = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [CRON_ENTRY, {"type": "null"}]},
+    "description": "Merged by key, and each entry by its keys; null deletes",
 }
 PORT_MODE = {
     "enum": list(abilities.PORT_MODES),
@@ -362,6 +388,7 @@ class DeploymentCreate(_Declared):
     secrets: Annotated[dict[str, str], pydantic.WithJsonSchema({**ENV, "writeOnly": True})] = optional()
     processes: Annotated[dict[str, str], pydantic.WithJsonSchema(PROCESSES)] = optional()
     process_replicas: Annotated[dict[str, int], pydantic.WithJsonSchema(PROCESS_REPLICAS)] = optional()
+    cron: Annotated[dict[str, dict[str, Any]], pydantic.WithJsonSchema(CRON)] = optional()
     labels: Annotated[dict[str, str], pydantic.WithJsonSchema(TEXTS)] = optional()
 
     def fields(self) -> deployment.DeploymentFields:
@@ -376,6 +403,7 @@ class DeploymentUpdate(_Declared):
     secrets: Annotated[dict[str, str | None], pydantic.WithJsonSchema({**ENV_CHANGES, "writeOnly": True})] = optional()
     processes: Annotated[dict[str, str | None], pydantic.WithJsonSchema(PROCESS_CHANGES)] = optional()
     process_replicas: Annotated[dict[str, int | None], pydantic.WithJsonSchema(REPLICAS_CHANGES)] = optional()
+    cron: Annotated[dict[str, dict[str, Any] | None], pydantic.WithJsonSchema(CRON_CHANGES)] = optional()
     labels: Annotated[dict[str, str | None], pydantic.WithJsonSchema(TEXT_CHANGES)] = optional()
 
     def changes(self) -> deployment.DeploymentChanges:

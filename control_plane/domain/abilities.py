@@ -15,6 +15,7 @@ PYTHON_VERSIONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 RUNTIMES: dict[str, tuple[str, ...]] = {"nodejs": NODE_VERSIONS, "python": PYTHON_VERSIONS, "static": ()}
 OFFERED = ("nodejs", "python", "go", "php", "ruby", "java", "dotnet", "static", "custom")
 ANY = "any"
+UTC = "utc"
 PORT_MODES = ("env", "fixed")
 DETECTED = frozenset({"runtime", "run_cmd", "port"})
 PINNED, KNOWN_HOSTS = "pinned", "known_hosts"
@@ -26,7 +27,8 @@ Problem = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Abilities:
-    """`limits` are the resources that are enforced. `processes`: may there be others than `web`? `volumes`: can directories outlive releases? `detects` are fields that
+    """`limits` are the resources that are enforced. `processes`: may there be others than `web`? `volumes`: can
+    directories outlive releases? `cron`: are there entries? `detects` are fields that
     may be left open: the source decides them there.
 
     `ssh`: may sources come by ssh, PINNED when each must name its server's key. `images`: why none can be run.
@@ -42,6 +44,7 @@ class Abilities:
     port_modes: tuple[str, ...] = ("env",)
     processes: bool = False
     volumes: bool = False
+    cron: bool = False
     detects: frozenset[str] = frozenset()
     ssh: str = ""
     images: str = ""
@@ -59,6 +62,7 @@ EVERYTHING = Abilities(
     port_modes=PORT_MODES,
     processes=True,
     volumes=True,
+    cron=True,
     detects=DETECTED,
     ssh=KNOWN_HOSTS,
     runtimes=dict.fromkeys(OFFERED, ()),
@@ -81,6 +85,7 @@ def of(instance: values.Instance) -> Abilities:
         port_modes=_words(said.get("port_modes"), default.port_modes),
         processes=said.get("processes") == ANY,
         volumes=said.get("volumes") == ANY,
+        cron=said.get("cron") == UTC,
         detects=frozenset(_words(said.get("detects"), ())) & DETECTED,
         ssh=_word(said.get("ssh_remotes"), (PINNED, KNOWN_HOSTS)),
         images=str(said.get("images", ""))[:200],
@@ -111,6 +116,8 @@ def problems(able: Abilities, fields: Any) -> list[Problem]:
         found.append({"field": "processes", "issue": issue, "supported": ["web"]})
     if fields.volumes and not able.volumes:
         found.append({"field": "volumes", "issue": _here(able.name, "keeps no directories beside releases")})
+    if fields.cron and not able.cron:
+        found.append({"field": "cron", "issue": _here(able.name, "runs no cron entries"), "supported": []})
     if fields.resources.get("strict") is True:
         found += _unenforced(able, fields.resources)
     return [problem for problem in found if problem]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from control_plane.domain import abilities, grammar, health, resources, strategy, values, volumes
+from control_plane.domain import abilities, cron, grammar, health, resources, strategy, values, volumes
 from control_plane.domain.fields import DeploymentFields
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -32,7 +32,8 @@ def problems(
     found = [*_name_problems(fields), *_source_problems(fields, able, allow_file, allow_ssh)]
     if fields.source not in IMAGES:  # an image brings its own
         found += [*_runtime_problems(fields, able), *_command_problems(fields, able), *_port_problems(fields, able)]
-    found += [*_env_problems(fields), *health.problems(fields.health_check), *_run_problems(fields)]
+    found += [*_env_problems(fields), *health.problems(fields.health_check), *cron.problems(fields.cron)]
+    found += _run_problems(fields)
     found += abilities.problems(able, fields)
     if fields.health_check.get("kind") == "command" and not fields.health_check.get("command"):
         found.append(_problem("health_check.kind", "needs a command"))
@@ -72,6 +73,7 @@ def config_of(fields: DeploymentFields) -> values.Config:
         processes=_pairs({name: command.strip() for name, command in fields.processes.items()}),
         process_replicas=tuple(sorted(fields.process_replicas.items())),
         volumes=volumes.parsed(fields.volumes),
+        cron=cron.parsed(fields.cron),
         labels=_pairs(fields.labels),
         placement=_pairs(fields.placement),
         given=tuple(sorted(fields.given & OF_CONFIG)),
@@ -207,13 +209,13 @@ def _command_problems(fields: DeploymentFields, able: abilities.Abilities) -> li
     ]
     needs_run_cmd = fields.runtime != "static" and not _runs_others(fields) and "run_cmd" not in able.detects
     if not fields.run_cmd.strip() and needs_run_cmd:
-        found.append(_problem("run_cmd", "is required unless the runtime is static or processes are given"))
+        found.append(_problem("run_cmd", "is required unless the runtime is static, or processes or cron are given"))
     return found + grammar.process_problems(fields.processes) + _count_problems(fields, able)
 
 
 def _runs_others(fields: DeploymentFields) -> bool:
-    """Is there a process beside `web`? The release command is none: it ends."""
-    return any(name != grammar.RELEASE for name in fields.processes)
+    """Is there something to run beside `web`? The release command is nothing of that kind: it has run before."""
+    return bool(fields.cron) or any(name != grammar.RELEASE for name in fields.processes)
 
 
 def _port_problems(fields: DeploymentFields, able: abilities.Abilities) -> list[Problem]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from control_plane import errors
-from control_plane.domain import declaration, grammar, health, resources, strategy, values, volumes
+from control_plane.domain import cron, declaration, grammar, health, resources, strategy, values, volumes
 from control_plane.domain.abilities import EVERYTHING, Abilities
 from control_plane.domain.declaration import Problem, runtime_of
 from control_plane.domain.fields import DeploymentChanges, DeploymentFields, asked_for
@@ -24,7 +24,7 @@ __all__ = [
 
 # What belongs to the row beside the configuration, or is merged by a rule of its own.
 ASIDE = frozenset({"name", "project", "instance", "poll"})
-BY_KEY = frozenset({"env", "secrets", "processes", "process_replicas", "labels", "health_check", "resources"})
+BY_KEY = frozenset({"env", "secrets", "processes", "process_replicas", "cron", "labels", "health_check", "resources"})
 # What is judged by another field, and what is judged by itself.
 DEPENDENT = {
     "source": ("remote", "commit", "git_token", "git_host_key", "submodules", "image", "runtime", "run_cmd", "port"),
@@ -100,7 +100,7 @@ def merged(name: str, project: str, config: values.Config, changes: DeploymentCh
     fields = declared(name, project, config)
     by_key: dict[str, Any] = {
         field: _with(getattr(fields, field), getattr(changes, field))
-        for field in BY_KEY - {"health_check"}
+        for field in BY_KEY - {"health_check", "cron"}
         if getattr(changes, field) is not None
     }
     gone = {name for name, command in (changes.processes or {}).items() if command is None}
@@ -109,6 +109,7 @@ def merged(name: str, project: str, config: values.Config, changes: DeploymentCh
         for name, count in by_key.get("process_replicas", fields.process_replicas).items()
         if name not in gone or name in (changes.process_replicas or {})
     }
+    by_key["cron"] = cron.merged(config.cron, changes.cron or {})
     checks = health.merged(config.health_check, changes.health_check or {})
     return dataclasses.replace(fields, **given, **by_key, health_check=checks, given=asked | kept)
 
@@ -127,6 +128,7 @@ def declared(name: str, project: str, config: values.Config) -> DeploymentFields
         secrets={one.key: one.value for one in config.env if one.secret},
         processes=dict(config.processes),
         process_replicas=dict(config.process_replicas),
+        cron=cron.declared(config.cron),
         labels=dict(config.labels),
         placement=dict(config.placement),
         health_check=health.declared(config.health_check),

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from control_plane.domain import values
+from control_plane.domain import cron, values
 
 SILENT = frozenset({"git_token"})
 HIDDEN = "********"
@@ -54,4 +54,6 @@ def _shown(field: str, value: Any) -> Any:
         return HIDDEN if value else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
+    if field == "cron":
+        return cron.declared(value)
     return dict(value) if isinstance(value, tuple) else value

@@ -16,7 +16,7 @@ def asked_for(said: Mapping[str, Any]) -> frozenset[str]:
 class DeploymentFields:
     """A new deployment as asked for.
 
-    `health_check`, `resources` and `strategy` hold the API's own keys; durations are seconds or "30s", sizes bytes or
+    `health_check`, `resources`, `strategy` and each entry of `cron` hold the API's own keys; durations are seconds or "30s", sizes bytes or
     "512M". `image` is known so that it can be refused for what it is. `placement` are labels that its instance must
     have, `instance` is the id or name of that one. `given` names the fields that somebody asked for.
     """
@@ -36,6 +36,7 @@ class DeploymentFields:
     run_cmd: str = ""
     processes: Mapping[str, str] = dataclasses.field(default_factory=dict)
     process_replicas: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    cron: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     working_dir: str = ""
     static_dir: str = ""
     port: int | None = None
@@ -62,7 +63,8 @@ class DeploymentChanges:
     """What shall differ; None is "as it is". `name`, `project` and `instance` may only be repeated.
 
     `env`, `secrets`, `processes`, `process_replicas`, `labels`, `health_check` and `resources` merge by key, and None
-    there deletes one; `strategy`, `placement` and `volumes` are replaced. With a process its replicas are deleted.
+    there deletes one; so do `cron` and each of its entries; `strategy`, `placement` and `volumes` are replaced. With a
+    process its replicas are deleted.
     """
 
     name: str | None = None
@@ -80,6 +82,7 @@ class DeploymentChanges:
     run_cmd: str | None = None
     processes: Mapping[str, str | None] | None = None
     process_replicas: Mapping[str, int | None] | None = None
+    cron: Mapping[str, Mapping[str, Any] | None] | None = None
     working_dir: str | None = None
     static_dir: str | None = None
     port: int | None = None

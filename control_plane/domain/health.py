@@ -6,15 +6,15 @@ from typing import Any
 
 from control_plane.domain import grammar, values
 
-DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|m)?")
-UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|m|h)?")
+UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 KINDS = ("http", "tcp", "command")
 MAX_COMMAND = 4096
 PATH = re.compile(r"/[A-Za-z0-9._~%/?&=+@:,;!$'()*-]{0,1023}")
 
 
 def seconds(value: Any) -> float | None:
-    """`value` (a number, or text such as "30s", "500ms", "2m") in seconds; None when it is no duration."""
+    """`value` (a number, or text such as "30s", "500ms", "2m", "1h") in seconds; None when it is no duration."""
     if isinstance(value, str) and (match := DURATION.fullmatch(value)):
         return float(match[1]) * UNITS_S[match[2]]
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -154,7 +154,7 @@ def report(message: pb.StatusReport) -> values.ServiceReport:
         raise errors.InvalidError(
             f"cannot take report {message.sequence}: {message.service_id[:40]!r} is no service id"
         )
-    _count(message.releases, message.processes, message.routes)
+    _count(message.releases, message.processes, message.routes, message.cron)
     return values.ServiceReport(
         sequence=_integer(message.sequence, "sequence"),
         service_id=message.service_id,
@@ -165,6 +165,7 @@ def report(message: pb.StatusReport) -> values.ServiceReport:
             live_release=message.live_release,
             message=text(message.message),
             processes=tuple(_process(process) for process in message.processes),
+            cron=tuple(_cron(entry) for entry in message.cron),
         ),
         releases=tuple(_release_report(release) for release in message.releases),
         routes=tuple(
@@ -237,6 +238,16 @@ def _release(release: values.Release) -> pb.Release:
         process_replicas=dict(config.process_replicas),
         port_mode=config.port_mode,
         volumes=[pb.Volume(name=name, mount=mount) for name, mount in config.volumes],
+        cron=[
+            pb.Cron(
+                name=entry.name,
+                schedule=entry.schedule,
+                command=entry.command,
+                overlap=entry.overlap,
+                timeout_s=entry.timeout_s,
+            )
+            for entry in config.cron
+        ],
         given=[name for name, of in origin.of_config(config).items() if of == "given"],
     )
 
@@ -279,6 +290,16 @@ def _process(process: pb.ProcessReport) -> values.Process:
         restarts=process.restarts,
         last_exit=_word(process.last_exit),
         crash=_crash(process.crash) if process.HasField("crash") else None,
+    )
+
+
+def _cron(entry: pb.CronReport) -> values.Cron:
+    return values.Cron(
+        name=_word(entry.name),
+        schedule=_word(entry.schedule),
+        next_at=_seconds(entry.next_at, "next_at"),
+        last_started_at=_seconds(entry.last_started_at, "last_started_at"),
+        last_outcome=_word(entry.last_outcome),
     )
 
 

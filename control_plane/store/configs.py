@@ -26,6 +26,7 @@ def config_of(document: dict[str, Any], keys: Keyring, place: str) -> values.Con
         "env": tuple(values.Variable(**one) for one in plain["env"]),
         "health_check": values.HealthCheck(**plain["health_check"]),
         "resources": values.Resources(**plain.get("resources", {})),
+        "cron": tuple(values.CronEntry(**one) for one in plain.get("cron", ())),
         "strategy": _strategy(plain.get("strategy", {})),
     }
     pairs = {name: tuple((key, text) for key, text in plain.get(name, ())) for name in PAIRS}

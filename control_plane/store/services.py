@@ -77,7 +77,8 @@ def row_of_service(service: values.Service) -> dict[str, Any]:
 def observed_of(text: str, reported_at: values.Time | None) -> values.Observed:
     document = json.loads(text)
     processes = tuple(values.Process(**{**one, "crash": _crash_of(one.get("crash"))}) for one in document["processes"])
-    return values.Observed(**{**document, "processes": processes, "reported_at": reported_at})
+    cron = tuple(values.Cron(**one) for one in document.get("cron", ()))
+    return values.Observed(**{**document, "processes": processes, "cron": cron, "reported_at": reported_at})
 
 
 def _crash_of(document: dict[str, Any] | None) -> values.Crash | None:
@@ -88,7 +89,8 @@ def _crash_of(document: dict[str, Any] | None) -> values.Crash | None:
 def document_of(observed: values.Observed) -> str:
     """A new wish writes what was observed once more, as it was; so most of these were made before."""
     document = {name: getattr(observed, name) for name in OBSERVED}
-    document["processes"] = [dataclasses.asdict(one) for one in observed.processes]
+    for name in ("processes", "cron"):
+        document[name] = [dataclasses.asdict(one) for one in getattr(observed, name)]
     return json.dumps(document, separators=(",", ":"), allow_nan=False)
 
 

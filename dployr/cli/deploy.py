@@ -38,6 +38,9 @@ OF_GIT = ("remote", "git_host_key", "submodules", "branch", "commit")
     metavar="NAME:MOUNT",
     help="A directory that outlives releases; repeat for more. Replaces those that were declared.",
 )
+@click.option(
+    "--cron", multiple=True, metavar="NAME=SCHEDULE COMMAND", help="Such as 'tidy=*/5 * * * * ./tidy'. In UTC."
+)
 @click.option("--health-path", help="Must answer 2xx or 3xx before a release goes live.")
 @click.option("--domain", help="Send this domain to the service.")
 @click.option("--no-follow", is_flag=True, help="Return when it is accepted.")
@@ -78,6 +81,8 @@ def fields_of(options: dict[str, Any]) -> dict[str, Any]:
         fields["env"] = dict(_pair(text) for text in fields["env"])
     if "volumes" in fields:
         fields["volumes"] = [_volume(text) for text in fields["volumes"]]
+    if "cron" in fields:
+        fields["cron"] = dict(_entry(text) for text in fields["cron"])
     if "health_path" in fields:
         fields["health_check"] = {"kind": "http", "path": fields.pop("health_path")}
     return fields
@@ -145,6 +150,16 @@ def _volume(text: str) -> dict[str, str]:
     if not sign or not name or not mount:
         raise click.BadParameter(f"{text!r} is not NAME:MOUNT, such as data:data", param_hint="--volume")
     return {"name": name, "mount": mount}
+
+
+def _entry(text: str) -> tuple[str, dict[str, str]]:
+    """The schedule is five words, or one that begins with @."""
+    name, sign, rest = text.partition("=")
+    count = 1 if rest.lstrip().startswith("@") else 5
+    words = rest.split(None, count)
+    if not sign or not name or len(words) <= count:
+        raise click.BadParameter(f"{text!r} is not NAME=SCHEDULE COMMAND", param_hint="--cron")
+    return name, {"schedule": " ".join(words[:count]), "command": words[count]}
 
 
 def _pair(text: str) -> tuple[str, str]:

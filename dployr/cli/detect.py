@@ -46,14 +46,14 @@ def _shown(seen: Any) -> dict[str, Any]:
     settings = {
         name: value
         for name, value in seen.said.values.items()
-        if name.partition(".")[0] in {"env", "health_check", "resources", "process_replicas", "volumes"}
+        if name.partition(".")[0] in {"env", "health_check", "resources", "process_replicas", "volumes", "cron"}
     }
     return {
         "values": values,
         "settings": settings,
         "manifest": seen.said.file or None,
         "notes": list(decision.notes),
-        "open": list(decision.open),
+        "open": [name for name in decision.open if name != "run" or not seen.said.keys_of("cron")],
     }
 
 

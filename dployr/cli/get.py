@@ -27,5 +27,9 @@ def show(found: dict[str, Any]) -> None:
     names = ("name", "id", "status", "status_reason", "release", "live_release", "runtime", "version", "commit")
     facts: list[tuple[str, object]] = [(name.replace("_", " "), found.get(name)) for name in names]
     facts += [("deploy key", found["deploy_key"])] if found.get("deploy_key") else []
+    facts += [
+        (f"cron {name}", f"{entry['schedule']}  {entry['command']}")
+        for name, entry in (found.get("cron") or {}).items()
+    ]
     facts += [("url", url) for url in found.get("urls") or []]
     output.print_facts(facts)

@@ -66,7 +66,7 @@ def scale(session: Session, name: str, counts: tuple[str, ...]) -> None:
 @json_option
 @click.pass_obj
 def status(session: Session, name: str) -> None:
-    """Show status, health and processes."""
+    """Show status, health, processes and cron entries."""
     with session.client() as http:
         found = http.services.status(name)
     if session.as_json:
@@ -91,3 +91,7 @@ def _show(found: dict[str, Any]) -> None:
     columns = ("name", "state", "pid", "port", "release", "restarts")
     rows = [[process.get(column) for column in columns] for process in found.get("processes") or []]
     output.print_table(columns, rows, empty="no processes")
+    if entries := found.get("cron"):
+        told = ("schedule", "next_at", "last_started_at", "last_outcome")
+        rows = [[f"cron.{entry.get('name')}", *map(entry.get, told)] for entry in entries]
+        output.print_table(("name", *told), rows, empty="")

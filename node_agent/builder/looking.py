@@ -67,7 +67,7 @@ def look(place: pathlib.Path, asked: ReleaseSpec) -> Look:
 def start_command(release: ReleaseSpec, why: str = "") -> str:
     """Of a release that is filled up; `why` is why nothing was found. Raises ReleaseFailedError when nothing says it."""
     command = release.run_cmd
-    runs = bool(command) or any(name != choices.RELEASE for name, _ in release.processes)
+    runs = bool(command or release.cron) or any(name != choices.RELEASE for name, _ in release.processes)
     if not runs and release.runtime is not Runtime.STATIC:
         hint = f" ({why})" if why else ""
         raise ReleaseFailedError(

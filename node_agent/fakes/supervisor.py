@@ -52,6 +52,7 @@ class FakeSupervisor:
         self._retries = retries
         self._statuses: dict[ProcessId, ProcessStatus] = {}
         self._jobs: dict[str, asyncio.Future[JobResult]] = {}
+        self._ended: dict[str, JobResult] = {}
         self._listeners: list[Callable[[str], None]] = []
         self._refusals: dict[str, str] = {}
         self._proxy_runs = False
@@ -125,24 +126,38 @@ class FakeSupervisor:
         if job.kind is JobKind.RUN and self._paths is not None:
             with self._paths.run_pipe(job.run_id, "stdout").open("wb", buffering=0) as pipe:
                 pipe.write("".join(f"{line}\n" for line in lines).encode())
+        lines = () if job.kind is JobKind.CRON else lines  # they are in the log
         if code is not None:
-            return JobResult("exited", code, 0.0, lines)
+            self._ended[job.id] = JobResult("exited", code, 0.0, lines)
+            return self._ended[job.id]
         future = self._jobs[job.id] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(job.deadline_s):
                 result: JobResult = await asyncio.shield(future)
         except TimeoutError:
             result = JobResult("timeout", 9, job.deadline_s)
-        finally:
-            if self._jobs.get(job.id) is future:
-                del self._jobs[job.id]
+        except asyncio.CancelledError:
+            if job.ends_with_caller:
+                self._drop(job.id, future)
+            raise
+        self._drop(job.id, future)
         return dataclasses.replace(result, last_lines=lines)
+
+    async def await_job(self, job_id: str) -> JobResult | None:
+        self._answer("await_job")
+        future = self._jobs.get(job_id)
+        return await asyncio.shield(future) if future is not None else self._ended.get(job_id)
+
+    def _drop(self, job_id: str, future: asyncio.Future[JobResult]) -> None:
+        if self._jobs.get(job_id) is future:
+            del self._jobs[job_id]
 
     async def cancel_job(self, job_id: str) -> None:
         self._answer("cancel_job")
         future = self._jobs.pop(job_id, None)
         if future is not None and not future.done():
-            future.set_result(JobResult("cancelled", 9, 0.0))
+            self._ended[job_id] = JobResult("cancelled", 9, 0.0)
+            future.set_result(self._ended[job_id])
 
     async def prepare_build(self, service_id: str, release: int) -> None:  # noqa: ARG002 - everything is ours here
         self._answer("prepare_build")

@@ -82,6 +82,13 @@ class Vacate:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class EndRuns:
+    """End what runs of the service's cron entries. Long."""
+
+    reason: str = dataclasses.field(compare=False, default="")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Unroute:
     reason: str = dataclasses.field(compare=False, default="")
 
@@ -106,6 +113,6 @@ class Forget:
     reason: str = dataclasses.field(compare=False, default="")
 
 
-LongAction = Build | Prepare | Check | Try | Watch | Drain | Vacate
+LongAction = Build | Prepare | Check | Try | Watch | Drain | Vacate | EndRuns
 Action = LongAction | Start | Switch | Unroute | Settle | Prune | Forget
-LONG = (Build, Prepare, Check, Try, Watch, Drain, Vacate)
+LONG = (Build, Prepare, Check, Try, Watch, Drain, Vacate, EndRuns)

@@ -10,7 +10,7 @@ from typing import Any
 from detection import choices, manifest
 from node_agent.model import spec
 
-SETTINGS = ("env", "health_check", "resources", "process_replicas", "volumes")
+SETTINGS = ("env", "health_check", "resources", "process_replicas", "volumes", "cron")
 FIELDS = {"build": "build_cmd", "run": "run_cmd"}
 OF_BUILD = ("runtime", "version", "build_cmd", "working_dir", "static_dir")  # what the key of a build holds
 USUAL: Mapping[str, object] = {"health_check": spec.HealthCheck(), "resources": spec.Resources(), "volumes": ()}
@@ -68,8 +68,19 @@ def still(rows: Rows, release: spec.ReleaseSpec) -> Rows:
     """The rows that hold for a release that uses their build: what it asks for itself comes first."""
     names = {*asked(release), *(f"env.{key}" for key, _ in release.env)}
     names |= {f"process_replicas.{name}" for name, _ in release.process_replicas}
+    entries = {entry.name for entry in release.cron}
     whole = {name for name, usual in USUAL.items() if _is_given(release, name, usual)}
-    return tuple(row for row in rows if row.field not in names and row.field.partition(".")[0] not in whole)
+    return tuple(
+        row
+        for row in rows
+        if row.field not in names and row.field.partition(".")[0] not in whole and _entry_of(row.field) not in entries
+    )
+
+
+def _entry_of(field: str) -> str:
+    """The cron entry that the field is of; "" for any other."""
+    kind, _, rest = field.partition(".")
+    return rest.partition(".")[0] if kind == "cron" else ""
 
 
 def _is_given(release: spec.ReleaseSpec, name: str, usual: object) -> bool:
@@ -92,6 +103,7 @@ def effective(release: spec.ReleaseSpec, rows: Rows) -> spec.ReleaseSpec:
         env=tuple(sorted({**_below(found, "env"), **dict(release.env)}.items())),
         processes=tuple(sorted({**_below(found, "processes"), **dict(release.processes)}.items())),
         process_replicas=tuple(sorted({**_counts(found), **dict(release.process_replicas)}.items())),
+        cron=tuple(sorted((*release.cron, *_entries(_below(found, "cron"))), key=lambda entry: entry.name)),
         health_check=_health_check(release.health_check, _below(found, "health_check")),
         resources=_resources(release.resources, _below(found, "resources")),
         volumes=tuple(sorted(_below(found, "volumes").items())) or release.volumes,
@@ -105,6 +117,19 @@ def _below(found: Mapping[str, str], field: str) -> dict[str, str]:
 
 def _counts(found: Mapping[str, str]) -> dict[str, int]:
     return {name: int(count) for name, count in _below(found, "process_replicas").items()}
+
+
+def _entries(said: Mapping[str, str]) -> Iterable[spec.CronEntry]:
+    usual = spec.CronEntry("", "", "")
+    for name in {field.partition(".")[0] for field in said}:
+        entry = _below(said, name)
+        yield spec.CronEntry(
+            name=name,
+            schedule=entry["schedule"],
+            command=entry["command"],
+            overlap=entry.get("overlap", usual.overlap),
+            timeout_s=float(entry.get("timeout", usual.timeout_s)),
+        )
 
 
 def _health_check(check: spec.HealthCheck, said: Mapping[str, str]) -> spec.HealthCheck:

@@ -15,7 +15,7 @@ CHUNK_LIMIT = 256 << 10  # the most bytes that one entry stands for
 NAME_LIMIT = 34
 NEWLINE = b"\n"[0]
 STREAMS = ("stdout", "stderr")
-RAW_FILE = re.compile(r"^([a-z][a-z0-9-]*(?:\.[0-9]+)?)\.r([0-9]+)\.(stdout|stderr)$")
+RAW_FILE = re.compile(r"^([a-z][a-z0-9-]*(?:\.[0-9]+)?|cron\.[a-z][a-z0-9-]*)\.r([0-9]+)\.(stdout|stderr)$")
 
 _LAYOUT = struct.Struct(f"<QdQIIIIBB{NAME_LIMIT}sI")
 _CHECKSUM = struct.Struct("<I")

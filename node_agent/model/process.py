@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import os
 
+from node_agent import paths
 from node_agent.model.crash import Crash
 
 
@@ -48,6 +49,11 @@ class Limits:
         """Those that are set, by the names of the API."""
         found = {"memory": self.memory_bytes, "cpu": self.cpu, "pids": self.pids}
         return {name: value for name, value in found.items() if value}
+
+    @property
+    def words_of_memory(self) -> str:
+        """Why something was ended that used more."""
+        return f"more than {self.memory_bytes / (1 << 20):g} MiB of memory"
 
     def problem(self) -> str:
         """What no program can live with, and what can; empty when all is well."""
@@ -118,6 +124,9 @@ class ProcessStatus:
         return self.crash.lines if self.crash else ()
 
 
+JOB_GRACE_S = 10.0  # for a run of a cron entry that is ended
+
+
 class JobKind(enum.Enum):
     """Each is a verb of the supervisor, so that one that does not know it refuses."""
 
@@ -132,6 +141,7 @@ class JobKind(enum.Enum):
     CHECK = "run_check"
     BACKUP = "backup_volume"
     RESTORE = "restore_volume"
+    CRON = "run_cron"
 
 
 PIPED = frozenset({JobKind.RUN, JobKind.BACKUP, JobKind.RESTORE})
@@ -151,7 +161,9 @@ class JobSpec:
     the service to read (a `static` site for the proxy, too) and nobody but the agent to write; removing deletes what those
     users may have made: the build tree, or without a release all that the service has beside its logs. Clearing empties
     the temporary files of its builds and, without a release, their caches too; no build of the service may run.
-    A check is a run whose output nobody wants, for the process that listens on `port`. All three are told of `volumes`.
+    A check is a run whose output nobody wants, for the process that listens on `port`.
+    A run of a cron `entry`, due at `minute` (since the epoch), is one within the limits of the release's processes, whose
+    output goes to the log of the service, and which goes on when whoever asked is gone. All these are told of `volumes`.
     A backup writes the directory of `volume` to the pipes of `run_id`; restoring puts what is in the archive of `run_id`
     in its place, while no process of the service runs; with a `volume`, removing deletes what is left of restoring it.
     """
@@ -170,16 +182,31 @@ class JobSpec:
     static: bool = False
     volumes: tuple[str, ...] = ()
     volume: str = ""
+    entry: str = ""
+    minute: int = 0
+    limits: Limits = Limits()
 
     @property
     def is_build(self) -> bool:
         """Does its output belong to the build log?"""
-        return self.kind not in {*PIPED, JobKind.CHECK, JobKind.REMOVE, JobKind.CLEAR}
+        return self.kind not in {*PIPED, JobKind.CHECK, JobKind.CRON, JobKind.REMOVE, JobKind.CLEAR}
+
+    @property
+    def log_name(self) -> str:
+        """By what name of a process its lines are logged; empty when they are not."""
+        if self.kind is JobKind.CRON:
+            return f"{paths.CRON}{self.entry}"
+        return "build" if self.is_build else ""
+
+    @property
+    def grace_s(self) -> float:
+        """How long it may go on after it was asked to end."""
+        return JOB_GRACE_S if self.kind is JobKind.CRON else 0.0
 
     @property
     def ends_with_caller(self) -> bool:
         """Would nobody want its result, or read its pipes, when whoever asked for it is gone?"""
-        return not self.is_build or self.kind is JobKind.RELEASE
+        return self.kind is JobKind.RELEASE or not (self.is_build or self.kind is JobKind.CRON)
 
     @property
     def hands_over(self) -> bool:
@@ -188,10 +215,16 @@ class JobSpec:
 
     @property
     def id(self) -> str:
+        if self.kind is JobKind.CRON:
+            return self.cron_id(self.service_id, self.release, self.entry, self.minute)
         if not self.is_build:
             what = "clear" if self.kind is JobKind.CLEAR else self.run_id or self.volume or self.port
             return f"{self.service_id}.r{self.release}.{what}.run"
         return self.build_id(self.service_id, self.release)
+
+    @staticmethod
+    def cron_id(service_id: str, release: int, entry: str, minute: int) -> str:
+        return f"{service_id}.r{release}.cron-{entry}.{minute}.run"
 
     @staticmethod
     def build_id(service_id: str, release: int) -> str:
@@ -200,7 +233,7 @@ class JobSpec:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class JobResult:
-    """`outcome` is exited, signalled, timeout, cancelled or start_failed; `code` the exit code, signal or errno."""
+    """`outcome` is exited, signalled, oom, timeout, cancelled or start_failed; `code` the exit code, signal or errno."""
 
     outcome: str
     code: int

@@ -65,6 +65,19 @@ class Strategy:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class CronEntry:
+    """A command that runs when `schedule` says. `overlap`: what happens while its last run is still under way: skip, allow
+    or replace.
+    """
+
+    name: str
+    schedule: str
+    command: str
+    overlap: str = "skip"
+    timeout_s: float = 3600.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ReleaseSpec:
     """One immutable release; `commit` is empty until the branch was resolved.
 
@@ -102,6 +115,7 @@ class ReleaseSpec:
     port_mode: str = "env"
     volumes: Volumes = ()
     given: tuple[str, ...] = ()
+    cron: tuple[CronEntry, ...] = ()
 
     @property
     def takes_turns(self) -> bool:

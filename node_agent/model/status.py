@@ -75,6 +75,20 @@ class RouteReport:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class CronReport:
+    """One cron entry of the live release. Times are seconds since the epoch, 0 for never; `last_outcome` is running,
+    exited(N), signalled(N), timeout, cancelled, replaced, interrupted, oom: WORDS or start_failed: WORDS,
+    "" before its first run.
+    """
+
+    name: str
+    schedule: str
+    next_at: float
+    last_started_at: float
+    last_outcome: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ServiceReport:
     """Answers the wish `observed_generation`; `removed` confirms a tombstone.
 
@@ -92,3 +106,4 @@ class ServiceReport:
     routes: tuple[RouteReport, ...]
     removed: bool = False
     branch_head: str = ""
+    cron: tuple[CronReport, ...] = ()

@@ -14,6 +14,7 @@ from node_agent.model.actions import Target
 from node_agent.model.status import ReleaseState
 from node_agent.reconciler import before, gate, sockets, trial, vigil
 from node_agent.reconciler.branches import Heads
+from node_agent.reconciler.entries import Entries, Live
 from node_agent.reconciler.owners import Owners
 from node_agent.reconciler.plan import Facts, ProcessFact, Sealed
 from node_agent.reconciler.sites import Sites
@@ -48,6 +49,7 @@ class Host:
     requests: ports.Requests
     owners: Owners
     heads: Heads = dataclasses.field(default_factory=Heads)
+    entries: Entries = dataclasses.field(default_factory=Entries)
 
 
 @dataclasses.dataclass(slots=True)
@@ -90,6 +92,7 @@ class ServiceHost:
             served=frozenset(known.number for _, known in releases if known.state in status.SERVED),
             proven=frozenset(self.proven),
             trial=self.trial,
+            busy=self.host.entries.busy(self.service_id),
         )
 
     def _fact(self, one: process.ProcessStatus) -> ProcessFact:
@@ -110,6 +113,15 @@ class ServiceHost:
                 prepared = report.state in status.PREPARED or not formation.release_command(wanted)
                 found.append(Sealed(release.number, members, artifact.static_root, prepared=prepared))
         return tuple(found)
+
+    async def offer_entries(self, wish: spec.ServiceSpec, live: Target | None) -> None:
+        """The cron entries of the live release may begin, while the service shall run."""
+        number = live.release if live and wish.run is spec.Run.RUNNING else 0
+        artifact = self._sealed.get(number)
+        if artifact is None:
+            self.host.entries.drop(self.service_id)
+        elif not self.host.entries.knows(self.service_id, number):
+            self.host.entries.know(self.service_id, Live(await self.release(number), artifact))
 
     async def release(self, number: int) -> spec.ReleaseSpec:
         """The journalled release, with its commit once that is known, and with what its source decided once it is built."""
@@ -312,6 +324,10 @@ class ServiceHost:
         """Stop the processes of `target` without waiting for their clients: they may end what they have in their grace."""
         await asyncio.gather(*(self._stop(p.id, GRACE_S) for p in await self.of(target)))
 
+    async def end_runs(self) -> None:
+        runs = self.host.entries.under_way(self.service_id)
+        await asyncio.gather(*(self.host.supervisor.cancel_job(run.job_id) for run in runs))
+
     async def of(self, target: Target) -> list[process.ProcessStatus]:
         return [p for p in await self.processes() if (p.id.release, p.id.restart) == (target.release, target.restart)]
 
@@ -361,6 +377,7 @@ class ServiceHost:
         await self.host.supervisor.forget(self.service_id)
         await self.host.builder.remove(self.service_id)
         await self.host.journal.forget(self.service_id, farewell)
+        self.host.entries.forget(self.service_id)
         self._sealed.clear()
 
     def _process_id(self, target: Target, name: str) -> process.ProcessId:

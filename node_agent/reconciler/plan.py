@@ -48,7 +48,7 @@ class Facts:
     `sealed` are the releases complete on disk. `passed` are the targets whose gate was passed, `failed` those that can never
     go live, `served` the releases that went live once.
     `site` is what the proxy answers with. `trial` is the canary and its percent of the requests now, `proven` those that
-    had their whole trial.
+    had their whole trial. `busy` are the releases in whose trees cron entries run now.
     """
 
     sealed: tuple[Sealed, ...] = ()
@@ -61,6 +61,7 @@ class Facts:
     served: frozenset[int] = frozenset()
     proven: frozenset[Target] = frozenset()
     trial: tuple[Target, int] | None = None
+    busy: frozenset[int] = frozenset()
 
     def release(self, number: int) -> Sealed | None:
         return next((sealed for sealed in self.sealed if sealed.release == number), None)
@@ -226,7 +227,7 @@ def _clean(wish: spec.ServiceSpec, facts: Facts, goal: Target) -> tuple[Action, 
     if stops or not (goal == facts.live or goal in facts.failed):
         return stops
     numbers = sorted((sealed.release for sealed in facts.sealed), reverse=True)
-    keep = _kept(wish, facts, numbers) | {target.release for target in wanted if target is not None}
+    keep = _kept(wish, facts, numbers) | facts.busy | {target.release for target in wanted if target is not None}
     return (actions.Prune(keep, "old releases"),) if set(numbers) - keep else ()
 
 
@@ -242,7 +243,8 @@ def _kept(wish: spec.ServiceSpec, facts: Facts, numbers: list[int]) -> frozenset
 
 def _take_down(wish: spec.ServiceSpec, facts: Facts) -> tuple[Action, ...]:
     reason = f"wished {wish.run.value}"
-    if steps := _silence(facts, reason):
+    runs = (actions.EndRuns(reason),) if facts.busy else ()
+    if steps := (*_silence(facts, reason), *runs):
         return steps
     if wish.run is spec.Run.REMOVED:
         return () if facts.forgotten else (actions.Forget(reason),)

@@ -6,6 +6,7 @@ import structlog
 
 from node_agent import errors
 from node_agent.model import spec
+from node_agent.reconciler.crons import Crons
 from node_agent.reconciler.host import Host
 from node_agent.reconciler.worker import Worker
 
@@ -22,6 +23,7 @@ class Reconciler:
         self._tasks = tasks
         self._workers: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         self._fenced = False
+        self._crons = Crons(host.entries, host.journal, host.supervisor, host.clock, self.changed)
 
     async def accept(self, wanted: spec.ServiceSpec) -> int:
         """Journal the wish and wake its worker; the newest generation that is held. Raises FencedError."""
@@ -39,6 +41,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Recover the proxy, begin every journalled service, then sweep for ever."""
+        await self._crons.recover()
         await self._recover()
         await self._see_owners()
         self._host.supervisor.subscribe(self.changed)
@@ -47,6 +50,7 @@ class Reconciler:
                 self._worker(wish.service_id)
         async with asyncio.TaskGroup() as own:
             own.create_task(self._host.owners.run(self.changed), name="owners")
+            own.create_task(self._crons.run(), name="crons")
             while True:
                 await asyncio.sleep(SWEEP_S)
                 await self._sweep()
@@ -54,6 +58,7 @@ class Reconciler:
     async def fence(self) -> None:
         """A newer session holds this identity: stop changing things, leave the applications alone."""
         self._fenced = True
+        self._host.entries.close()
         for _, task in self._workers.values():
             task.cancel()
         await asyncio.gather(*(task for _, task in self._workers.values()), return_exceptions=True)

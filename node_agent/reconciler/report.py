@@ -14,6 +14,7 @@ def service_report(
     routes: tuple[status.RouteReport, ...],
     message: str,
     branch_head: str = "",
+    cron: tuple[status.CronReport, ...] = (),
 ) -> status.ServiceReport:
     """The whole truth about one service under the generation of `wish`; `releases` newest first."""
     live = facts.live
@@ -41,6 +42,7 @@ def service_report(
         routes=routes,
         removed=facts.forgotten,
         branch_head=branch_head,
+        cron=cron,
     )
 
 

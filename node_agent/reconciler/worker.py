@@ -6,7 +6,7 @@ longer names one cancels it. An unforeseen error is logged and tried again with 
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -30,7 +30,7 @@ class Worker:
         self._id = service_id
         self._host = host
         self._service = ServiceHost(service_id, host, self.wake)
-        self._works: Mapping[type, Callable[[Target], Awaitable[None]]] = {
+        self._works: Mapping[type, Callable[[Target], Coroutine[Any, Any, None]]] = {
             actions.Check: self._service.check,
             actions.Try: self._service.try_out,
             actions.Watch: self._service.watch,
@@ -72,6 +72,7 @@ class Worker:
         ended = self._ended_count
         wish, forgotten = await self._wish()
         facts = await self._service.observe(forgotten=forgotten)
+        await self._service.offer_entries(wish, facts.live)
         steps = plan.plan(wish, facts)
         steps += plan.standing(wish, facts, steps)
         await self._end_former(wish, facts)
@@ -177,20 +178,16 @@ class Worker:
         self.wake()
 
     async def _carry_out(self, action: LongAction, wish: spec.ServiceSpec) -> None:
-        match action:
-            case actions.Build(number) | actions.Prepare(number):
-                target = Target(number, wish.restart)
-            case _:
-                target = action.target
         try:
-            if isinstance(action, actions.Build):
-                await self._service.build(action)
-            elif isinstance(action, actions.Prepare):
-                await self._service.prepare(action)
-            else:
-                await self._works[type(action)](target)
-        except errors.ReleaseFailedError as error:
-            await self._service.fail(target, error)
+            match action:
+                case actions.Build(number):
+                    await self._for(Target(number, wish.restart), self._service.build(action))
+                case actions.Prepare(number):
+                    await self._for(Target(number, wish.restart), self._service.prepare(action))
+                case actions.EndRuns():
+                    await self._service.end_runs()
+                case _:
+                    await self._for(action.target, self._works[type(action)](action.target))
         except asyncio.CancelledError:
             if isinstance(action, actions.Build):
                 await self._host.journal.reset_attempts(self._id, action.release)
@@ -198,6 +195,12 @@ class Worker:
         except Exception as error:  # a long action is named again by the next plan: tried again, slowly
             self._log.warning("service.action_failed", action=str(action), error=str(error), kind=type(error).__name__)
             await asyncio.sleep(RETRY_S[2])
+
+    async def _for(self, target: Target, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except errors.ReleaseFailedError as error:
+            await self._service.fail(target, error)
 
     async def _cancel(self, ended: tuple[Action, ...]) -> None:
         tasks = [self._long.pop(action) for action in ended]
@@ -222,6 +225,7 @@ class Worker:
             tuple(self._route(route, facts) for route in wish.routes),
             next((why for target, why in failures.items() if target.release == newest), ""),
             self._host.heads.head(self._id, wish.release),
+            self._host.entries.told(self._id, self._host.clock.now()),
         )
         if now != self._told:
             await self._host.journal.spool(now)

@@ -80,6 +80,7 @@ def report(sequence: int, said: status.ServiceReport) -> pb.AgentMessage:
         routes=[pb.RouteReport(id=r.id, state=r.state, message=text(r.message)) for r in said.routes],
         removed=said.removed,
         branch_head=said.branch_head,
+        cron=[_cron_report(entry) for entry in said.cron],
     )
     return pb.AgentMessage(report=message)
 
@@ -147,9 +148,9 @@ def _release(release: pb.Release) -> spec.ReleaseSpec | None:
         return None
     check = release.health_check
     seconds = (check.interval_s, check.timeout_s, check.start_period_s, release.strategy.interval_s)
-    numbers = (*seconds, release.resources.cpu)
+    numbers = (*seconds, release.resources.cpu, *(entry.timeout_s for entry in release.cron))
     volumes = tuple(sorted((one.name, one.mount) for one in release.volumes))
-    if not volume.are_good(volumes):
+    if not volume.are_good(volumes) or not all(paths.CRON_ENTRY.fullmatch(entry.name) for entry in release.cron):
         return None
     if release.number == 0 or not all(math.isfinite(value) and value >= 0 for value in numbers):
         return None
@@ -183,6 +184,14 @@ def _release(release: pb.Release) -> spec.ReleaseSpec | None:
         port_mode=release.port_mode or "env",
         volumes=volumes,
         given=tuple(sorted(release.given)),
+        cron=tuple(sorted(map(_entry, release.cron), key=lambda entry: entry.name)),
+    )
+
+
+def _entry(entry: pb.Cron) -> spec.CronEntry:
+    usual = spec.CronEntry("", "", "")
+    return spec.CronEntry(
+        entry.name, entry.schedule, entry.command, entry.overlap or usual.overlap, entry.timeout_s or usual.timeout_s
     )
 
 
@@ -244,6 +253,16 @@ def _release_report(release: status.ReleaseReport) -> pb.ReleaseReport:
             pb.Decided(field=row.field, value=_shown(row.value), origin=row.origin, reason=text(row.reason))
             for row in release.decided[:MAX_DECIDED]
         ],
+    )
+
+
+def _cron_report(entry: status.CronReport) -> pb.CronReport:
+    return pb.CronReport(
+        name=entry.name,
+        schedule=entry.schedule,
+        next_at=entry.next_at,
+        last_started_at=entry.last_started_at,
+        last_outcome=text(entry.last_outcome)[:MAX_VALUE],
     )
 
 

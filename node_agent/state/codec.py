@@ -35,6 +35,7 @@ def _release(data: dict[str, Any]) -> spec.ReleaseSpec:
             "process_replicas": _pairs(data.get("process_replicas", ())),
             "volumes": _pairs(data.get("volumes", ())),
             "given": tuple(data.get("given", ())),
+            "cron": tuple(spec.CronEntry(**entry) for entry in data.get("cron", ())),
         }
     )
 
@@ -95,6 +96,7 @@ def load_report(text: str) -> status.ServiceReport:
             status.ProcessReport(**{**process, "crash": _crash(process.get("crash"))}) for process in data["processes"]
         ),
         "routes": tuple(status.RouteReport(**route) for route in data["routes"]),
+        "cron": tuple(status.CronReport(**entry) for entry in data.get("cron", ())),
     }
     return status.ServiceReport(**{**data, **changed})
 

@@ -17,7 +17,7 @@ import aiosqlite
 
 import failpoints
 from node_agent import errors, ports
-from node_agent.model import spec, status
+from node_agent.model import cron, spec, status
 from node_agent.model.actions import Target
 from node_agent.state import codec, schema
 
@@ -135,7 +135,7 @@ class Journal:
             for (text,) in await tx.execute_fetchall("SELECT spec FROM wishes WHERE service_id = ?", (service_id,)):
                 bare = dataclasses.replace(codec.load_service(text), release=None, routes=())
                 await tx.execute("UPDATE wishes SET spec = ? WHERE service_id = ?", (codec.dump(bare), service_id))
-            for table in ("live", "releases", "failures", "sites"):
+            for table in ("live", "releases", "failures", "sites", "cron_runs"):
                 await tx.execute(f"DELETE FROM {table} WHERE service_id = ?", (service_id,))  # noqa: S608 - constants
             await tx.execute("UPDATE wishes SET forgotten = 1 WHERE service_id = ?", (service_id,))
             await _spool(tx, farewell)
@@ -262,6 +262,37 @@ class Journal:
         async with self._transaction() as tx:
             await tx.execute("UPDATE ports SET process_id = NULL, freed_at = ? WHERE process_id = ?", (now, process_id))
             await tx.execute("DELETE FROM ports WHERE process_id IS NULL AND freed_at <= ?", (now - REST_S,))
+
+    # runs of cron entries
+
+    async def cron_runs(self) -> tuple[cron.Run, ...]:
+        return tuple(
+            cron.Run(*row)
+            for row in await self._rows("SELECT service_id, entry, release, minute, started_at, outcome FROM cron_runs")
+        )
+
+    @_whole
+    async def put_cron_run(self, run: cron.Run) -> None:
+        async with self._transaction() as tx:
+            await tx.execute(
+                "INSERT OR REPLACE INTO cron_runs SELECT ?, ?, ?, ?, ?, ? FROM wishes WHERE service_id = ? AND forgotten = 0",
+                (run.service_id, run.entry, run.release, run.minute, run.started_at, run.outcome, run.service_id),
+            )
+
+    @_whole
+    async def end_cron_run(self, run: cron.Run) -> None:
+        """The outcome, in the place of those before."""
+        async with self._transaction() as tx:
+            entry = (run.service_id, run.entry)
+            await tx.execute(
+                "UPDATE cron_runs SET outcome = ? WHERE service_id = ? AND entry = ? AND minute = ?",
+                (run.outcome, *entry, run.minute),
+            )
+            await tx.execute(
+                "DELETE FROM cron_runs WHERE service_id = ? AND entry = ? AND outcome != ''"
+                " AND minute < (SELECT max(minute) FROM cron_runs WHERE service_id = ? AND entry = ?)",
+                (*entry, *entry),
+            )
 
     # the spool
 

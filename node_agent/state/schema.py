@@ -34,4 +34,12 @@ UPGRADES: tuple[tuple[str, ...], ...] = (
             " '$.upstream.port')"
         ),
     ),
+    # Runs of cron entries. A specification may have entries.
+    (
+        (
+            "CREATE TABLE cron_runs (service_id TEXT NOT NULL, entry TEXT NOT NULL, release INTEGER NOT NULL,"
+            " minute INTEGER NOT NULL, started_at REAL NOT NULL, outcome TEXT NOT NULL,"
+            " PRIMARY KEY (service_id, entry, minute)) STRICT"
+        ),
+    ),
 )

@@ -57,6 +57,13 @@ class Host:
         except OSError as error:
             raise launch.StartError(error.errno or errno.EIO, f"cannot make its cage: {error}") from error
 
+    def demand_limits(self, limits: Limits) -> None:
+        """Raises StartError where the rung cannot enforce what is strict."""
+        missing = [name for name in limits.named() if name not in self.cages.limits]
+        if limits.strict and missing:
+            words = f"this host cannot limit {', '.join(missing)} ({self.cages.words}); leave strict out or use another instance"
+            raise launch.StartError(errno.ENOTSUP, words)
+
     def spawn(self, service_id: str, wanted: launch.Launch, cage: Cage | None) -> int:
         """Start a program of the service in its cage and its room; the pid. Raises StartError."""
         try:

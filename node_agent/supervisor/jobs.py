@@ -1,24 +1,29 @@
-"""Builds and one-off commands: each to its end under a deadline, leaving nothing behind. Run again rather than adopted."""
+"""Builds, one-off commands, runs of cron entries: each to its end under a deadline, leaving nothing behind. Run again
+rather than adopted.
+"""
 
 import contextlib
 import dataclasses
 import errno
 import functools
+import signal
 from collections.abc import Callable
 
 import failpoints
 from node_agent.model.process import JobKind, JobResult, JobSpec, Limits
-from node_agent.supervisor import estates, launch
-from node_agent.supervisor.cages import NO_LIMITS, Cage
+from node_agent.supervisor import endings, estates, launch
+from node_agent.supervisor.cages import Cage
 from node_agent.supervisor.children import UNKNOWN, End
 from node_agent.supervisor.host import Host, RefusedError
 from node_agent.supervisor.isolation import NoIsolation
 from node_agent.supervisor.loop import Timer, note
+from node_agent.supervisor.watchdog import Watchdog
 
 Done = Callable[[JobResult], None]
 # Less than a user may have (spawn.PROCESSES): where it is this limit that is met, the end of the build can tell of it.
 BUILD_LIMITS = Limits(pids=4000)
 JOB_SUFFIXES = (".build", ".run")
+KEPT_RESULTS = 256
 
 
 @dataclasses.dataclass(slots=True)
@@ -26,7 +31,7 @@ class Job:
     """`cause` is why it is being ended before its time: timeout or cancelled, else empty."""
 
     spec: JobSpec
-    done: Done
+    done: list[Done]
     cage: Cage | None = None
     pid: int = 0
     started: float = 0.0
@@ -34,7 +39,20 @@ class Job:
     end: End | None = None
     refused: bool = False
     deadline: Timer | None = None
+    over: str = ""
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def marker(self) -> str:
+        return self.spec.id
+
+    @property
+    def main_pid(self) -> int:
+        return 0 if self.end else self.pid
+
+    @property
+    def limits(self) -> Limits:
+        return self.spec.limits
 
 
 class Jobs:
@@ -43,23 +61,32 @@ class Jobs:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._jobs: dict[str, Job] = {}
+        self._watchdog = Watchdog(host, self._jobs.values)
+        self._results: dict[str, JobResult] = {}  # of jobs that go on without their caller
 
     def run(self, spec: JobSpec, done: Done) -> None:
         """`done` with the result when nothing of the job is left. A former job of this id is ended first."""
         former = self._jobs.get(spec.id)
         if former is not None:
             self._end(former, "cancelled")
-        job = Job(spec, done)
+        job = Job(spec, [done])
         self._host.endings.begin(spec.id, 0, 0.0, lambda: self._begin(job), self._host.cages.find(spec.id))
 
+    def join(self, job_id: str, done: Callable[[JobResult | None], None]) -> None:
+        """`done` with the result of a job that goes on without its caller, now or when it ends; None for an unknown one."""
+        if job := self._jobs.get(job_id):
+            job.done.append(done)
+        else:
+            done(self._results.get(job_id))
+
     def cancel(self, job_id: str, done: Callable[[], None]) -> None:
-        """Kill the job's tree; `done` when it is gone. At once when there is none."""
+        """End the job's tree; `done` when it is gone. At once when there is none."""
         job = self._jobs.get(job_id)
         if job is None:
             done()
             return
         self._end(job, "cancelled")
-        self._host.endings.begin(job_id, job.pid, 0.0, done, job.cage)
+        self._host.endings.begin(job_id, job.pid, job.spec.grace_s, done, job.cage)
 
     def cancel_all(self, done: Callable[[], None], service_id: str = "") -> None:
         """Those of the service, or every one; `done` when they are gone."""
@@ -86,7 +113,8 @@ class Jobs:
     def _begin(self, job: Job) -> None:
         spec = job.spec
         if spec.id in self._jobs:  # two asked at once: the later one wins
-            self.run(spec, job.done)
+            for done in job.done:
+                self.run(spec, done)
             return
         self._jobs[spec.id] = job
         self._open_log(job)
@@ -99,7 +127,8 @@ class Jobs:
             if spec.hands_over and isinstance(self._host.isolation, NoIsolation):  # to ourselves, from ourselves
                 self._finish(job, JobResult("exited", 0, 0.0))
                 return
-            job.cage = self._host.caged(spec.id, BUILD_LIMITS if spec.kind is JobKind.BUILD else NO_LIMITS)
+            self._host.demand_limits(spec.limits)
+            job.cage = self._host.caged(spec.id, BUILD_LIMITS if spec.kind is JobKind.BUILD else spec.limits)
             wanted = launch.job_launch(self._host.paths, spec, identity, self._host.isolation.household)
             with self._host.calls.bound(job.cage) if spec.kind is JobKind.BUILD else contextlib.nullcontext():
                 job.pid = self._host.spawn(spec.service_id, wanted, job.cage)
@@ -112,11 +141,12 @@ class Jobs:
             return
         self._host.children.expect(job.pid, lambda end: self._ended(job, end))
         job.deadline = self._host.loop.later(spec.deadline_s, lambda: self._end(job, "timeout"))
+        self._watchdog.wake()
         note("job.started", id=spec.id, pid=job.pid)
 
     def demand_no_run(self, service_id: str, what: str) -> None:
         """Raises RefusedError while a program of the app runs beside its processes."""
-        of_app = (JobKind.RELEASE, JobKind.RUN, JobKind.CHECK)
+        of_app = (JobKind.RELEASE, JobKind.RUN, JobKind.CHECK, JobKind.CRON)
         if any(job.spec.service_id == service_id and job.spec.kind in of_app for job in self._jobs.values()):
             raise RefusedError(f"cannot {what} {service_id}: a command of it runs; wait for its end, or cancel it")
 
@@ -130,8 +160,11 @@ class Jobs:
             raise launch.StartError(error.errno or errno.EIO, f"cannot make a place to restore to: {error}") from error
 
     def _end(self, job: Job, cause: str) -> None:
+        """Before its time: asked first where it has a grace, then killed."""
+        if job.spec.grace_s and job.pid and not job.cause and job.end is None:
+            endings.signal_group(job.pid, signal.SIGTERM)
         job.cause = job.cause or (cause if job.end is None else "")
-        self._host.endings.begin(job.spec.id, job.pid, 0.0, lambda: self._gone(job), job.cage)
+        self._host.endings.begin(job.spec.id, job.pid, job.spec.grace_s, lambda: self._gone(job), job.cage)
 
     def _ended(self, job: Job, end: End) -> None:
         if self._jobs.get(job.spec.id) is not job:
@@ -146,7 +179,8 @@ class Jobs:
             return
         spec = job.spec
         code = (job.end or UNKNOWN).code
-        outcome = job.cause or ("exited" if code >= 0 else "signalled")
+        over = self._over(job) if code else ""
+        outcome = job.cause or ("oom" if over else "exited" if code >= 0 else "signalled")
         duration = self._host.clock.monotonic() - job.started
         lines = self._close_log(job)
         if code and job.refused:
@@ -156,7 +190,15 @@ class Jobs:
         if spec.kind is JobKind.REMOVE and not spec.release and not spec.volume:
             with contextlib.suppress(OSError):  # its logs are still there: they go first, when it is forgotten
                 self._host.paths.service(spec.service_id).rmdir()
-        self._report(job, JobResult(outcome, abs(code), duration, lines))
+        self._report(job, JobResult(outcome, abs(code), duration, (over,) if outcome == "oom" else lines))
+
+    def _over(self, job: Job) -> str:
+        """Which of its limits it was killed for, in words; "" when it was not."""
+        if job.over or job.cage is None or not job.limits.memory_bytes:
+            return job.over
+        with contextlib.suppress(OSError):
+            return job.limits.words_of_memory if job.cage.oom_kills() else ""
+        return ""
 
     def _finish(self, job: Job, result: JobResult) -> None:
         """It never began."""
@@ -172,25 +214,34 @@ class Jobs:
     def _report(self, job: Job, result: JobResult) -> None:
         if job.deadline is not None:
             job.deadline.cancel()
-        note("job.ended", id=job.spec.id, outcome=result.outcome, code=result.code)
-        job.done(result)
+        spec = job.spec
+        note("job.ended", id=spec.id, outcome=result.outcome, code=result.code)
+        if spec.kind is JobKind.CRON:
+            self._results[spec.id] = result
+            if len(self._results) > KEPT_RESULTS:
+                del self._results[next(iter(self._results))]
+        for done in job.done:
+            done(result)
 
-    # the build log; what a one-off command writes is nobody's but the caller's
+    # the log; what a one-off command writes is nobody's but the caller's
 
     def _open_log(self, job: Job) -> None:
         spec, logs = job.spec, self._host.logs
         if spec.is_build:
             logs.index(spec.service_id)  # what stands before the job's own output is an entry of its own
-            logs.open(spec.service_id, "build", spec.release)
-            job.sizes = logs.sizes(spec.service_id, "build", spec.release)
+        if spec.log_name:
+            logs.open(spec.service_id, spec.log_name, spec.release)
+            job.sizes = logs.sizes(spec.service_id, spec.log_name, spec.release) if spec.is_build else {}
 
     def _close_log(self, job: Job) -> tuple[str, ...]:
-        """The last lines of the job."""
+        """The last lines of a build."""
         spec, logs = job.spec, self._host.logs
+        if not spec.log_name:
+            return ()
+        logs.close(spec.service_id, spec.log_name, spec.release)
         if not spec.is_build:
             return ()
-        logs.close(spec.service_id, "build", spec.release)
-        return logs.last_lines(spec.service_id, "build", spec.release, job.sizes)
+        return logs.last_lines(spec.service_id, spec.log_name, spec.release, job.sizes)
 
 
 def _was_refused(cage: Cage | None) -> bool:

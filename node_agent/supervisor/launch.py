@@ -163,7 +163,7 @@ def _own_program(paths: Paths, job: JobSpec, argv: tuple[str, ...]) -> Launch:
 
 
 def _run_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch:
-    """In the environment of a release's processes: a one-off command, its release command, or the check of one of them."""
+    """In the environment of a release's processes: a command (one-off, of the release, of a cron entry), or a check of one."""
     tree = paths.release_tree(job.service_id, job.release)
     own = {**_own(paths, job.service_id, job.release, job.id), "DPLOYR_COMMIT": job.commit}
     own |= _volumes(paths, job.service_id, job.volumes)
@@ -185,7 +185,7 @@ def _run_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch
 def _output(paths: Paths, job: JobSpec, stream: str) -> pathlib.Path:
     if job.kind is JobKind.RUN:
         return paths.run_pipe(job.run_id, stream)
-    return NOWHERE if job.kind is JobKind.CHECK else paths.log_file(job.service_id, "build", job.release, stream)
+    return paths.log_file(job.service_id, job.log_name, job.release, stream) if job.log_name else NOWHERE
 
 
 def _backup_launch(paths: Paths, job: JobSpec, identity: Identity | None) -> Launch:
@@ -226,6 +226,7 @@ LAUNCHES = {
     JobKind.CHECK: _run_launch,
     JobKind.BACKUP: _backup_launch,
     JobKind.RESTORE: _restore_launch,
+    JobKind.CRON: _run_launch,
 }
 
 

@@ -6,7 +6,6 @@ the tree is left, and what is written down of it, is written afterwards.
 
 import contextlib
 import dataclasses
-import errno
 from collections.abc import Callable
 
 import failpoints
@@ -50,7 +49,7 @@ class Lives:
         spec = process.record.spec
         process.over, process.unwell = "", None
         try:
-            self._demand_limits(process)
+            self._host.demand_limits(spec.limits)
             if process.cage is None:
                 process.cage = self._host.caged(str(spec.id), spec.limits)
             identity = self._host.identity(spec.id.service_id, spec.volumes)
@@ -191,13 +190,12 @@ class Lives:
     # why it ended
 
     def _explain(self, process: Process, end: End) -> Crash:
-        memory = process.record.spec.limits.memory_bytes
         if process.unwell is not None:
             kind, words = Kind.UNHEALTHY, process.unwell.words
         elif end.status == 0:
             kind, words = Kind.EXITED, ""
         elif process.over or self._oom_kills(process) > process.oom_kills:
-            kind, words = Kind.OOM, process.over or f"more than {memory / (1 << 20):g} MiB of memory"
+            kind, words = Kind.OOM, process.over or process.limits.words_of_memory
         else:
             kind, words = Kind.UNKNOWN, ""
             if end.status is not None:
@@ -214,14 +212,6 @@ class Lives:
         with contextlib.suppress(OSError):
             return process.cage.oom_kills()
         return process.oom_kills
-
-    def _demand_limits(self, process: Process) -> None:
-        limits = process.record.spec.limits
-        missing = [name for name in limits.named() if name not in self._host.cages.limits]
-        if limits.strict and missing:
-            rung = self._host.cages.words
-            words = f"this host cannot limit {', '.join(missing)} ({rung}); leave strict out or use another instance"
-            raise launch.StartError(errno.ENOTSUP, words)
 
     def _write(self, process: Process, *, durable: bool) -> None:
         process.unsaved = False

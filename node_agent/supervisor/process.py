@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
-from node_agent.model.process import ProcessId, ProcessStatus, Unwell
+from node_agent.model.process import Limits, ProcessId, ProcessStatus, Unwell
 from node_agent.supervisor.cages import Cage
 from node_agent.supervisor.loop import Timer
 from node_agent.supervisor.records import Record
@@ -31,6 +31,18 @@ class Process:
     @property
     def id(self) -> ProcessId:
         return self.record.spec.id
+
+    @property
+    def marker(self) -> str:
+        return str(self.id)
+
+    @property
+    def main_pid(self) -> int:
+        return self.record.pid
+
+    @property
+    def limits(self) -> Limits:
+        return self.record.spec.limits
 
     @property
     def wanted(self) -> bool:

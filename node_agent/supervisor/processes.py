@@ -28,7 +28,7 @@ class Processes:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._table: Table = {}
-        self._watchdog = Watchdog(host, self._table)
+        self._watchdog = Watchdog(host, self._table.values)
         self._lives = Lives(host, self._table, self._watchdog.wake)
 
     def adopt(self, records: list[Record], found: adoption.Found, snapshot: procfs.Snapshot) -> None:

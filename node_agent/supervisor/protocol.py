@@ -33,6 +33,7 @@ FRAME_LIMIT = 16 << 20  # a list of 1,000 processes that all crashed with 50 lon
 HEADER = 4
 NUMBER_LIMIT, PORT_LIMIT = 2**31, 2**16 - 1
 MEMORY_LIMIT, CPU_LIMIT = 2**50, 1024
+COMMITTED = frozenset({JobKind.RELEASE, JobKind.RUN, JobKind.CHECK, JobKind.CRON})  # they are told their commit
 ADDRESS_LIMIT = 107  # bytes of a unix socket's path that the kernel takes
 
 Frame = dict[str, Any]
@@ -171,12 +172,7 @@ def encode_process_spec(spec: ProcessSpec) -> Frame:
         "port": spec.port,
         "commit": spec.commit,
         "volumes": list(spec.volumes),
-        "limits": {
-            "memory_bytes": spec.limits.memory_bytes,
-            "cpu": spec.limits.cpu,
-            "pids": spec.limits.pids,
-            "strict": spec.limits.strict,
-        },
+        "limits": _encode_limits(spec.limits),
     }
 
 
@@ -200,6 +196,15 @@ def _volumes(frame: Mapping[str, Any]) -> tuple[str, ...]:
     if not all(map(volume.is_name, names)) or len(names) > volume.MOST:
         raise ProtocolError("cannot read 'volumes': it must be a short list of names")
     return names
+
+
+def _encode_limits(limits: Limits) -> Frame:
+    return {
+        "memory_bytes": limits.memory_bytes,
+        "cpu": limits.cpu,
+        "pids": limits.pids,
+        "strict": limits.strict,
+    }
 
 
 def _limits(frame: Mapping[str, Any]) -> Limits:
@@ -317,12 +322,22 @@ def encode_job_spec(job: JobSpec) -> Frame:
         "working_dir": job.working_dir,
         "deadline_s": job.deadline_s,
     }
-    if job.kind is JobKind.RELEASE:
-        return frame | {"commit": job.commit, "volumes": list(job.volumes)}
-    if job.is_build:
+    if job.is_build and job.kind is not JobKind.RELEASE:
         return frame | ({"static": True} if job.static else {})
-    frame |= {"commit": job.commit, "volumes": list(job.volumes)} | ({"volume": job.volume} if job.volume else {})
-    return frame | ({"run_id": job.run_id} if job.kind in PIPED else {"port": job.port})
+    return frame | {"commit": job.commit, "volumes": list(job.volumes)} | _own_fields(job)
+
+
+def _own_fields(job: JobSpec) -> Frame:
+    named = {"volume": job.volume} if job.volume else {}
+    match job.kind:
+        case JobKind.RELEASE:
+            return {}
+        case JobKind.CRON:
+            return {"entry": job.entry, "minute": job.minute, "limits": _encode_limits(job.limits)}
+        case kind if kind in PIPED:
+            return named | {"run_id": job.run_id}
+        case _:
+            return named | {"port": job.port}
 
 
 def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
@@ -338,11 +353,14 @@ def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
         deadline_s=field(frame, "deadline_s", float),
         kind=kind,
         run_id=_run_id(frame) if kind in PIPED else "",
-        commit=field(frame, "commit", str) if kind in {JobKind.RELEASE, JobKind.RUN, JobKind.CHECK} else "",
+        commit=field(frame, "commit", str) if kind in COMMITTED else "",
         port=number(frame, "port", PORT_LIMIT) if kind is JobKind.CHECK else 0,
         static="static" in frame and field(frame, "static", bool),
         volumes=_volumes(frame),
         volume=_volume(frame) if "volume" in frame or kind in {JobKind.BACKUP, JobKind.RESTORE} else "",
+        entry=_entry(frame) if kind is JobKind.CRON else "",
+        minute=number(frame, "minute") if kind is JobKind.CRON else 0,
+        limits=_limits(field(frame, "limits", dict)) if kind is JobKind.CRON else Limits(),
     )
 
 
@@ -351,6 +369,13 @@ def _volume(frame: Mapping[str, Any]) -> str:
     if not volume.is_name(name):
         raise ProtocolError(f"cannot read 'volume': {name!r} is no name of a volume")
     return name
+
+
+def _entry(frame: Mapping[str, Any]) -> str:
+    found = field(frame, "entry", str)
+    if not paths.CRON_ENTRY.fullmatch(found):
+        raise ProtocolError(f"cannot read 'entry': {found[:40]!r} is no name of a cron entry")
+    return found
 
 
 def _run_id(frame: Mapping[str, Any]) -> str:

@@ -51,6 +51,7 @@ class Verbs:
             "stats": self._stats,
             **{kind.value: self._run_job for kind in JobKind},
             "cancel_job": self._cancel_job,
+            "await_job": self._await_job,
             "prepare_build": self._prepare_build,
             "index_logs": self._index_logs,
             "forget": self._forget,
@@ -168,6 +169,12 @@ class Verbs:
 
     def _cancel_job(self, body: Body, answer: Answer) -> None:
         self._jobs.cancel(protocol.field(body, "job_id", str), answer.ok)
+
+    def _await_job(self, body: Body, answer: Answer) -> None:
+        def ended(result: JobResult | None) -> None:
+            answer.ok(protocol.encode_job_result(result) if result else None)
+
+        self._jobs.join(protocol.field(body, "job_id", str), ended)
 
     def _prepare_build(self, body: Body, answer: Answer) -> None:
         self._host.isolation.prepare_build(protocol.service_id(body), protocol.number(body, "release"))

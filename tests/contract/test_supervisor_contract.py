@@ -42,6 +42,10 @@ def a_run(command):
     return a_job(command, kind=JobKind.RUN, run_id=RUN)
 
 
+def an_entry(command, minute=1):
+    return a_job(command, kind=JobKind.CRON, entry="tidy", minute=minute)
+
+
 @contextlib.contextmanager
 def pipes(root):
     """The two pipes of RUN, open for reading."""
@@ -283,3 +287,29 @@ async def test_a_service_with_a_process_is_not_forgotten(supervisor):
 async def test_nginx_that_does_not_run_cannot_be_reloaded(supervisor):
     with pytest.raises(SupervisorRefusedError, match="does not run"):
         await supervisor.proxy_reload()
+
+
+async def test_a_run_of_a_cron_entry_goes_on_when_its_caller_is_gone_and_its_end_can_be_asked_for(supervisor):
+    job = an_entry("sleep 1000")
+    calling = asyncio.create_task(supervisor.run_job(job))
+
+    async def asked():
+        asking = asyncio.create_task(supervisor.await_job(job.id))
+        await asyncio.sleep(0)
+        await supervisor.hello()  # answered after the other
+        return None if asking.done() else asking
+
+    asking = await wait_until_async(asked, what="the begin of the run")
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    assert await asked()
+    await supervisor.cancel_job(job.id)
+    assert (await asking).outcome == "cancelled"
+    assert (await supervisor.await_job(job.id)).outcome == "cancelled"
+
+
+async def test_the_result_of_a_cron_run_is_kept_and_of_an_unknown_one_there_is_none(supervisor):
+    result = await supervisor.run_job(an_entry("echo swept; exit 3"))
+    assert (result.outcome, result.code) == ("exited", 3)
+    assert await supervisor.await_job(an_entry("").id) == result
+    assert await supervisor.await_job(an_entry("", minute=2).id) is None

@@ -82,6 +82,7 @@ BAD = (
     ("process_replicas", {"worker": -1}),
     ("processes", {"Worker": "node worker.js"}),
     ("volumes", [{"name": "data", "mount": "/etc"}]),
+    ("cron", {"nightly": {"schedule": "61 * * * *", "command": "./tidy"}}),
     ("description", "\x07"),
     ("labels", {"-": "x"}),
 )

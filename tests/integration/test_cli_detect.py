@@ -50,6 +50,13 @@ def test_what_stays_open_is_told_and_ends_with_one(tmp_path):
     assert run(write(tmp_path / "queue", {"Procfile": "worker: ./work\n"})).exit_code == 0, "as on a host"
 
 
+def test_entries_of_a_manifest_are_shown_and_enough_to_run(tmp_path):
+    manifest = 'runtime: python\ncron: {tidy: {schedule: "@daily", command: ./tidy}}\n'
+    ended = run(write(tmp_path, {"dployr.yaml": manifest}))
+    assert ended.exit_code == 0, ended.output
+    assert "cron.tidy.schedule  @daily  (file: dployr.yaml)" in ended.output
+
+
 def test_a_bad_manifest_is_one_sentence_and_no_traceback(tmp_path):
     ended = run(write(tmp_path, {"dployr.yaml": "prot: 80\n"}))
     assert ended.exit_code == 2

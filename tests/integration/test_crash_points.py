@@ -22,7 +22,8 @@ from tests.oracle import host
 from tests.waiting import wait_until
 
 ALL = bool(os.environ.get("TEST_ALL"))
-SEED = os.environ.get("CRASH_SEED") or secrets.token_hex(4)
+# Workers that share a run must draw the same sample.
+SEED = os.environ.get("CRASH_SEED") or os.environ.get("PYTEST_XDIST_TESTRUNUID") or secrets.token_hex(4)
 SAMPLE = 4
 DOWN = {502, 503}  # while nothing of the service runs
 

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from node_agent.errors import SupervisorRefusedError
-from node_agent.model.process import Limits
+from node_agent.model.process import JobKind, Limits
 from node_agent.supervisor import cages
 from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import SERVICE, a_job, a_process
@@ -291,4 +291,29 @@ async def test_without_control_groups_a_watchdog_ends_what_is_over_its_limit(hos
     many = a_process("sleep 1000 & sleep 1000 & sleep 1000 & sleep 1000", limits=Limits(pids=3))
     await client.start(many)
     assert str(await wait_until_async(crashed)) == "oom: more than 3 processes"
+    assert await over(client, host) == ("oom", ("more than 64 MiB of memory",))
+    await client.close()
+
+
+async def over(client, host):
+    """How a run of a cron entry ends that eats more than it may."""
+    hog = host.script("hog.py", HOG.replace("200", "100"))
+    limits = Limits(memory_bytes=64 * MIB)
+    result = await client.run_job(a_job(hog, kind=JobKind.CRON, entry="hog", minute=1, limits=limits))
+    return result.outcome, result.last_lines
+
+
+async def test_a_run_of_a_cron_entry_keeps_to_its_limit_and_its_end_says_why(host, client, rung):
+    demand(rung, "memory")
+    assert await over(client, host) == ("oom", ("more than 64 MiB of memory",))
+
+
+async def test_a_run_whose_limits_cannot_be_enforced_does_not_start_when_they_are_strict(host):
+    host.start("--rung", "none")
+    client = SupervisorClient(host.paths)
+    await client.connect(20)
+    limits = Limits(cpu=0.5, strict=True)
+    result = await client.run_job(a_job("exit 0", kind=JobKind.CRON, entry="strict", minute=1, limits=limits))
+    assert result.outcome == "start_failed"
+    assert "cannot limit cpu" in result.last_lines[0]
     await client.close()

@@ -10,7 +10,7 @@ from node_agent.model.log_index import LINE_LIMIT, SIZE, Entry, Source
 U32, U64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
 SOURCES = st.builds(
     Source,
-    process=st.from_regex(r"[a-z][a-z0-9-]{0,28}(\.[0-9]{1,4})?", fullmatch=True),
+    process=st.from_regex(r"[a-z][a-z0-9-]{0,28}(\.[0-9]{1,4})?|cron\.[a-z][a-z0-9-]{0,28}", fullmatch=True),
     release=U32,
     stream=st.sampled_from(log_index.STREAMS),
 )

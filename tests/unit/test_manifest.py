@@ -17,6 +17,7 @@ FLAT = {
     "health_check": {"path": "/health", "interval": "30s", "timeout": "500ms", "retries": 3},
     "resources": {"memory": "512M", "cpu": 1, "disk": "10G"},
     "processes": {"worker": "node worker.js"},
+    "cron": {"tidy": {"schedule": "*/5 * * * *", "command": "node tidy.js", "timeout": "1h"}},
 }  # fmt: skip
 VALUES = {
     "runtime": "nodejs", "version": "20", "build_cmd": "npm ci", "run_cmd": "npm start", "port": "3000",
@@ -24,6 +25,7 @@ VALUES = {
     "health_check.path": "/health", "health_check.interval": "30.0", "health_check.timeout": "0.5",
     "health_check.retries": "3", "resources.memory": str(512 << 20), "resources.cpu": "1.0",
     "resources.disk": str(10 << 30), "processes.worker": "node worker.js",
+    "cron.tidy.schedule": "*/5 * * * *", "cron.tidy.command": "node tidy.js", "cron.tidy.timeout": "3600.0",
 }  # fmt: skip
 YAML = """
 runtime: node
@@ -35,6 +37,11 @@ env: {NODE_ENV: production, WORKERS: 2, DEBUG: false}
 health_check: {path: /health, interval: 30s, timeout: 500ms, retries: 3}
 resources: {memory: 512M, cpu: 1, disk: 10G}
 processes: {worker: node worker.js}
+cron:
+  tidy:
+    schedule: "*/5 * * * *"
+    command: node tidy.js
+    timeout: 1h
 """
 TOML = """
 runtime = "node"
@@ -57,6 +64,10 @@ cpu = 1
 disk = "10G"
 [processes]
 worker = "node worker.js"
+[cron.tidy]
+schedule = "*/5 * * * *"
+command = "node tidy.js"
+timeout = "1h"
 """
 
 
@@ -164,6 +175,27 @@ REFUSED = [
         "processes.w.replicas: is given twice; keep one of them",
     ),
     ("dployr.yaml", "processes: {Bad Name: x}\n", "processes.Bad Name: the name must be a letter"),
+    ("dployr.yaml", "cron: {tidy: daily}\n", "cron.tidy: must be a mapping"),
+    ("dployr.yaml", "cron: [tidy]\n", "cron: must be a mapping"),
+    ("dployr.yaml", "cron: {T: {}}\n", "cron.T: the name must be a letter"),
+    ("dployr.yaml", 'cron: {tidy: {schedule: "@daily"}}\n', "cron.tidy.command: is required"),
+    ("dployr.yaml", 'cron: {tidy: {schedule: "@daily", comand: x}}\n', "comand: unknown field; did you mean command?"),
+    ("dployr.yaml", 'cron: {tidy: {schedule: "0 0 30 2 *", command: x}}\n', "cron.tidy.schedule: never comes"),
+    (
+        "dployr.yaml",
+        'cron: {tidy: {schedule: "@daily", command: x, timeout: 2}, overlap: x}\n',
+        "cron.overlap: must be a m",
+    ),
+    (
+        "dployr.yaml",
+        'cron: {tidy: {schedule: "@daily", command: x, overlap: no}}\n',
+        "overlap: must be one of skip, allow",
+    ),
+    (
+        "dployr.json",
+        json.dumps({"cron": {f"n{number}": {"schedule": "@daily", "command": "x"} for number in range(21)}}),
+        "cron: must be at most 20",
+    ),
     ("dployr.yaml", "resources: {memory: lots}\n", "resources.memory: must be a size such as 512M"),
     ("dployr.yaml", "resources: {cpu: -1}\n", "resources.cpu: must be 0.01 to 1024"),
     ("dployr.yaml", "health_check: {interval: 1h}\n", "health_check.interval: must be 0.05 to 300 seconds"),

@@ -39,6 +39,9 @@ CONFIG = {
     "run_cmd": "npm start",
     "processes": {},
     "process_replicas": {},
+    "cron": {
+        "tidy": {"schedule": "*/5 * * * *", "command": "node tidy.js", "overlap": "skip", "timeout": 3600.0},
+    },
     "working_dir": "",
     "static_dir": "",
     "port": 3000,
@@ -63,7 +66,10 @@ CONFIG = {
 
 REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
     "DeploymentCreate": {"flat": FLAT, "blueprint": BLUEPRINT},
-    "DeploymentUpdate": {"merge": {"version": "22", "env": {"NODE_ENV": "production", "OLD": None}}},
+    "DeploymentUpdate": {
+        "merge": {"version": "22", "env": {"NODE_ENV": "production", "OLD": None}},
+        "cron": {"cron": {"tidy": {"schedule": "*/5 * * * *", "command": "node tidy.js"}, "report": None}},
+    },
     "RedeployInput": {"head": {}, "commit": {"commit": "9fceb02d0ae598e95dc970b74767f19372d61af8"}},
     "RollbackInput": {"previous": {}, "chosen": {"release": 2}},
 }

@@ -77,6 +77,15 @@ ANSWERS: dict[str, Any] = {
                 },
             }
         ],
+        "cron": [
+            {
+                "name": "tidy",
+                "schedule": "*/5 * * * *",
+                "next_at": "2026-11-24T09:35:00.000Z",
+                "last_started_at": ids.TIME,
+                "last_outcome": "exited(0)",
+            }
+        ],
         "created_at": ids.TIME,
         "updated_at": ids.LATER,
     },

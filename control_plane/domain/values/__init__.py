@@ -3,7 +3,7 @@
 Callers import `values` and say `values.Release`; the parts are its own business.
 """
 
-from control_plane.domain.values.declared import Config, HealthCheck, Resources, Run, Strategy, Variable
+from control_plane.domain.values.declared import Config, CronEntry, HealthCheck, Resources, Run, Strategy, Variable
 from control_plane.domain.values.deployments import Decided, Deployment, DeploymentView, Release
 from control_plane.domain.values.history import (
     AuditEntry,
@@ -20,7 +20,7 @@ from control_plane.domain.values.people import Family, Member, Principal, Projec
 from control_plane.domain.values.plain import Page, Time
 from control_plane.domain.values.reports import Desired, ReleaseReport, RouteReport, ServiceReport
 from control_plane.domain.values.routes import Route, RouteOptions
-from control_plane.domain.values.services import Condition, Crash, Observed, Process, Service, ServiceView, Usage
+from control_plane.domain.values.services import Condition, Crash, Cron, Observed, Process, Service, ServiceView, Usage
 
 __all__ = [
     "AuditEntry",
@@ -28,6 +28,8 @@ __all__ = [
     "Condition",
     "Config",
     "Crash",
+    "Cron",
+    "CronEntry",
     "Decided",
     "Deployment",
     "DeploymentView",

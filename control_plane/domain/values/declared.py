@@ -56,6 +56,20 @@ class Strategy:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class CronEntry:
+    """A command that runs in the environment of the live release whenever `schedule` (UTC) says.
+
+    `overlap`: what happens while its last run is still under way: skip, allow or replace.
+    """
+
+    name: str
+    schedule: str
+    command: str
+    overlap: str = "skip"
+    timeout_s: float = 3600.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Config:
     """What a user declares: the mutable fields of a deployment, and in a release the immutable snapshot of them."""
 
@@ -84,6 +98,7 @@ class Config:
     processes: tuple[tuple[str, str], ...] = ()  # name → command, sorted; `web` is run_cmd
     process_replicas: tuple[tuple[str, int], ...] = ()  # name → how often it runs; one that is not there runs once
     volumes: tuple[tuple[str, str], ...] = ()  # name → mount below the working directory, sorted
+    cron: tuple[CronEntry, ...] = ()  # sorted by name
     labels: tuple[tuple[str, str], ...] = ()
     placement: tuple[tuple[str, str], ...] = ()  # labels that an instance must have
     # Made for a deployment by ssh; nobody declares it.

@@ -35,6 +35,17 @@ class Process:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Cron:
+    """A cron entry of the live release as its agent told of it; times in seconds since the epoch, 0 for never."""
+
+    name: str
+    schedule: str
+    next_at: float
+    last_started_at: float
+    last_outcome: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Observed:
     """What the agent measured last of one service, under the generation that it answers."""
 
@@ -45,6 +56,7 @@ class Observed:
     message: str = ""
     processes: tuple[Process, ...] = ()
     reported_at: Time | None = None
+    cron: tuple[Cron, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from node_agent.model.process import (
     Usage,
 )
 from node_agent.paths import Paths
-from node_agent.supervisor import protocol
+from node_agent.supervisor import frames, job_protocol, protocol
 
 QUICK_TIMEOUT_S = 30.0
 SLACK_S = 60.0
@@ -89,15 +89,15 @@ class SupervisorClient:
         return dict(_decoded(protocol.decode_usage, usage) for usage in found)
 
     async def run_job(self, job: JobSpec) -> JobResult:
-        found = await self._call(job.kind.value, protocol.encode_job_spec(job), job.deadline_s + 2 * SLACK_S)
-        return _decoded(protocol.decode_job_result, found)
+        found = await self._call(job.kind.value, job_protocol.encode_job_spec(job), job.deadline_s + 2 * SLACK_S)
+        return _decoded(job_protocol.decode_job_result, found)
 
     async def cancel_job(self, job_id: str) -> None:
         await self._call("cancel_job", {"job_id": job_id}, SLACK_S)
 
     async def await_job(self, job_id: str) -> JobResult | None:
         found = await self._call("await_job", {"job_id": job_id}, LONGEST_JOB_S)
-        return _decoded(protocol.decode_job_result, found) if found is not None else None
+        return _decoded(job_protocol.decode_job_result, found) if found is not None else None
 
     async def prepare_build(self, service_id: str, release: int) -> None:
         await self._call("prepare_build", {"service_id": service_id, "release": release})
@@ -128,19 +128,19 @@ class SupervisorClient:
 
     # the connection
 
-    async def _call(self, verb: str, fields: protocol.Frame | None = None, timeout: float = QUICK_TIMEOUT_S) -> Any:
+    async def _call(self, verb: str, fields: frames.Frame | None = None, timeout: float = QUICK_TIMEOUT_S) -> Any:
         if self._writer is None:
             raise SupervisorUnavailableError("cannot reach the supervisor; it is being looked for, ask again")
         self._number += 1
         number = self._number
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            self._writer.write(protocol.encode_frame({**(fields or {}), "id": number, "verb": verb}))
+            self._writer.write(frames.encode_frame({**(fields or {}), "id": number, "verb": verb}))
             async with asyncio.timeout(timeout):
                 return await answer
         except TimeoutError:
             raise SupervisorUnavailableError(f"the supervisor did not answer {verb} in {timeout:g} s") from None
-        except protocol.ProtocolError as error:
+        except frames.ProtocolError as error:
             raise SupervisorRefusedError(str(error)) from error
         finally:
             self._waiting.pop(number, None)
@@ -150,7 +150,7 @@ class SupervisorClient:
         backoff_s, connected_before = FIRST_BACKOFF_S, False
         while True:
             try:
-                with protocol.address(self._paths.supervisor_socket) as address:
+                with frames.address(self._paths.supervisor_socket) as address:
                     reader, self._writer = await asyncio.open_unix_connection(address)
             except OSError:
                 await asyncio.sleep(backoff_s)
@@ -168,13 +168,13 @@ class SupervisorClient:
             await asyncio.sleep(backoff_s)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        frames = protocol.FrameBuffer()
-        with contextlib.suppress(OSError, protocol.ProtocolError):
+        buffer = frames.FrameBuffer()
+        with contextlib.suppress(OSError, frames.ProtocolError):
             while data := await reader.read(64 << 10):
-                for frame in frames.feed(data):
+                for frame in buffer.feed(data):
                     self._take(frame)
 
-    def _take(self, frame: protocol.Frame) -> None:
+    def _take(self, frame: frames.Frame) -> None:
         if frame.get("event") == "process":
             self._tell(str(frame.get("service_id", "")))
             return
@@ -205,5 +205,5 @@ class SupervisorClient:
 def _decoded(decode: Callable[[Any], T], found: Any) -> T:
     try:
         return decode(found)
-    except (protocol.ProtocolError, AttributeError) as error:
+    except (frames.ProtocolError, AttributeError) as error:
         raise SupervisorRefusedError(f"cannot understand the supervisor: {error}; update both together") from error

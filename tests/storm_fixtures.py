@@ -14,7 +14,7 @@ import time
 from node_agent.model import log_space, spec
 from node_agent.paths import Paths
 from node_agent.state.journal import Journal
-from node_agent.supervisor import protocol
+from node_agent.supervisor import frames
 from tests import log_life
 from tests.e2e.platform import Repository, free_port
 from tests.oracle import logs, processes
@@ -141,7 +141,7 @@ class Host:
         self.parts.pop("supervisor").wait(30)
 
     def _listens(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as door, protocol.address(self.paths.supervisor_socket) as address:
+        with socket.socket(socket.AF_UNIX) as door, frames.address(self.paths.supervisor_socket) as address:
             return not door.connect_ex(address)
 
     def close(self) -> None:

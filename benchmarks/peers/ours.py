@@ -11,7 +11,7 @@ from benchmarks.peers.base import Supervisor
 from node_agent.model import log_index
 from node_agent.model.process import ProcessId, ProcessSpec
 from node_agent.paths import Paths
-from node_agent.supervisor import protocol
+from node_agent.supervisor import frames, protocol
 from tests.waiting import wait_until
 
 COMMAND = (sys.executable, "-m", "node_agent.supervisor", "--data-dir")
@@ -83,15 +83,15 @@ class Ours(Supervisor):
 
     def _ask(self, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The answers, once all are there; raises OSError, also for a refusal."""
-        with socket.socket(socket.AF_UNIX) as peer, protocol.address(self.paths.supervisor_socket) as address:
+        with socket.socket(socket.AF_UNIX) as peer, frames.address(self.paths.supervisor_socket) as address:
             peer.connect(address)
-            peer.sendall(b"".join(protocol.encode_frame({"id": n, **asked}) for n, asked in enumerate(requests)))
-            frames, answers = protocol.FrameBuffer(), dict[int, dict[str, Any]]()
+            peer.sendall(b"".join(frames.encode_frame({"id": n, **asked}) for n, asked in enumerate(requests)))
+            buffer, answers = frames.FrameBuffer(), dict[int, dict[str, Any]]()
             while len(answers) < len(requests):
                 data = peer.recv(1 << 16)
                 if not data:
                     raise OSError("the supervisor closed the connection")
-                answers |= {frame["id"]: frame for frame in frames.feed(data) if "id" in frame}
+                answers |= {frame["id"]: frame for frame in buffer.feed(data) if "id" in frame}
         if refused := [answer["error"] for answer in answers.values() if "error" in answer]:
             raise OSError(refused[0])
         return [answers[number] for number in range(len(requests))]

@@ -62,14 +62,14 @@ def _shutdown(root: pathlib.Path) -> int:
     import socket  # the way to `run` is kept short
 
     from node_agent.paths import Paths
-    from node_agent.supervisor import protocol
+    from node_agent.supervisor import frames
     from node_agent.supervisor.verbs import SHUTDOWN_GRACE_S
 
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     peer.settimeout(SHUTDOWN_GRACE_S + SLACK_S)
     with peer:
         try:
-            with protocol.address(Paths(root).supervisor_socket) as address:
+            with frames.address(Paths(root).supervisor_socket) as address:
                 peer.connect(address)
         except (FileNotFoundError, ConnectionRefusedError):
             sys.stderr.write(f"no supervisor runs for {root}\n")
@@ -77,7 +77,7 @@ def _shutdown(root: pathlib.Path) -> int:
         except OSError as error:
             sys.stderr.write(f"cannot shut down the supervisor of {root}: {error}\n")
             return 1
-        peer.sendall(protocol.encode_frame({"id": 1, "verb": "shutdown"}))
+        peer.sendall(frames.encode_frame({"id": 1, "verb": "shutdown"}))
         while peer.recv(64 << 10):
             pass
     return 0

@@ -14,8 +14,8 @@ import failpoints
 from node_agent import atomic
 from node_agent.clock import Clock
 from node_agent.supervisor import checked
+from node_agent.supervisor.frames import ProtocolError, field
 from node_agent.supervisor.loop import note
-from node_agent.supervisor.protocol import ProtocolError, field
 
 FORMAT = 1
 PAIR = 2

@@ -1,165 +1,28 @@
-"""The door between agent and supervisor: frames on a unix socket, and the values in them.
+"""The values in the frames between agent and supervisor. Every decoder checks what it reads, and raises ProtocolError.
 
-A frame is a length (4 bytes, big endian) and a JSON object. Requests are `{"id", "verb", …}`, answers
-`{"id", "ok"}` or `{"id", "error"}`; `{"event": "process", "service_id"}` comes unasked. Requests of one connection are
-worked on side by side. Every decoder checks types, ids and names, and raises ProtocolError.
+What is said of jobs stands in job_protocol.py.
 """
 
-import contextlib
 import json
-import os
-import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from node_agent import paths
-from node_agent.model import disk, log_index, volume
+from node_agent.model import disk, volume
 from node_agent.model.crash import Crash, Kind
-from node_agent.model.process import (
-    PIPED,
-    JobKind,
-    JobResult,
-    JobSpec,
-    Limits,
-    ProcessId,
-    ProcessSpec,
-    ProcessStatus,
-    SupervisorInfo,
-    Unwell,
-    Usage,
+from node_agent.model.process import Limits, ProcessId, ProcessSpec, ProcessStatus, SupervisorInfo, Unwell, Usage
+from node_agent.supervisor.frames import (
+    PORT_LIMIT,
+    Frame,
+    ProtocolError,
+    explained,
+    field,
+    number,
+    pairs,
+    process_id,
+    texts,
 )
 
-FRAME_LIMIT = 16 << 20  # a list of 1,000 processes that all crashed with 50 long lines
-HEADER = 4
-NUMBER_LIMIT, PORT_LIMIT = 2**31, 2**16 - 1
 MEMORY_LIMIT, CPU_LIMIT = 2**50, 1024
-COMMITTED = frozenset({JobKind.RELEASE, JobKind.RUN, JobKind.CHECK, JobKind.CRON})  # they are told their commit
-ADDRESS_LIMIT = 107  # bytes of a unix socket's path that the kernel takes
-
-Frame = dict[str, Any]
-T = TypeVar("T")
-
-
-class ProtocolError(Exception):
-    """What came over the socket cannot be read."""
-
-
-def encode_frame(frame: Mapping[str, Any]) -> bytes:
-    """The bytes of one frame. ProtocolError when it is too large."""
-    body = json.dumps(frame, separators=(",", ":")).encode()
-    if len(body) > FRAME_LIMIT:
-        raise ProtocolError(f"cannot send a frame of {len(body)} bytes: {FRAME_LIMIT} are allowed")
-    return len(body).to_bytes(HEADER, "big") + body
-
-
-class FrameBuffer:
-    """Turns bytes as they arrive into frames."""
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-
-    def feed(self, data: bytes) -> list[Frame]:
-        """The frames that `data` completes. After a ProtocolError the connection is of no use any more."""
-        self._data += data
-        frames = []
-        while (frame := self._next()) is not None:
-            frames.append(frame)
-        return frames
-
-    def _next(self) -> Frame | None:
-        if len(self._data) < HEADER:
-            return None
-        length = int.from_bytes(self._data[:HEADER], "big")
-        if length > FRAME_LIMIT:
-            raise ProtocolError(f"cannot read a frame of {length} bytes: {FRAME_LIMIT} are allowed")
-        if len(self._data) < HEADER + length:
-            return None
-        body = bytes(self._data[HEADER : HEADER + length])
-        del self._data[: HEADER + length]
-        try:
-            frame = json.loads(body)
-        except (ValueError, RecursionError):
-            raise ProtocolError("cannot read a frame: it is not JSON") from None
-        if not isinstance(frame, dict):
-            raise ProtocolError("cannot read a frame: it is not an object")
-        return frame
-
-
-@contextlib.contextmanager
-def address(path: pathlib.Path) -> Iterator[str]:
-    """A name for the socket at `path` that the kernel takes, however long the path is. Raises OSError."""
-    if len(os.fsencode(path)) <= ADDRESS_LIMIT:
-        yield str(path)
-        return
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
-
-
-# fields
-
-
-def field(frame: Mapping[str, Any], name: str, kind: type[T]) -> T:
-    """`frame[name]`, which must be exactly of `kind` (an int will do for a float)."""
-    value = frame.get(name)
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise ProtocolError(f"cannot read {name!r}: it must be {kind.__name__}")
-    return value
-
-
-def number(frame: Mapping[str, Any], name: str, most: int = NUMBER_LIMIT) -> int:
-    """A whole number from 0 to `most`."""
-    value = field(frame, name, int)
-    if not 0 <= value <= most:
-        raise ProtocolError(f"cannot read {name!r}: it must be between 0 and {most}")
-    return value
-
-
-def service_id(frame: Mapping[str, Any]) -> str:
-    with _explained("service_id"):
-        return paths.checked_id(field(frame, "service_id", str))
-
-
-def process_id(frame: Mapping[str, Any]) -> ProcessId:
-    """The id of a process, its parts fit to become names of files."""
-    with _explained("process_id"):
-        text = field(frame, "process_id", str)
-        found = ProcessId.parse(text)
-        paths.checked_id(found.service_id)
-        if str(found) != text or not 0 <= found.release <= NUMBER_LIMIT or not 0 <= found.restart <= NUMBER_LIMIT:
-            raise ValueError(f"cannot use {text!r} as a process id")
-        if not paths.NAME.fullmatch(found.name) or len(found.name) > log_index.NAME_LIMIT or found.name == "build":
-            raise ValueError(f"cannot use {found.name!r} as a process name")
-        return found
-
-
-@contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, ProtocolError) as error:
-        raise ProtocolError(f"cannot read {name!r}: {error}") from error
-
-
-def _pairs(frame: Mapping[str, Any], name: str) -> tuple[tuple[str, str], ...]:
-    pairs = field(frame, name, list)
-    if not all(isinstance(p, list) and len(p) == 2 and all(isinstance(word, str) for word in p) for p in pairs):
-        raise ProtocolError(f"cannot read {name!r}: it must be a list of pairs of text")
-    return tuple((key, value) for key, value in pairs)
-
-
-def _texts(frame: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    texts = field(frame, name, list)
-    if not all(isinstance(text, str) for text in texts):
-        raise ProtocolError(f"cannot read {name!r}: it must be a list of text")
-    return tuple(texts)
-
-
-# values
 
 
 def encode_process_spec(spec: ProcessSpec) -> Frame:
@@ -172,7 +35,7 @@ def encode_process_spec(spec: ProcessSpec) -> Frame:
         "port": spec.port,
         "commit": spec.commit,
         "volumes": list(spec.volumes),
-        "limits": _encode_limits(spec.limits),
+        "limits": encode_limits(spec.limits),
     }
 
 
@@ -180,25 +43,25 @@ def decode_process_spec(frame: Mapping[str, Any]) -> ProcessSpec:
     return ProcessSpec(
         id=process_id(frame),
         command=field(frame, "command", str),
-        env=_pairs(frame, "env"),
+        env=pairs(frame, "env"),
         toolchain=field(frame, "toolchain", str),
         working_dir=field(frame, "working_dir", str),
         port=number(frame, "port", PORT_LIMIT),
         commit=field(frame, "commit", str),
-        limits=_limits(field(frame, "limits", dict)),
-        volumes=_volumes(frame),
+        limits=decode_limits(field(frame, "limits", dict)),
+        volumes=decode_volumes(frame),
     )
 
 
-def _volumes(frame: Mapping[str, Any]) -> tuple[str, ...]:
+def decode_volumes(frame: Mapping[str, Any]) -> tuple[str, ...]:
     """Names fit to become directories; none in a record from before there were any."""
-    names = _texts(frame, "volumes") if "volumes" in frame else ()
+    names = texts(frame, "volumes") if "volumes" in frame else ()
     if not all(map(volume.is_name, names)) or len(names) > volume.MOST:
         raise ProtocolError("cannot read 'volumes': it must be a short list of names")
     return names
 
 
-def _encode_limits(limits: Limits) -> Frame:
+def encode_limits(limits: Limits) -> Frame:
     return {
         "memory_bytes": limits.memory_bytes,
         "cpu": limits.cpu,
@@ -207,8 +70,8 @@ def _encode_limits(limits: Limits) -> Frame:
     }
 
 
-def _limits(frame: Mapping[str, Any]) -> Limits:
-    with _explained("limits"):
+def decode_limits(frame: Mapping[str, Any]) -> Limits:
+    with explained("limits"):
         limits = Limits(
             memory_bytes=number(frame, "memory_bytes", MEMORY_LIMIT),
             cpu=field(frame, "cpu", float),
@@ -268,7 +131,7 @@ def decode_crash(frame: Mapping[str, Any]) -> Crash | None:
     if "crash" in frame and frame["crash"] is None:
         return None
     found = field(frame, "crash", dict)
-    with _explained("crash"):
+    with explained("crash"):
         return Crash(
             kind=Kind(field(found, "kind", str)),
             code=field(found, "code", int),
@@ -277,7 +140,7 @@ def decode_crash(frame: Mapping[str, Any]) -> Crash | None:
             ran_s=field(found, "ran_s", float),
             cpu_s=field(found, "cpu_s", float),
             max_rss_bytes=field(found, "max_rss_bytes", int),
-            lines=_texts(found, "lines"),
+            lines=texts(found, "lines"),
         )
 
 
@@ -310,97 +173,6 @@ def decode_usage(frame: Mapping[str, Any]) -> tuple[ProcessId, Usage]:
     )
 
 
-def encode_job_spec(job: JobSpec) -> Frame:
-    """With its verb, which says what kind of job it is."""
-    frame: Frame = {
-        "verb": job.kind.value,
-        "service_id": job.service_id,
-        "release": job.release,
-        "command": job.command,
-        "env": [list(pair) for pair in job.env],
-        "toolchain": job.toolchain,
-        "working_dir": job.working_dir,
-        "deadline_s": job.deadline_s,
-    }
-    if job.is_build and job.kind is not JobKind.RELEASE:
-        return frame | ({"static": True} if job.static else {})
-    return frame | {"commit": job.commit, "volumes": list(job.volumes)} | _own_fields(job)
-
-
-def _own_fields(job: JobSpec) -> Frame:
-    named = {"volume": job.volume} if job.volume else {}
-    match job.kind:
-        case JobKind.RELEASE:
-            return {}
-        case JobKind.CRON:
-            return {"entry": job.entry, "minute": job.minute, "limits": _encode_limits(job.limits)}
-        case kind if kind in PIPED:
-            return named | {"run_id": job.run_id}
-        case _:
-            return named | {"port": job.port}
-
-
-def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:
-    with _explained("verb"):
-        kind = JobKind(field(frame, "verb", str))
-    return JobSpec(
-        service_id=service_id(frame),
-        release=number(frame, "release"),
-        command=field(frame, "command", str),
-        env=_pairs(frame, "env"),
-        toolchain=field(frame, "toolchain", str),
-        working_dir=field(frame, "working_dir", str),
-        deadline_s=field(frame, "deadline_s", float),
-        kind=kind,
-        run_id=_run_id(frame) if kind in PIPED else "",
-        commit=field(frame, "commit", str) if kind in COMMITTED else "",
-        port=number(frame, "port", PORT_LIMIT) if kind is JobKind.CHECK else 0,
-        static="static" in frame and field(frame, "static", bool),
-        volumes=_volumes(frame),
-        volume=_volume(frame) if "volume" in frame or kind in {JobKind.BACKUP, JobKind.RESTORE} else "",
-        entry=_entry(frame) if kind is JobKind.CRON else "",
-        minute=number(frame, "minute") if kind is JobKind.CRON else 0,
-        limits=_limits(field(frame, "limits", dict)) if kind is JobKind.CRON else Limits(),
-    )
-
-
-def _volume(frame: Mapping[str, Any]) -> str:
-    name = field(frame, "volume", str)
-    if not volume.is_name(name):
-        raise ProtocolError(f"cannot read 'volume': {name!r} is no name of a volume")
-    return name
-
-
-def _entry(frame: Mapping[str, Any]) -> str:
-    found = field(frame, "entry", str)
-    if not paths.CRON_ENTRY.fullmatch(found):
-        raise ProtocolError(f"cannot read 'entry': {found[:40]!r} is no name of a cron entry")
-    return found
-
-
-def _run_id(frame: Mapping[str, Any]) -> str:
-    with _explained("run_id"):
-        return paths.checked_id(field(frame, "run_id", str))
-
-
-def encode_job_result(result: JobResult) -> Frame:
-    return {
-        "outcome": result.outcome,
-        "code": result.code,
-        "duration_s": result.duration_s,
-        "last_lines": list(result.last_lines),
-    }
-
-
-def decode_job_result(frame: Mapping[str, Any]) -> JobResult:
-    return JobResult(
-        outcome=field(frame, "outcome", str),
-        code=field(frame, "code", int),
-        duration_s=field(frame, "duration_s", float),
-        last_lines=_texts(frame, "last_lines"),
-    )
-
-
 def decode_measured(found: object) -> dict[str, disk.Use]:
     """What `measure` answers: text, since the supervisor hands on what its program said."""
     try:
@@ -424,5 +196,5 @@ def decode_info(frame: Mapping[str, Any]) -> SupervisorInfo:
         version=field(frame, "version", str),
         boot_id=field(frame, "boot_id", str),
         pid=field(frame, "pid", int),
-        capabilities=_pairs(frame, "capabilities"),
+        capabilities=pairs(frame, "capabilities"),
     )

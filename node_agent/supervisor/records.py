@@ -14,9 +14,9 @@ from node_agent import atomic
 from node_agent.model import process_state, restart
 from node_agent.model.crash import Crash
 from node_agent.model.process import ProcessSpec
-from node_agent.supervisor import checked, protocol
+from node_agent.supervisor import checked, frames, protocol
+from node_agent.supervisor.frames import field
 from node_agent.supervisor.loop import Loop, note
-from node_agent.supervisor.protocol import field
 
 FORMAT = 2
 SUFFIX, DAMAGED = ".json", ".damaged"
@@ -118,7 +118,7 @@ def encode(record: Record) -> bytes:
 def newest(data: bytes) -> Record:
     """What the last good line of a file says. ValueError when there is none."""
     for line in reversed(data.split(b"\n")):
-        with contextlib.suppress(ValueError, TypeError, protocol.ProtocolError):
+        with contextlib.suppress(ValueError, TypeError, frames.ProtocolError):
             return _decoded(checked.decode(line))
     raise ValueError("no line has its checksum")
 

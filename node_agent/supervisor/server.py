@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from node_agent.paths import Paths
-from node_agent.supervisor import protocol
+from node_agent.supervisor import frames
 from node_agent.supervisor.loop import Loop, note
 from node_agent.supervisor.verbs import Verbs
 
 BACKLOG = 16
-UNSENT_LIMIT = 2 * protocol.FRAME_LIMIT  # a peer that does not read is let go
+UNSENT_LIMIT = 2 * frames.FRAME_LIMIT  # a peer that does not read is let go
 _PEER = struct.Struct("3i")
 
 
@@ -37,7 +37,7 @@ class Server:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         before = os.umask(0o117)  # 0660 from the first moment on
         try:
-            with protocol.address(path) as address:
+            with frames.address(path) as address:
                 self._socket.bind(address)
         finally:
             os.umask(before)
@@ -79,7 +79,7 @@ class _Connection:
 
     def __init__(self, peer: socket.socket, loop: Loop, verbs: Verbs, connections: "set[_Connection]") -> None:
         self._peer, self._loop, self._verbs, self._connections = peer, loop, verbs, connections
-        self._frames = protocol.FrameBuffer()
+        self._frames = frames.FrameBuffer()
         self._unsent = bytearray()
         self._waiting = False  # for room to send the rest
         self._open = True
@@ -89,7 +89,7 @@ class _Connection:
     def send(self, frame: Mapping[str, Any]) -> None:
         if not self._open:
             return
-        self._unsent += protocol.encode_frame(frame)
+        self._unsent += frames.encode_frame(frame)
         if len(self._unsent) > UNSENT_LIMIT:
             note("server.slow_peer", unsent=len(self._unsent))
             self._close()
@@ -106,20 +106,20 @@ class _Connection:
     def _readable(self) -> None:
         try:
             data = self._peer.recv(64 << 10)
-            frames = self._frames.feed(data)
+            asked = self._frames.feed(data)
         except BlockingIOError:
             return
-        except (OSError, protocol.ProtocolError) as error:
+        except (OSError, frames.ProtocolError) as error:
             note("server.bad_peer", error=error)
             self._close()
             return
-        self._loop.guarded(functools.partial(self._verbs.expect, frames))
-        for frame in frames:
+        self._loop.guarded(functools.partial(self._verbs.expect, asked))
+        for frame in asked:
             self._loop.guarded(functools.partial(self._handle, frame))
         if not data:
             self._close()
 
-    def _handle(self, frame: protocol.Frame) -> None:
+    def _handle(self, frame: frames.Frame) -> None:
         number, verb = frame.get("id"), frame.get("verb")
         if type(number) is not int or not isinstance(verb, str):
             note("server.bad_peer", error="a request without id or verb")
@@ -160,7 +160,7 @@ class _Answer:
         self._connection.abandoned.pop(self._number, None)
         try:
             self._connection.send({"id": self._number, "ok": value})
-        except protocol.ProtocolError as error:
+        except frames.ProtocolError as error:
             self.refuse(str(error))
 
     def if_abandoned(self, do: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from node_agent.model.process import JobKind, JobResult, JobSpec, SupervisorInfo
-from node_agent.supervisor import VERSION, estates, protocol
+from node_agent.supervisor import VERSION, estates, frames, job_protocol, protocol
 from node_agent.supervisor.host import Host, RefusedError
 from node_agent.supervisor.jobs import Jobs
 from node_agent.supervisor.measuring import Measuring
@@ -69,8 +69,8 @@ class Verbs:
             return
         services = set()
         for body in starts:
-            with contextlib.suppress(protocol.ProtocolError):
-                services.add(protocol.process_id(body).service_id)
+            with contextlib.suppress(frames.ProtocolError):
+                services.add(frames.process_id(body).service_id)
         with contextlib.suppress(OSError):
             self._host.isolation.expect(sorted(services))
 
@@ -82,7 +82,7 @@ class Verbs:
             return
         try:
             work(body, answer)
-        except (protocol.ProtocolError, RefusedError, ValueError, OSError) as error:
+        except (frames.ProtocolError, RefusedError, ValueError, OSError) as error:
             answer.refuse(str(error))
         except Exception as error:
             answer.refuse(f"cannot do {verb!r}: the supervisor met {error!r}; its log has more")
@@ -114,19 +114,19 @@ class Verbs:
         answer.ok(protocol.encode_process_status(status))
 
     def _stop_process(self, body: Body, answer: Answer) -> None:
-        self._processes.stop(protocol.process_id(body), _seconds(body, "grace_s"), answer.ok)
+        self._processes.stop(frames.process_id(body), _seconds(body, "grace_s"), answer.ok)
 
     def _replace(self, body: Body, answer: Answer) -> None:
         self._demand_open()
         unwell, grace_s = protocol.decode_unwell(body), _seconds(body, "grace_s")
-        self._processes.replace(protocol.process_id(body), unwell, grace_s)
+        self._processes.replace(frames.process_id(body), unwell, grace_s)
         answer.ok()
 
     def _signal(self, body: Body, answer: Answer) -> None:
-        name = protocol.field(body, "signal", str)
+        name = frames.field(body, "signal", str)
         if name not in SIGNALS:
-            raise protocol.ProtocolError(f"cannot read 'signal': it must be one of {', '.join(SIGNALS)}")
-        self._processes.signal(protocol.process_id(body), SIGNALS[name])
+            raise frames.ProtocolError(f"cannot read 'signal': it must be one of {', '.join(SIGNALS)}")
+        self._processes.signal(frames.process_id(body), SIGNALS[name])
         answer.ok()
 
     def _stats(self, _: Body, answer: Answer) -> None:
@@ -134,7 +134,7 @@ class Verbs:
 
     def _run_job(self, body: Body, answer: Answer) -> None:
         self._demand_open()
-        job = protocol.decode_job_spec(body)
+        job = job_protocol.decode_job_spec(body)
         if job.kind is JobKind.REMOVE and not job.release:
             self._processes.demand_none(job.service_id, "delete the files of")
         if job.kind is JobKind.RESTORE:
@@ -142,7 +142,7 @@ class Verbs:
         _seconds(body, "deadline_s")
 
         def done(result: JobResult) -> None:
-            answer.ok(protocol.encode_job_result(self._swapped(job, result)))
+            answer.ok(job_protocol.encode_job_result(self._swapped(job, result)))
 
         if job.ends_with_caller:
             answer.if_abandoned(lambda: self._jobs.cancel(job.id, lambda: None))
@@ -168,25 +168,25 @@ class Verbs:
         self._jobs.demand_no_run(job.service_id, "restore a volume of")
 
     def _cancel_job(self, body: Body, answer: Answer) -> None:
-        self._jobs.cancel(protocol.field(body, "job_id", str), answer.ok)
+        self._jobs.cancel(frames.field(body, "job_id", str), answer.ok)
 
     def _await_job(self, body: Body, answer: Answer) -> None:
         def ended(result: JobResult | None) -> None:
-            answer.ok(protocol.encode_job_result(result) if result else None)
+            answer.ok(job_protocol.encode_job_result(result) if result else None)
 
-        self._jobs.join(protocol.field(body, "job_id", str), ended)
+        self._jobs.join(frames.field(body, "job_id", str), ended)
 
     def _prepare_build(self, body: Body, answer: Answer) -> None:
-        self._host.isolation.prepare_build(protocol.service_id(body), protocol.number(body, "release"))
+        self._host.isolation.prepare_build(frames.service_id(body), frames.number(body, "release"))
         answer.ok()
 
     def _index_logs(self, body: Body, answer: Answer) -> None:
-        self._processes.index_logs(protocol.service_id(body))
+        self._processes.index_logs(frames.service_id(body))
         answer.ok()
 
     def _forget(self, body: Body, answer: Answer) -> None:
         """Also what was begun beside the processes ends."""
-        service_id = protocol.service_id(body)
+        service_id = frames.service_id(body)
 
         def forget() -> None:
             try:
@@ -200,11 +200,11 @@ class Verbs:
 
     def _measure(self, body: Body, answer: Answer) -> None:
         """Of one service, or of everything."""
-        service_id = protocol.service_id(body) if body.get("service_id") else ""
+        service_id = frames.service_id(body) if body.get("service_id") else ""
         self._measuring.measure(service_id, answer.ok, answer.refuse)
 
     def _proxy_test(self, body: Body, answer: Answer) -> None:
-        generation = protocol.number(body, "generation")
+        generation = frames.number(body, "generation")
         self._host.isolation.prepare_proxy(generation)
         self._nginx.test(generation, lambda good, words: answer.ok([good, words]))
 
@@ -238,7 +238,7 @@ class Verbs:
 
 
 def _seconds(body: Body, name: str) -> float:
-    value = protocol.field(body, name, float)
+    value = frames.field(body, name, float)
     if not 0 <= value <= LONGEST_S:
-        raise protocol.ProtocolError(f"cannot read {name!r}: it must be between 0 and {LONGEST_S:g} seconds")
+        raise frames.ProtocolError(f"cannot read {name!r}: it must be between 0 and {LONGEST_S:g} seconds")
     return value

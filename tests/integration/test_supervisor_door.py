@@ -10,7 +10,7 @@ import pytest
 
 from node_agent.errors import SupervisorUnavailableError
 from node_agent.model.process import ProcessId
-from node_agent.supervisor import protocol
+from node_agent.supervisor import frames, protocol
 from node_agent.supervisor_client import SupervisorClient
 from tests.supervisor_host import REPOSITORY, a_process
 from tests.supervisor_host import host as host  # noqa: PLC0414 - the fixture
@@ -24,11 +24,11 @@ class Peer:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(20)
         wait_until(lambda: self.socket.connect_ex(str(host.paths.supervisor_socket)) == 0)
-        self.frames = protocol.FrameBuffer()
+        self.frames = frames.FrameBuffer()
         self.pending = []
 
     def send(self, **frame):
-        self.socket.sendall(protocol.encode_frame(frame))
+        self.socket.sendall(frames.encode_frame(frame))
 
     def answer(self):
         while not self.pending:
@@ -57,10 +57,10 @@ def test_of_starts_that_come_together_each_has_its_own_answer(host, peer):
     for found in ids:
         host.paths.release_tree(found.service_id, 1).mkdir(parents=True)
     bodies = [protocol.encode_process_spec(a_process(id=found)) for found in ids]
-    frames = [{"id": number, "verb": "start", **body} for number, body in enumerate(bodies)]
-    frames[1]["port"] = -1
-    peer.socket.sendall(b"".join(map(protocol.encode_frame, frames)))
-    answers = sorted((peer.answer() for _ in frames), key=lambda found: found["id"])
+    asked = [{"id": number, "verb": "start", **body} for number, body in enumerate(bodies)]
+    asked[1]["port"] = -1
+    peer.socket.sendall(b"".join(map(frames.encode_frame, asked)))
+    answers = sorted((peer.answer() for _ in asked), key=lambda found: found["id"])
     assert ["ok" in found for found in answers] == [True, False, True]
 
 

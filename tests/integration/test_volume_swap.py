@@ -6,7 +6,7 @@ import pytest
 
 from node_agent.model.process import JobKind, JobResult, JobSpec
 from node_agent.paths import Paths
-from node_agent.supervisor import protocol
+from node_agent.supervisor import job_protocol
 from node_agent.supervisor.host import RefusedError
 from node_agent.supervisor.verbs import Verbs
 from tests.supervisor_host import SERVICE
@@ -27,7 +27,7 @@ class Supervisor:
         self.verbs = Verbs(host, self, self, None, lambda: None)
 
     def restore(self) -> None:
-        self.verbs.handle(JobKind.RESTORE.value, protocol.encode_job_spec(JOB), self)
+        self.verbs.handle(JobKind.RESTORE.value, job_protocol.encode_job_spec(JOB), self)
 
     # processes and jobs
 
@@ -44,7 +44,7 @@ class Supervisor:
     # the answer
 
     def ok(self, value=None) -> None:
-        self.answered.append(protocol.decode_job_result(value))
+        self.answered.append(job_protocol.decode_job_result(value))
 
     def refuse(self, words: str) -> None:
         self.refused.append(words)

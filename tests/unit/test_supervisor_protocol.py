@@ -19,7 +19,7 @@ from node_agent.model.process import (
     SupervisorInfo,
     Usage,
 )
-from node_agent.supervisor import protocol
+from node_agent.supervisor import frames, job_protocol, protocol
 from tests.supervisor_host import REPOSITORY, a_process
 
 FEW = settings(max_examples=30)
@@ -52,20 +52,20 @@ CODECS = [
     ),
     (
         st.builds(JobSpec, SERVICE_IDS, NUMBER, TEXT, PAIRS, TEXT, TEXT, TIME),
-        protocol.encode_job_spec,
-        protocol.decode_job_spec,
+        job_protocol.encode_job_spec,
+        job_protocol.decode_job_spec,
     ),
     (
         st.builds(JobSpec, SERVICE_IDS, NUMBER, TEXT, PAIRS, TEXT, TEXT, TIME, st.just(JobKind.RELEASE), commit=TEXT),
-        protocol.encode_job_spec,
-        protocol.decode_job_spec,
+        job_protocol.encode_job_spec,
+        job_protocol.decode_job_spec,
     ),
     (
         st.builds(
             JobSpec, SERVICE_IDS, NUMBER, TEXT, PAIRS, TEXT, TEXT, TIME, st.just(JobKind.RUN), RUN_IDS, commit=TEXT
         ),
-        protocol.encode_job_spec,
-        protocol.decode_job_spec,
+        job_protocol.encode_job_spec,
+        job_protocol.decode_job_spec,
     ),
     (
         st.builds(
@@ -81,8 +81,8 @@ CODECS = [
             commit=TEXT,
             port=st.integers(0, 65535),
         ),
-        protocol.encode_job_spec,
-        protocol.decode_job_spec,
+        job_protocol.encode_job_spec,
+        job_protocol.decode_job_spec,
     ),
     (
         st.builds(
@@ -100,10 +100,10 @@ CODECS = [
             minute=NUMBER,
             limits=LIMITS,
         ),
-        protocol.encode_job_spec,
-        protocol.decode_job_spec,
+        job_protocol.encode_job_spec,
+        job_protocol.decode_job_spec,
     ),
-    (st.builds(JobResult, TEXT, NUMBER, TIME, LINES), protocol.encode_job_result, protocol.decode_job_result),
+    (st.builds(JobResult, TEXT, NUMBER, TIME, LINES), job_protocol.encode_job_result, job_protocol.decode_job_result),
     (st.builds(SupervisorInfo, TEXT, TEXT, NUMBER, PAIRS), protocol.encode_info, protocol.decode_info),
     (
         st.tuples(IDS, st.builds(Usage, NUMBER, TIME, NUMBER, NUMBER)),
@@ -124,7 +124,7 @@ JSON = st.recursive(
 @given(VALUES)
 def test_every_value_comes_back_as_it_was(case):
     value, encode, decode = case
-    (frame,) = protocol.FrameBuffer().feed(protocol.encode_frame(encode(value)))
+    (frame,) = frames.FrameBuffer().feed(frames.encode_frame(encode(value)))
     assert decode(frame) == value
 
 
@@ -136,41 +136,41 @@ def test_a_value_with_a_field_missing_or_wrong_is_an_error_that_names_it(case, d
     name = data.draw(st.sampled_from(sorted(frame)))
     allowed = {type(frame[name]), int, list} | ({type(None)} if name in NULLABLE else set())
     frame[name] = data.draw(JSON.filter(lambda wrong: type(wrong) not in allowed))
-    with pytest.raises(protocol.ProtocolError, match=name):
+    with pytest.raises(frames.ProtocolError, match=name):
         decode(frame)
 
 
 @FEW
 @given(st.lists(st.dictionaries(TEXT, JSON, max_size=2), max_size=3), st.lists(st.integers(1, 50), min_size=1))
-def test_frames_are_found_however_the_bytes_arrive(frames, pieces):
-    data = b"".join(map(protocol.encode_frame, frames))
-    buffer, found, at = protocol.FrameBuffer(), [], 0
+def test_frames_are_found_however_the_bytes_arrive(sent, pieces):
+    data = b"".join(map(frames.encode_frame, sent))
+    buffer, found, at = frames.FrameBuffer(), [], 0
     while at < len(data):
         step = pieces[at % len(pieces)]
         found += buffer.feed(data[at : at + step])
         at += step
-    assert found == frames
+    assert found == sent
 
 
 @given(st.binary(max_size=200))
 def test_garbage_is_frames_an_error_or_an_unfinished_frame(data):
     try:
-        assert all(isinstance(frame, dict) for frame in protocol.FrameBuffer().feed(data))
-    except protocol.ProtocolError:
+        assert all(isinstance(frame, dict) for frame in frames.FrameBuffer().feed(data))
+    except frames.ProtocolError:
         pass
 
 
 def test_frames_beyond_the_limit_are_neither_sent_nor_read():
-    with pytest.raises(protocol.ProtocolError, match="are allowed"):
-        protocol.encode_frame({"x": "y" * protocol.FRAME_LIMIT})
-    with pytest.raises(protocol.ProtocolError, match="are allowed"):
-        protocol.FrameBuffer().feed((protocol.FRAME_LIMIT + 1).to_bytes(4, "big"))
+    with pytest.raises(frames.ProtocolError, match="are allowed"):
+        frames.encode_frame({"x": "y" * frames.FRAME_LIMIT})
+    with pytest.raises(frames.ProtocolError, match="are allowed"):
+        frames.FrameBuffer().feed((frames.FRAME_LIMIT + 1).to_bytes(4, "big"))
 
 
 def test_ten_thousand_levels_of_nesting_are_an_error_and_no_crash():
     body = b"[" * 10_000 + b"]" * 10_000
-    with pytest.raises(protocol.ProtocolError, match="JSON"):
-        protocol.FrameBuffer().feed(len(body).to_bytes(4, "big") + body)
+    with pytest.raises(frames.ProtocolError, match="JSON"):
+        frames.FrameBuffer().feed(len(body).to_bytes(4, "big") + body)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_ten_thousand_levels_of_nesting_are_an_error_and_no_crash():
     ["", "x", "svc_1.r1.n0.web.1", "svc_" + "0" * 26 + ".r1.n0.../web", "svc_" + "0" * 26 + ".r1.n0.build"],
 )
 def test_an_id_that_could_become_another_file_is_refused(text):
-    with pytest.raises(protocol.ProtocolError, match="process_id"):
-        protocol.process_id({"process_id": text})
+    with pytest.raises(frames.ProtocolError, match="process_id"):
+        frames.process_id({"process_id": text})
 
 
 def test_the_version_is_that_of_the_distribution():
@@ -201,5 +201,5 @@ def test_the_version_is_that_of_the_distribution():
 def test_a_limit_that_nothing_can_run_with_is_refused_by_its_name(limits, named):
     frame = protocol.encode_process_spec(a_process())
     frame["limits"].update(limits)
-    with pytest.raises(protocol.ProtocolError, match=named):
+    with pytest.raises(frames.ProtocolError, match=named):
         protocol.decode_process_spec(frame)

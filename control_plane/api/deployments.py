@@ -9,6 +9,7 @@ from control_plane.api import (
     answers,
     commands,
     context,
+    declared,
     follow,
     models_deployments,
     models_logs,
@@ -25,7 +26,7 @@ blueprint = APIBlueprint("deployments", __name__, url_prefix="/v1/deployments", 
 @blueprint.post("", responses={201: models_deployments.DeploymentShape})
 @access.permission("deployment:write")
 @mutations.mutation(dry_run=True)
-def create(body: schemas.DeploymentCreate) -> flask.Response:
+def create(body: declared.DeploymentCreate) -> flask.Response:
     """Declare a deployment; its first release is built and started afterwards."""
     work = context.current().services.deployments.create(context.principal(), body.fields())
     return commands.run(work, _created)
@@ -57,7 +58,7 @@ def get(path: schemas.ById) -> flask.Response:
 @blueprint.put("/<id>", responses={200: models_deployments.DeploymentShape})
 @access.permission("deployment:write")
 @mutations.mutation(if_match=True, dry_run=True)
-def update(path: schemas.ById, body: schemas.DeploymentUpdate) -> flask.Response:
+def update(path: schemas.ById, body: declared.DeploymentUpdate) -> flask.Response:
     """Change the fields given and roll a new release out; nothing happens when they are as they were."""
     work = context.current().services.deployments.update(context.principal(), path.id, body.changes())
     return commands.run(work, lambda done: _shown(done[0], 200))

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from control_plane import clock
-from control_plane.api import rules, schemas, shapes
+from control_plane.api import flat, forms, rules, schemas, shapes
 from control_plane.domain import grammar, paging, values, variables
 
-VALUE = {"anyOf": [*schemas.SCALAR["anyOf"], {"type": "null"}]}
-Value = Annotated[str | None, pydantic.BeforeValidator(schemas.text_of), pydantic.WithJsonSchema(VALUE)]
+VALUE = {"anyOf": [*forms.SCALAR["anyOf"], {"type": "null"}]}
+Value = Annotated[str | None, pydantic.BeforeValidator(flat.text_of), pydantic.WithJsonSchema(VALUE)]
 
 
 class Variable(schemas.Input):
@@ -25,7 +25,7 @@ class Variable(schemas.Input):
 
 RULES: rules.Rules = {
     "key": rules.said("key", grammar.env_key_issue),
-    "value": rules.said("value", lambda value: grammar.env_value_issue(schemas.text_of(value))),
+    "value": rules.said("value", lambda value: grammar.env_value_issue(flat.text_of(value))),
 }
 
 

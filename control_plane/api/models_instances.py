@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 import pydantic
 
 from control_plane import clock
-from control_plane.api import rules, schemas, shapes
+from control_plane.api import forms, rules, schemas, shapes
 from control_plane.domain import grammar, values
 from control_plane.domain.series import Answer, Series
 from control_plane.services.instances import JOIN_TOKEN_S, InstanceChanges, JoinToken
@@ -26,7 +26,7 @@ def _label_problems(labels: dict[str, str | None]) -> list[rules.Problem]:
 
 class InstancePatch(schemas.Input):
     RULES: ClassVar[rules.Rules] = {"labels": _label_problems}
-    labels: Annotated[dict[str, str | None], pydantic.WithJsonSchema(schemas.TEXT_CHANGES)] = schemas.optional()
+    labels: Annotated[dict[str, str | None], pydantic.WithJsonSchema(forms.TEXT_CHANGES)] = schemas.optional()
     cordoned: bool = schemas.optional()
 
     def changes(self) -> InstanceChanges:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import pydantic
 
 from control_plane import clock
-from control_plane.api import rules, schemas, shapes
+from control_plane.api import forms, rules, schemas, shapes
 from control_plane.domain import declaration, health, resources, values
 from control_plane.services import runs
 from control_plane.services.services import ServiceChanges
@@ -198,11 +198,11 @@ class ServicePatch(schemas.Input):
         "health_check": _check_problems,
     }
     replicas: int = schemas.optional()
-    process_replicas: Annotated[dict[str, int | None], pydantic.WithJsonSchema(schemas.REPLICAS_CHANGES)] = (
+    process_replicas: Annotated[dict[str, int | None], pydantic.WithJsonSchema(forms.REPLICAS_CHANGES)] = (
         schemas.optional()
     )
-    resources: Annotated[dict[str, Any], pydantic.WithJsonSchema(schemas.RESOURCES)] = schemas.optional()
-    health_check: Annotated[dict[str, Any], pydantic.WithJsonSchema(schemas.HEALTH_CHECK)] = schemas.optional()
+    resources: Annotated[dict[str, Any], pydantic.WithJsonSchema(forms.RESOURCES)] = schemas.optional()
+    health_check: Annotated[dict[str, Any], pydantic.WithJsonSchema(forms.HEALTH_CHECK)] = schemas.optional()
 
     def changes(self) -> ServiceChanges:
         return ServiceChanges(**{name: getattr(self, name) for name in self.model_fields_set})
@@ -216,7 +216,7 @@ class RunInput(schemas.Input):
         "timeout": rules.said("timeout", runs.timeout_issue),
     }
     command: str
-    timeout: Annotated[float | str, pydantic.WithJsonSchema(schemas.DURATION)] = runs.DEFAULT_TIMEOUT_S
+    timeout: Annotated[float | str, pydantic.WithJsonSchema(forms.DURATION)] = runs.DEFAULT_TIMEOUT_S
 
 
 class RunExit(shapes.Shape):

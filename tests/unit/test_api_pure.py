@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, strategies
 
 from control_plane import errors
+from control_plane.api import declared, flat, follow, requests
 from control_plane.api import errors as api_errors
-from control_plane.api import follow, requests, schemas
 
 plain = strategies.text(strategies.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 documents = strategies.dictionaries(
@@ -22,15 +22,15 @@ documents = strategies.dictionaries(
 
 
 def test_a_process_may_be_given_with_its_replicas():
-    flat, problems = schemas.flattened(
+    fields, problems = flat.flattened(
         {"processes": {"a": "x", "b": {"command": "y", "replicas": 3}, "c": {"replicas": 0}}}
     )
-    assert (flat, problems) == ({"processes": {"a": "x", "b": "y"}, "process_replicas": {"b": 3, "c": 0}}, [])
-    assert schemas.flattened({"processes": {"c": {"replicas": 0}}})[0] == {"process_replicas": {"c": 0}}
-    assert schemas.flattened({"processes": {}})[0] == {"processes": {}}
+    assert (fields, problems) == ({"processes": {"a": "x", "b": "y"}, "process_replicas": {"b": 3, "c": 0}}, [])
+    assert flat.flattened({"processes": {"c": {"replicas": 0}}})[0] == {"process_replicas": {"c": 0}}
+    assert flat.flattened({"processes": {}})[0] == {"processes": {}}
     both = {"process_replicas": {"a": 1}, "processes": {"b": {"command": "y", "replicas": 3, "schedule": "x"}}}
-    assert {one["field"] for one in schemas.flattened(both)[1]} == {"process_replicas", "processes.b.schedule"}
-    changes = schemas.DeploymentUpdate.model_validate({"processes": {"a": None, "b": {"replicas": None}}}).changes()
+    assert {one["field"] for one in flat.flattened(both)[1]} == {"process_replicas", "processes.b.schedule"}
+    changes = declared.DeploymentUpdate.model_validate({"processes": {"a": None, "b": {"replicas": None}}}).changes()
     assert (changes.processes, changes.process_replicas) == ({"a": None}, {"b": None})
 
 
@@ -106,11 +106,11 @@ def test_ordinary_text_stays_as_it_is():
 
 def test_environment_values_become_text():
     values = {"A": True, "B": False, "C": 1, "D": 1.5, "E": "x"}
-    flat, problems = schemas.flattened({"env": values})
+    fields, problems = flat.flattened({"env": values})
     assert problems == []
-    assert flat == {"env": {"A": "true", "B": "false", "C": "1", "D": "1.5", "E": "x"}}
+    assert fields == {"env": {"A": "true", "B": "false", "C": "1", "D": "1.5", "E": "x"}}
 
 
 def test_a_change_deletes_a_variable_with_null_and_leaves_the_rest_unsaid():
-    changes = schemas.DeploymentUpdate.model_validate({"env": {"A": None, "B": 1}, "version": "22"}).changes()
+    changes = declared.DeploymentUpdate.model_validate({"env": {"A": None, "B": 1}, "version": "22"}).changes()
     assert (changes.env, changes.version, changes.runtime, changes.port) == ({"A": None, "B": "1"}, "22", None, None)

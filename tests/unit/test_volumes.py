@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from control_plane import errors
-from control_plane.api import models_config, schemas
+from control_plane.api import declared, models_config
 from control_plane.domain import abilities, deployment, differences, values, volumes
 from control_plane.hub import wire as hub_wire
 from control_plane.store import configs
@@ -100,7 +100,7 @@ def test_a_change_replaces_all_volumes_and_the_difference_shows_them():
 
 def test_a_request_is_judged_whole_also_when_volumes_cannot_be_read():
     with pytest.raises(errors.InvalidError) as caught:
-        schemas.DeploymentUpdate.model_validate({"volumes": {"data": "data"}, "branch": "..", "replicas": 0})
+        declared.DeploymentUpdate.model_validate({"volumes": {"data": "data"}, "branch": "..", "replicas": 0})
     assert [one["field"] for one in caught.value.details["errors"]] == ["volumes", "branch", "replicas"]
 
 

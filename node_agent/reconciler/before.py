@@ -6,7 +6,7 @@ successor runs it again.
 
 from node_agent import errors, ports
 from node_agent.model import formation, process, spec
-from node_agent.reconciler import jobs
+from node_agent.reconciler import jobs, launching
 
 DEADLINE_S = 1200.0
 
@@ -16,18 +16,7 @@ async def run(
 ) -> None:
     """Raises ReleaseFailedError unless it exits with 0."""
     command = formation.release_command(release)
-    job = process.JobSpec(
-        service_id=service_id,
-        release=release.number,
-        command=command,
-        env=release.env,
-        toolchain=artifact.toolchain,
-        working_dir=release.working_dir,
-        deadline_s=DEADLINE_S,
-        kind=process.JobKind.RELEASE,
-        commit=artifact.commit,
-        volumes=tuple(name for name, _ in release.volumes),
-    )
+    job = launching.job_of(process.JobKind.RELEASE, service_id, command, DEADLINE_S, release, artifact)
     try:
         result = await jobs.run(supervisor, job)
     except errors.SupervisorRefusedError as error:

@@ -16,6 +16,7 @@ from node_agent import errors, ports
 from node_agent.clock import Clock
 from node_agent.model import cron, process, spec
 from node_agent.model.cron import Run, Step
+from node_agent.reconciler import launching
 from node_agent.reconciler.entries import Entries, Live
 
 log = structlog.get_logger()
@@ -128,19 +129,14 @@ class Crons:
 
 def _job(run: Run, entry: spec.CronEntry, live: Live) -> process.JobSpec:
     """As the release's own processes run."""
-    release, artifact, limits = live.release, live.artifact, live.release.resources
-    return process.JobSpec(
-        service_id=run.service_id,
-        release=run.release,
-        command=entry.command,
-        env=release.env,
-        toolchain=artifact.toolchain,
-        working_dir=release.working_dir,
-        deadline_s=entry.timeout_s,
-        kind=process.JobKind.CRON,
-        commit=artifact.commit,
+    return launching.job_of(
+        process.JobKind.CRON,
+        run.service_id,
+        entry.command,
+        entry.timeout_s,
+        live.release,
+        live.artifact,
         entry=run.entry,
         minute=run.minute,
-        volumes=tuple(name for name, _ in release.volumes),
-        limits=process.Limits(limits.memory_bytes, limits.cpu, limits.pids, limits.strict),
+        limits=launching.limits_of(live.release.resources),
     )

@@ -12,7 +12,7 @@ from node_agent import errors, ports
 from node_agent.clock import Clock
 from node_agent.model import formation, process, spec
 from node_agent.model.crash import Kind
-from node_agent.reconciler import jobs, sockets
+from node_agent.reconciler import jobs, launching, sockets
 
 KINDS = ("http", "tcp", "command")
 POLL_S, LOOKS = 0.1, 10
@@ -155,18 +155,9 @@ def pause_s(check: spec.HealthCheck, bad: int) -> float:
 
 def _check_job(watched: Watched, port: int) -> process.JobSpec:
     release, artifact = watched.release, watched.artifact
-    return process.JobSpec(
-        service_id=watched.process_id.service_id,
-        release=release.number,
-        command=release.health_check.command,
-        env=release.env,
-        toolchain=artifact.toolchain,
-        working_dir=release.working_dir,
-        deadline_s=release.health_check.timeout_s,
-        kind=process.JobKind.CHECK,
-        commit=artifact.commit,
-        port=port,
-        volumes=tuple(name for name, _ in release.volumes),
+    check, service_id = release.health_check, watched.process_id.service_id
+    return launching.job_of(
+        process.JobKind.CHECK, service_id, check.command, check.timeout_s, release, artifact, port=port
     )
 
 

@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-import zlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection
 
 import failpoints
 from node_agent import errors, ports
@@ -12,7 +11,7 @@ from node_agent.clock import Clock
 from node_agent.model import actions, decided, formation, health, process, spec, status
 from node_agent.model.actions import Target
 from node_agent.model.status import ReleaseState
-from node_agent.reconciler import before, gate, sockets, trial, vigil
+from node_agent.reconciler import allotment, before, gate, launching, sockets, trial, vigil
 from node_agent.reconciler.branches import Heads
 from node_agent.reconciler.entries import Entries, Live
 from node_agent.reconciler.owners import Owners
@@ -23,18 +22,7 @@ ATTEMPTS = 3
 GRACE_S = 10.0
 DRAIN_S = 30.0
 DRAIN_QUIET_S = 1.0  # nginx's former workers stop accepting a moment after the new ones answer
-FIRST_PORT, LAST_PORT = process.FIRST_PORT, process.LAST_PORT
 UNSERVED_GRACE_S = 3.0  # for a process that never had a request
-
-
-def ports_for(process_id: str) -> Iterator[int]:
-    """Every port of the range once, from a place that the process's name gives.
-
-    A port that was chosen is free until its process binds it: two agents on one host must not both begin with the first.
-    """
-    count = LAST_PORT - FIRST_PORT + 1
-    start = zlib.crc32(process_id.encode())
-    return (FIRST_PORT + (start + step) % count for step in range(count))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,7 +97,7 @@ class ServiceHost:
                     self._sealed[release.number] = artifact
             if artifact := self._sealed.get(release.number):
                 wanted = decided.effective(release, artifact.decided)
-                members = tuple(member.name for member in _members(wanted, artifact))
+                members = tuple(member.name for member in launching.members(wanted, artifact))
                 prepared = report.state in status.PREPARED or not formation.release_command(wanted)
                 found.append(Sealed(release.number, members, artifact.static_root, prepared=prepared))
         return tuple(found)
@@ -202,15 +190,15 @@ class ServiceHost:
     async def prepare(self, action: actions.Prepare) -> None:
         """Run the release command, and write down that it was run."""
         release, artifact = await self.release(action.release), self._sealed[action.release]
-        _demand_commands(_members(release, artifact))
+        launching.demand_commands(launching.members(release, artifact))
         await before.run(self.host.supervisor, self.service_id, release, artifact)
         await self.note(action.release, ReleaseState.STARTING)
 
     async def start(self, target: Target) -> None:
         """Every process of `target` that does not exist yet."""
         release, artifact = await self.release(target.release), self._sealed[target.release]
-        members = _members(release, artifact)
-        _demand_commands(members)
+        members = launching.members(release, artifact)
+        launching.demand_commands(members)
         await self.note(target.release, ReleaseState.STARTING)
         there = {found.id for found in await self.processes()}
         for member in members:
@@ -222,34 +210,9 @@ class ServiceHost:
         self, target: Target, member: formation.Member, release: spec.ReleaseSpec, artifact: ports.Artifact
     ) -> None:
         process_id = self._process_id(target, member.name)
-        limits = _limits(release.resources)
-        wanted = process.ProcessSpec(
-            id=process_id,
-            command=member.command,
-            env=release.env,
-            toolchain=artifact.toolchain,
-            working_dir=release.working_dir,
-            port=await self._port(process_id, release),
-            commit=artifact.commit,
-            limits=limits,
-            volumes=tuple(name for name, _ in release.volumes),
-        )
-        await self.host.supervisor.start(wanted)
-
-    async def _port(self, process_id: process.ProcessId, release: spec.ReleaseSpec) -> int:
-        """The journalled port of this process, or a new one that nobody uses; the declared one where that is fixed."""
-        if release.port_mode == "fixed" and formation.is_routed(process_id.name):
-            return _fixed_port(release)
-        journal = self.host.journal
-        known = await journal.port_of(str(process_id))
-        if known is not None:
-            return known
-        taken = await journal.taken_ports(self.host.clock.now()) | sockets.listening_ports()
-        port = next((port for port in ports_for(str(process_id)) if port not in taken), None)
-        if port is None:
-            raise errors.ReleaseFailedError("no_port", "this host has no free port left; delete a service")
-        await journal.take_port(str(process_id), port)
-        return port
+        launching.demand_limits(release.resources)
+        port = await allotment.port_of(self.host.journal, self.host.clock.now(), process_id, release)
+        await self.host.supervisor.start(launching.process_of(process_id, member.command, port, release, artifact))
 
     @failpoints.around("gate.check")
     async def check(self, target: Target) -> None:
@@ -258,7 +221,7 @@ class ServiceHost:
         artifact = self._sealed[target.release]
         try:
             async with asyncio.TaskGroup() as tasks:
-                for member in _members(release, artifact):
+                for member in launching.members(release, artifact):
                     watched = gate.Watched(self._process_id(target, member.name), release, artifact)
                     tasks.create_task(gate.wait(self.host.supervisor, watched, self.host.clock), name=member.name)
         except BaseExceptionGroup as group:
@@ -382,42 +345,3 @@ class ServiceHost:
 
     def _process_id(self, target: Target, name: str) -> process.ProcessId:
         return process.ProcessId(self.service_id, target.release, target.restart, name)
-
-
-def _demand_commands(members: tuple[formation.Member, ...]) -> None:
-    """Raises ReleaseFailedError: only the source could say what a process is that was asked for by its number alone."""
-    if unknown := next((member.name for member in members if not member.command), ""):
-        name = unknown.partition(".")[0]
-        raise errors.ReleaseFailedError(
-            "no_such_process",
-            f"cannot run {name}: neither the deployment nor its source says how it is started; give processes.{name} a "
-            "command, or leave its replicas out",
-        )
-
-
-def _limits(wanted: spec.Resources) -> process.Limits:
-    """Raises ReleaseFailedError for what no program can live with: the supervisor would refuse it again and again."""
-    limits = process.Limits(wanted.memory_bytes, wanted.cpu, wanted.pids, wanted.strict)
-    if problem := limits.problem():
-        raise errors.ReleaseFailedError("impossible_limit", f"cannot start the app within {problem}; change resources")
-    return limits
-
-
-def _fixed_port(release: spec.ReleaseSpec) -> int:
-    """Raises ReleaseFailedError when it may be another app's, or something listens there: the former release has ended."""
-    if FIRST_PORT <= release.port <= LAST_PORT:
-        raise errors.ReleaseFailedError(
-            "port_in_use",
-            f"port {release.port} is one of those that this host gives out by itself ({FIRST_PORT} to {LAST_PORT}); "
-            "declare another port",
-        )
-    if release.port in sockets.listening_ports():
-        raise errors.ReleaseFailedError(
-            "port_in_use",
-            f"port {release.port} is in use on this host by something else; stop that, or declare another port",
-        )
-    return release.port
-
-
-def _members(release: spec.ReleaseSpec, artifact: ports.Artifact) -> tuple[formation.Member, ...]:
-    return formation.formation(release, artifact.run_cmd, static=artifact.static_root is not None)

@@ -6,7 +6,7 @@ from node_agent import errors, ports
 from node_agent.model import decided, process
 from node_agent.model.run import Ending, RunSpec, VolumeSpec
 from node_agent.paths import Paths
-from node_agent.reconciler import piped
+from node_agent.reconciler import launching, piped
 from node_agent.reconciler.host import Host
 from node_agent.reconciler.volumes import Volumes
 
@@ -40,16 +40,7 @@ class Runs:
                 f"cannot run a command: service {service_id} has no live release; deploy or start it first"
             )
         release = decided.effective(releases[live.release], artifact.decided)
-        return process.JobSpec(
-            service_id=service_id,
-            release=live.release,
-            command=wanted.command,
-            env=release.env,
-            toolchain=artifact.toolchain,
-            working_dir=release.working_dir,
-            deadline_s=min(max(wanted.timeout_s, 1.0), LONGEST_S),
-            kind=process.JobKind.RUN,
-            run_id=wanted.run_id,
-            commit=artifact.commit,
-            volumes=tuple(name for name, _ in release.volumes),
+        deadline_s = min(max(wanted.timeout_s, 1.0), LONGEST_S)
+        return launching.job_of(
+            process.JobKind.RUN, service_id, wanted.command, deadline_s, release, artifact, run_id=wanted.run_id
         )

@@ -13,6 +13,7 @@ from node_agent.builder.git_command import GitCommand
 from node_agent.model import spec, status
 from node_agent.model.process import JobKind, JobResult
 from node_agent.model.status import ReleaseState
+from node_agent.reconciler import allotment
 from node_agent.reconciler import host as hosts
 from node_agent.reconciler.host import ServiceHost
 from tests.builder_fixtures import Bench
@@ -34,7 +35,7 @@ def an_app(**changes: object) -> spec.ReleaseSpec:
 
 async def test_a_host_without_a_free_port_says_so(rig: Rig, monkeypatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        monkeypatch.setattr(hosts, "ports_for", lambda _: iter([taken.getsockname()[1]]))
+        monkeypatch.setattr(allotment, "ports_for", lambda _: iter([taken.getsockname()[1]]))
         found = await failed(rig, an_app())
     assert (found.reason, found.message) == ("no_port", "this host has no free port left; delete a service")
 

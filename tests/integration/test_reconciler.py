@@ -17,7 +17,7 @@ from node_agent.model.status import ReleaseState
 from node_agent.paths import Paths
 from node_agent.proxy.render import ProxySettings
 from node_agent.proxy.requests import RequestCounts
-from node_agent.reconciler import host
+from node_agent.reconciler import allotment, host
 from node_agent.reconciler.branches import Branches
 from node_agent.reconciler.host import Host
 from node_agent.reconciler.owners import Owners
@@ -444,9 +444,9 @@ async def test_a_supervisor_that_refuses_once_is_asked_again(rig: Rig) -> None:
 
 
 def test_ports_of_two_processes_begin_at_different_places_and_name_each_once():
-    one, other = (list(host.ports_for(f"svc_{name}.r1.n0.web.1")) for name in ("A", "B"))
+    one, other = (list(allotment.ports_for(f"svc_{name}.r1.n0.web.1")) for name in ("A", "B"))
     assert one[0] != other[0]
-    assert sorted(one) == sorted(other) == list(range(host.FIRST_PORT, host.LAST_PORT + 1))
+    assert sorted(one) == sorted(other) == list(range(allotment.FIRST_PORT, allotment.LAST_PORT + 1))
 
 
 async def test_an_agent_that_begins_while_the_supervisor_is_away_changes_nothing_before_it_saw_who_owns_which_port(
@@ -463,7 +463,7 @@ async def test_an_agent_that_begins_while_the_supervisor_is_away_changes_nothing
 
 
 async def test_a_fixed_port_that_this_host_may_give_to_another_app_is_refused(rig: Rig) -> None:
-    fixed = dataclasses.replace(a_release(1), commit="c" * 40, port=host.FIRST_PORT, port_mode="fixed")
+    fixed = dataclasses.replace(a_release(1), commit="c" * 40, port=allotment.FIRST_PORT, port_mode="fixed")
     await rig.reconciler.accept(a_wish(1, fixed))
     report = await rig.until(lambda r: states(r).get(1) is ReleaseState.FAILED, "the failure")
     assert (report.releases[0].reason, rig.supervisor.wanted) == ("port_in_use", {})

@@ -37,3 +37,13 @@ def test_every_way_finds_what_listens_and_what_is_connected(sockets, way) -> Non
     assert set(listening) <= set(way(LISTEN))
     assert connected in set(way(ESTABLISHED))
     assert not {*listening} & set(way(ESTABLISHED))
+
+
+def test_where_netlink_is_closed_to_us_the_table_is_read(sockets, monkeypatch) -> None:
+    def closed(*_):
+        raise PermissionError("Address family not supported by protocol")
+
+    monkeypatch.setattr(socket_table.socket, "socket", closed)
+    *listening, connected = map(entry, sockets)
+    assert set(listening) <= set(socket_table.read(LISTEN))
+    assert connected in set(socket_table.read(ESTABLISHED))

@@ -128,7 +128,7 @@ class NginxProxy:
                 continue
             try:
                 await _blocking(self._disk.point, candidate)
-                await self._bring(candidate)
+                await self._bring(candidate, settle_s=SETTLE_S if change else 0.0)
             except errors.ProxyError as error:
                 log.warning("proxy.recover_next", generation=candidate, error=str(error))
                 continue
@@ -191,9 +191,11 @@ class NginxProxy:
 
     # nginx
 
-    async def _bring(self, generation: int) -> None:
-        """See that nginx answers with what `current` points to; start or reload it only when it does not."""
-        if await status.ask(self._socket) == generation:
+    async def _bring(self, generation: int, settle_s: float = 0.0) -> None:
+        """See that nginx answers with what `current` points to, and for `settle_s` nothing else; start or reload it only
+        when it does not.
+        """
+        if await status.ask(self._socket) == generation and (not settle_s or await self._answers(generation, settle_s)):
             return
         passes, text = await self._supervisor.proxy_test(generation)
         if not passes:

@@ -56,17 +56,24 @@ class Connection:
     async def lock(self, patience_ms: int) -> None:
         """Begin as the one writer. The lock is free nearly always, and taken at once then."""
         try:
-            self._lock(0)
+            self._raw.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY:
                 raise
-            await self._aside(lambda: self._lock(patience_ms))
+            await self._aside(lambda: self._wait_for_the_lock(patience_ms))
             await asyncio.sleep(0)  # who was cancelled meanwhile changes nothing
         self._turn_began = time.monotonic()
 
-    def _lock(self, patience_ms: int) -> None:
+    def _wait_for_the_lock(self, patience_ms: int) -> None:
         self._raw.execute(f"PRAGMA busy_timeout={patience_ms:d}")
-        self._raw.execute("BEGIN IMMEDIATE")
+        try:
+            self._raw.execute("BEGIN IMMEDIATE")
+        finally:
+            self.be_impatient()
+
+    def be_impatient(self) -> None:
+        """Fail at once as busy: what waits on the loop holds it."""
+        self._raw.execute("PRAGMA busy_timeout=0")
 
     async def commit(self) -> None:
         await self._aside(self._raw.commit)
@@ -107,8 +114,11 @@ class Pool:
                 self._turns.release()
 
     async def _take_turn(self) -> None:
+        if not self._turns.locked():
+            await self._turns.acquire()  # at once
+            return
         try:
-            async with asyncio.timeout(QUEUE_S if self._turns.locked() else None):
+            async with asyncio.timeout(QUEUE_S):
                 await self._turns.acquire()
         except TimeoutError as error:
             raise errors.UnavailableError("cannot reach the database: too many are waiting; try again") from error
@@ -144,4 +154,5 @@ def connect(path: pathlib.Path, readers: int, busy_ms: int) -> Connections:
     sqlite.set_up(engine, busy_ms)
     thread = ThreadPoolExecutor(1, thread_name_prefix="database")
     writer, *others = (Connection(engine.connect(), thread) for _ in range(1 + readers))
+    writer.be_impatient()
     return Connections(Pool([writer]), Pool(others), engine, thread)

@@ -70,7 +70,7 @@ async def test_a_lock_that_another_process_holds_is_waited_for_in_the_thread(con
     other.close()
     first, second = threads["BEGIN IMMEDIATE"]
     assert first == here != second
-    assert threads["PRAGMA busy_timeout=0"] == [here]
+    assert threads["PRAGMA busy_timeout=50"] == threads["PRAGMA busy_timeout=0"] == [second]
 
 
 async def test_what_a_block_did_not_commit_is_undone_and_the_next_one_begins_anew(connections):

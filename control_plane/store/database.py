@@ -1,7 +1,7 @@
 """The database: one writer that takes its lock at once, and a few readers beside it.
 
 A deferred transaction that reads first and writes later fails when another one wrote between the two, so the writer
-takes its lock first; its pool of one makes a fair queue of those who wait.
+takes its lock first. How those who wait for it share it stands in connections.py.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from sqlalchemy import exc
 
 from control_plane import errors
 from control_plane.clock import Clock
-from control_plane.store import migrate, near, reseal
+from control_plane.store import connections, migrate, near, reseal
 from control_plane.store.accounts import AccountQueries
 from control_plane.store.deployments import DeploymentQueries
 from control_plane.store.history import HistoryQueries
@@ -52,10 +52,9 @@ class SqlTransaction(
 class SqlStore:
     """See ports.Store."""
 
-    def __init__(self, connections: near.Connections, keys: Keyring, busy_ms: int) -> None:
-        self._connections = connections
+    def __init__(self, opened: connections.Connections, keys: Keyring) -> None:
+        self._connections = opened
         self._keys = keys
-        self._busy_ms = busy_ms
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[SqlTransaction]:
@@ -66,7 +65,7 @@ class SqlStore:
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[SqlTransaction]:
-        async with _writing(self._connections, self._busy_ms) as connection:
+        async with _writing(self._connections) as connection:
             yield SqlTransaction(connection, self._keys)
 
     async def rotate_sealing(self) -> tuple[str, int]:
@@ -76,9 +75,9 @@ class SqlStore:
         Raises SealError, with all keys still there, when something would be left behind.
         """
         name, changed = self._keys.rotate(), 0
-        async with _writing(self._connections, self._busy_ms) as connection:
+        async with _writing(self._connections) as connection:
             changed = await reseal.rewrap_all(connection, self._keys)
-        async with _writing(self._connections, self._busy_ms) as connection:
+        async with _writing(self._connections) as connection:
             left = await reseal.left_behind(connection, self._keys.older)
         if left:
             raise SealError(f"cannot forget the older keys: {', '.join(left)} are not under the new one; report this")
@@ -96,19 +95,19 @@ async def open_store(path: pathlib.Path, clock: Clock, busy_ms: int = 5000) -> S
     longer than `busy_ms` makes calls unavailable.
     """
     await asyncio.to_thread(migrate.upgrade, path, clock.now())
-    connections = await asyncio.to_thread(near.connect, path, READERS, busy_ms)
+    opened = await asyncio.to_thread(connections.connect, path, READERS, busy_ms)
     try:
-        keys = await _keys_of(path, connections, busy_ms)
+        keys = await _keys_of(path, opened)
     except BaseException:
-        await connections.close()
+        await opened.close()
         raise
-    return SqlStore(connections, keys, busy_ms)
+    return SqlStore(opened, keys)
 
 
-async def _keys_of(path: pathlib.Path, connections: near.Connections, busy_ms: int) -> Keyring:
+async def _keys_of(path: pathlib.Path, opened: connections.Connections) -> Keyring:
     """The keys of what is sealed in the database, and nothing in it that is open. Raises SealError."""
     file = path.with_name(f"{path.name}.keys")
-    async with _writing(connections, busy_ms) as connection:
+    async with _writing(opened) as connection:
         if not file.exists() and await reseal.is_anything_sealed(connection):
             raise SealError(f"cannot open {path}: its keys are gone; restore {file} from a backup")
         keys = Keyring.load_or_create(file)
@@ -122,13 +121,11 @@ async def _keys_of(path: pathlib.Path, connections: near.Connections, busy_ms: i
 
 
 @contextlib.asynccontextmanager
-async def _writing(connections: near.Connections, busy_ms: int) -> AsyncIterator[near.Connection]:
-    """The writer's connection, committed behind the block, and undone when the block raises."""
+async def _writing(opened: connections.Connections) -> AsyncIterator[near.Connection]:
+    """The writer's connection; committed behind the block, and undone when the block raises."""
     with _explained():
-        async with connections.writer.lent() as connection:
-            await connection.lock(busy_ms)
+        async with opened.writer.unit() as connection:
             yield connection
-            await connection.commit()
 
 
 @contextlib.contextmanager

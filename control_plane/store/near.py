@@ -7,8 +7,6 @@ closing. Who runs many statements one after the other lets others have their tur
 
 import asyncio
 import contextlib
-import dataclasses
-import pathlib
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +16,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from control_plane import errors
-from control_plane.store import ending, sqlite
+from control_plane.store import ending
 
 T = TypeVar("T")
 PRIMARY_CODE = 0xFF  # SQLite's extended codes keep the primary one in the low byte
@@ -75,6 +73,22 @@ class Connection:
         """Fail at once as busy: what waits on the loop holds it."""
         self._raw.execute("PRAGMA busy_timeout=0")
 
+    @property
+    def in_transaction(self) -> bool:
+        return bool(self._raw.in_transaction)
+
+    def begin_unit(self) -> None:
+        """From here on, until it is kept or undone: a part of the transaction that can be undone alone."""
+        self._raw.execute("SAVEPOINT unit")
+        self._turn_began = time.monotonic()
+
+    def keep_unit(self) -> None:
+        self._raw.execute("RELEASE unit")
+
+    def undo_unit(self) -> None:
+        self._raw.execute("ROLLBACK TO unit")
+        self.keep_unit()
+
     async def commit(self) -> None:
         await self._aside(self._raw.commit)
 
@@ -91,18 +105,43 @@ class Connection:
         return await ending.to_its_end(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
 
+class Turns:
+    """How many may be at work at once; who waits longest is next."""
+
+    def __init__(self, count: int) -> None:
+        self._free = asyncio.Semaphore(count)
+
+    async def take(self) -> None:
+        """UnavailableError when it takes too long."""
+        if not self._free.locked():
+            await self._free.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout(QUEUE_S):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise errors.UnavailableError("cannot reach the database: too many are waiting; try again") from error
+
+    async def wait(self) -> None:
+        """However long it takes."""
+        await self._free.acquire()
+
+    def give_back(self) -> None:
+        self._free.release()
+
+
 class Pool:
     """Connections that are lent to who waits longest."""
 
     def __init__(self, connections: list[Connection]) -> None:
         self._all = connections
         self._free = list(connections)
-        self._turns = asyncio.Semaphore(len(connections))
+        self._turns = Turns(len(connections))
 
     @contextlib.asynccontextmanager
     async def lent(self) -> AsyncIterator[Connection]:
-        """UnavailableError when it takes too long; what the block has not committed is undone at its end."""
-        await self._take_turn()
+        """UnavailableError when it takes too long; whatever the block began is ended with it."""
+        await self._turns.take()
         connection = self._free.pop()
         try:
             yield connection
@@ -111,48 +150,8 @@ class Pool:
                 connection.end()
             finally:
                 self._free.append(connection)
-                self._turns.release()
-
-    async def _take_turn(self) -> None:
-        if not self._turns.locked():
-            await self._turns.acquire()  # at once
-            return
-        try:
-            async with asyncio.timeout(QUEUE_S):
-                await self._turns.acquire()
-        except TimeoutError as error:
-            raise errors.UnavailableError("cannot reach the database: too many are waiting; try again") from error
+                self._turns.give_back()
 
     async def close(self) -> None:
         for connection in self._all:
             await connection.close()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Connections:
-    """All to one database."""
-
-    writer: Pool
-    readers: Pool
-    engine: sa.Engine
-    thread: ThreadPoolExecutor
-
-    async def close(self) -> None:
-        await self.readers.close()
-        await self.writer.close()
-        self.engine.dispose()
-        self.thread.shutdown()
-
-
-def connect(path: pathlib.Path, readers: int, busy_ms: int) -> Connections:
-    """To the database in `path`: one that writes, and `readers` beside it. Blocks."""
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
-        poolclass=sa.NullPool,
-        connect_args={**sqlite.CONNECT_ARGS, "check_same_thread": False},  # one thread after the other
-    )
-    sqlite.set_up(engine, busy_ms)
-    thread = ThreadPoolExecutor(1, thread_name_prefix="database")
-    writer, *others = (Connection(engine.connect(), thread) for _ in range(1 + readers))
-    writer.be_impatient()
-    return Connections(Pool([writer]), Pool(others), engine, thread)

@@ -14,17 +14,15 @@ from control_plane.store.database import SqlStore
 
 @contextlib.contextmanager
 def executed(store: SqlStore) -> Iterator[list[str]]:
-    """Grows with each statement, those that begin a transaction included; values are not in it."""
+    """Grows with each statement inside of a transaction; values are not in it."""
     found: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         found.append(statement)
 
-    engines = [store._readers.sync_engine, store._writer.sync_engine]
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
+    engine = store._connections.engine
+    event.listen(engine, "before_cursor_execute", note)
     try:
         yield found
     finally:
-        for engine in engines:
-            event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, "before_cursor_execute", note)

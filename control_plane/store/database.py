@@ -1,22 +1,21 @@
 """The database: one writer that takes its lock at once, and a few readers beside it.
 
 A deferred transaction that reads first and writes later fails when another one wrote between the two, so the writer
-begins IMMEDIATE; its pool of one makes a fair queue of those who wait.
+takes its lock first. How those who wait for it share it stands in connections.py.
 """
 
 import asyncio
 import contextlib
 import pathlib
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from control_plane import errors
 from control_plane.clock import Clock
-from control_plane.store import ending, migrate, near, reseal, sqlite
+from control_plane.store import connections, migrate, near, reseal
 from control_plane.store.accounts import AccountQueries
 from control_plane.store.deployments import DeploymentQueries
 from control_plane.store.history import HistoryQueries
@@ -30,7 +29,6 @@ from control_plane.store.services import ServiceQueries
 from control_plane.store.webhooks import WebhookQueries
 
 READERS = 4
-QUEUE_S = 10.0
 ALL_SEALED = 1  # as SQLite's user_version: everything is sealed, and nothing open is left in free pages
 PRIMARY_CODE = 0xFF  # SQLite's extended codes keep the primary one in the low byte
 RETRYABLE = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
@@ -54,24 +52,21 @@ class SqlTransaction(
 class SqlStore:
     """See ports.Store."""
 
-    def __init__(self, writer: AsyncEngine, readers: AsyncEngine, keys: Keyring) -> None:
-        self._writer = writer
-        self._readers = readers
+    def __init__(self, opened: connections.Connections, keys: Keyring) -> None:
+        self._connections = opened
         self._keys = keys
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[SqlTransaction]:
-        async with _explained(), self._readers.connect() as connection:
-            yield SqlTransaction(connection, self._keys)
+        with _explained():
+            async with self._connections.readers.lent() as connection:
+                connection.begin()
+                yield SqlTransaction(connection, self._keys)
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[SqlTransaction]:
-        async with _explained(), contextlib.AsyncExitStack() as stack:
-            connection = await stack.enter_async_context(self._writer.connect())
-            await connection.begin()
+        async with _writing(self._connections) as connection:
             yield SqlTransaction(connection, self._keys)
-            stack.pop_all()  # from here on it is closed behind its commit
-            await ending.to_its_end(_commit(connection))
 
     async def rotate_sealing(self) -> tuple[str, int]:
         """Seal with a new key, bring everything under it, forget the older ones: its name, and how much was changed.
@@ -80,19 +75,17 @@ class SqlStore:
         Raises SealError, with all keys still there, when something would be left behind.
         """
         name, changed = self._keys.rotate(), 0
-        async with _explained():
-            async with self._writer.begin() as connection:
-                changed = await reseal.rewrap_all(connection, self._keys)
-            async with self._writer.begin() as connection:
-                left = await reseal.left_behind(connection, self._keys.older)
+        async with _writing(self._connections) as connection:
+            changed = await reseal.rewrap_all(connection, self._keys)
+        async with _writing(self._connections) as connection:
+            left = await reseal.left_behind(connection, self._keys.older)
         if left:
             raise SealError(f"cannot forget the older keys: {', '.join(left)} are not under the new one; report this")
         self._keys.forget_older()
         return name, changed
 
     async def close(self) -> None:
-        await self._readers.dispose()
-        await self._writer.dispose()
+        await self._connections.close()
 
 
 async def open_store(path: pathlib.Path, clock: Clock, busy_ms: int = 5000) -> SqlStore:
@@ -102,24 +95,24 @@ async def open_store(path: pathlib.Path, clock: Clock, busy_ms: int = 5000) -> S
     longer than `busy_ms` makes calls unavailable.
     """
     await asyncio.to_thread(migrate.upgrade, path, clock.now())
-    writer, readers = _engine(path, "BEGIN IMMEDIATE", 1, busy_ms), _engine(path, "BEGIN", READERS, busy_ms)
+    opened = await asyncio.to_thread(connections.connect, path, READERS, busy_ms)
     try:
-        keys = await _keys_of(path, writer)
+        keys = await _keys_of(path, opened)
     except BaseException:
-        await writer.dispose()
+        await opened.close()
         raise
-    return SqlStore(writer, readers, keys)
+    return SqlStore(opened, keys)
 
 
-async def _keys_of(path: pathlib.Path, writer: AsyncEngine) -> Keyring:
+async def _keys_of(path: pathlib.Path, opened: connections.Connections) -> Keyring:
     """The keys of what is sealed in the database, and nothing in it that is open. Raises SealError."""
     file = path.with_name(f"{path.name}.keys")
-    async with writer.begin() as connection:
+    async with _writing(opened) as connection:
         if not file.exists() and await reseal.is_anything_sealed(connection):
             raise SealError(f"cannot open {path}: its keys are gone; restore {file} from a backup")
         keys = Keyring.load_or_create(file)
-        is_sealed = (await connection.exec_driver_sql("PRAGMA user_version")).scalar_one() >= ALL_SEALED
-        if is_sealed:
+        version = (await connection.execute(sa.text("PRAGMA user_version"))).scalar_one()
+        if version >= ALL_SEALED:
             await reseal.check(connection, keys)
             return keys
         await reseal.seal_what_is_open(connection, keys)
@@ -127,20 +120,20 @@ async def _keys_of(path: pathlib.Path, writer: AsyncEngine) -> Keyring:
     return keys
 
 
-async def _commit(connection: AsyncConnection) -> None:
-    """Commit and give the connection back; one that cannot commit is rolled back by that."""
-    try:
-        await connection.commit()
-    finally:
-        await connection.close()
-
-
 @contextlib.asynccontextmanager
-async def _explained() -> AsyncIterator[None]:
+async def _writing(opened: connections.Connections) -> AsyncIterator[near.Connection]:
+    """The writer's connection; committed behind the block, and undone when the block raises."""
+    with _explained():
+        async with opened.writer.unit() as connection:
+            yield connection
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
     try:
         yield
-    except exc.OperationalError as error:
-        code = getattr(error.orig, "sqlite_errorcode", 0) & PRIMARY_CODE
+    except (exc.OperationalError, sqlite3.OperationalError) as error:
+        code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & PRIMARY_CODE
         if code not in RETRYABLE:
             raise
         if code == sqlite3.SQLITE_FULL:
@@ -148,17 +141,3 @@ async def _explained() -> AsyncIterator[None]:
                 "cannot store anything now: the disk is full; free some room"
             ) from error
         raise errors.UnavailableError("cannot store anything now: the database is busy; try again") from error
-    except exc.TimeoutError as error:
-        raise errors.UnavailableError("cannot reach the database: too many are waiting; try again") from error
-
-
-def _engine(path: pathlib.Path, begin: str, size: int, busy_ms: int) -> AsyncEngine:
-    engine = create_async_engine(
-        sa.URL.create("sqlite+aiosqlite", database=str(path)),
-        pool_size=size,
-        max_overflow=0,
-        pool_timeout=QUEUE_S,
-        connect_args={**sqlite.CONNECT_ARGS, "async_creator_fn": near.connect},
-    )
-    sqlite.set_up(engine.sync_engine, begin, busy_ms)
-    return engine

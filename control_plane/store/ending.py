@@ -5,13 +5,13 @@ the change for not made, and makes it again.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+async def to_its_end(work: Awaitable[T]) -> T:
     """What `work` returns or raises. A cancellation meanwhile comes back when the task waits next, unless it is over then."""
     running = asyncio.ensure_future(work)
     interrupted = False

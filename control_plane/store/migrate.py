@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from alembic import command, migration, script
 from alembic.config import Config
+from sqlalchemy import event
 
 from control_plane import errors
 from control_plane.store import sqlite
@@ -112,7 +113,8 @@ def _prepare(path: pathlib.Path) -> bool:
 def _connection(path: pathlib.Path) -> Iterator[sa.Connection]:
     url = sa.URL.create("sqlite", database=str(path))
     engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=sqlite.CONNECT_ARGS)
-    sqlite.set_up(engine, "BEGIN IMMEDIATE", BUSY_MS, foreign_keys=False)
+    sqlite.set_up(engine, BUSY_MS, foreign_keys=False)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     try:
         with engine.connect() as connection:
             yield connection

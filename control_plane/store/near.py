@@ -1,82 +1,157 @@
-"""aiosqlite without a change of threads for what does not wait.
+"""SQLite on the loop: a statement runs where it is awaited, and what may wait runs in a thread.
 
-A statement on a page of rows takes tens of microseconds; handing it to aiosqlite's thread and back costs ten times that,
-four times a statement. So statements run where they are awaited, and only what may wait for a disk or for another
-process goes to the thread: taking the writer's lock, committing, pragmas, closing. Who runs many statements one after the
-other lets others have their turn now and then. Nothing else differs.
+A statement on a page of rows takes tens of microseconds; handing it to a thread and back costs ten times that. So only
+what may wait for a disk or for another process goes to the thread: the writer's lock when it is not free, a commit, and
+closing. Who runs many statements one after the other lets others have their turn now and then.
 """
 
 import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
-import aiosqlite
+import sqlalchemy as sa
 
-LOCK = "BEGIN IMMEDIATE"
-WAITS = (LOCK, "PRAGMA")
+from control_plane import errors
+from control_plane.store import ending
+
+T = TypeVar("T")
 PRIMARY_CODE = 0xFF  # SQLite's extended codes keep the primary one in the low byte
 TURN_S = 0.01  # of the loop, for the statements of one connection
-WAITING_CALLS = frozenset({"commit", "close"})
+QUEUE_S = 10.0
 
 
-class Connection(aiosqlite.Connection):
-    """aiosqlite's, whose `_execute` is the one way to SQLite; tests/integration/test_store_near.py holds that."""
+class Connection:
+    """SQLAlchemy's, lent to one transaction at a time. `thread` is for what may wait; the loop runs nothing here meanwhile."""
 
-    _turn_began = 0.0
+    def __init__(self, made: sa.Connection, thread: ThreadPoolExecutor) -> None:
+        self._made = made
+        self._raw: Any = made.connection.driver_connection
+        self._thread = thread
+        self._turn_began = 0.0
 
-    async def _execute(self, fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        raw = self._connection
-        if raw is not None and self._running and args[:1] == (LOCK,):
-            with contextlib.suppress(_LockedError):
-                return _at_once(raw, fn, args)
-        if raw is None or not self._running or self._may_wait(fn, args):
-            result = await super()._execute(fn, *args, **kwargs)  # type: ignore[no-untyped-call]
-            self._turn_began = time.monotonic()
-            return result
-        result = fn(*args, **kwargs)
-        if args and isinstance(
-            args[0], str
-        ):  # not a rollback: who is cancelled behind it leaves the connection unclean
-            await self._give_way(args[0])
-        return result
+    @property
+    def dialect(self) -> sa.Dialect:
+        return self._made.dialect
 
-    async def _give_way(self, statement: str) -> None:
-        if statement.startswith("BEGIN"):
-            self._turn_began = time.monotonic()
-        elif time.monotonic() - self._turn_began > TURN_S:
+    def begin_nested(self) -> sa.NestedTransaction:
+        return self._made.begin_nested()
+
+    async def execute(self, statement: sa.Executable, row: dict[str, Any] | None = None) -> sa.CursorResult[Any]:
+        result = self._made.execute(statement, row)
+        if time.monotonic() - self._turn_began > TURN_S:
             await asyncio.sleep(0)
             self._turn_began = time.monotonic()
+        return result
 
-    def _may_wait(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-        if getattr(fn, "__self__", None) is self._connection:
-            return fn.__name__ in WAITING_CALLS
-        return bool(args) and isinstance(args[0], str) and args[0].startswith(WAITS)
+    def begin(self) -> None:
+        self._raw.execute("BEGIN")
+        self._turn_began = time.monotonic()
+
+    async def lock(self, patience_ms: int) -> None:
+        """Begin as the one writer. The lock is free nearly always, and taken at once then."""
+        try:
+            self._raw.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY:
+                raise
+            await self._aside(lambda: self._wait_for_the_lock(patience_ms))
+            await asyncio.sleep(0)  # who was cancelled meanwhile changes nothing
+        self._turn_began = time.monotonic()
+
+    def _wait_for_the_lock(self, patience_ms: int) -> None:
+        self._raw.execute(f"PRAGMA busy_timeout={patience_ms:d}")
+        try:
+            self._raw.execute("BEGIN IMMEDIATE")
+        finally:
+            self.be_impatient()
+
+    def be_impatient(self) -> None:
+        """Fail at once as busy: what waits on the loop holds it."""
+        self._raw.execute("PRAGMA busy_timeout=0")
+
+    @property
+    def in_transaction(self) -> bool:
+        return bool(self._raw.in_transaction)
+
+    def begin_unit(self) -> None:
+        """From here on, until it is kept or undone: a part of the transaction that can be undone alone."""
+        self._raw.execute("SAVEPOINT unit")
+        self._turn_began = time.monotonic()
+
+    def keep_unit(self) -> None:
+        self._raw.execute("RELEASE unit")
+
+    def undo_unit(self) -> None:
+        self._raw.execute("ROLLBACK TO unit")
+        self.keep_unit()
+
+    async def commit(self) -> None:
+        await self._aside(self._raw.commit)
+
+    def end(self) -> None:
+        """Undo what is not committed, and be ready for the next one."""
+        self._made.rollback()
+        self._raw.rollback()
+
+    async def close(self) -> None:
+        await self._aside(self._made.close)
+
+    async def _aside(self, work: Callable[[], T]) -> T:
+        """In the thread and to its end: until then nobody else may have the connection."""
+        return await ending.to_its_end(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
 
-class _LockedError(Exception):
-    """Another process writes."""
+class Turns:
+    """How many may be at work at once; who waits longest is next."""
+
+    def __init__(self, count: int) -> None:
+        self._free = asyncio.Semaphore(count)
+
+    async def take(self) -> None:
+        """UnavailableError when it takes too long."""
+        if not self._free.locked():
+            await self._free.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout(QUEUE_S):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise errors.UnavailableError("cannot reach the database: too many are waiting; try again") from error
+
+    async def wait(self) -> None:
+        """However long it takes."""
+        await self._free.acquire()
+
+    def give_back(self) -> None:
+        self._free.release()
 
 
-def _at_once(raw: sqlite3.Connection, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """Take the writer's lock, which is free nearly always; _LockedError instead of waiting for it."""
-    (patience_ms,) = raw.execute("PRAGMA busy_timeout").fetchone()
-    raw.execute("PRAGMA busy_timeout=0")
-    try:
-        return fn(*args)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & PRIMARY_CODE != sqlite3.SQLITE_BUSY:
-            raise
-        raise _LockedError from error
-    finally:
-        raw.execute(f"PRAGMA busy_timeout={int(patience_ms)}")
+class Pool:
+    """Connections that are lent to who waits longest."""
 
+    def __init__(self, connections: list[Connection]) -> None:
+        self._all = connections
+        self._free = list(connections)
+        self._turns = Turns(len(connections))
 
-def connect(database: str, **options: Any) -> Connection:
-    """What aiosqlite.connect gives, near. Only one of two threads uses the connection at a time: each call is awaited."""
-    made = aiosqlite.connect(database, **{**options, "check_same_thread": False})
-    connection = Connection(made._connector, made._iter_chunk_size)  # noqa: SLF001 - aiosqlite is pinned
-    connection._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does with aiosqlite's own
-    return connection
+    @contextlib.asynccontextmanager
+    async def lent(self) -> AsyncIterator[Connection]:
+        """UnavailableError when it takes too long; whatever the block began is ended with it."""
+        await self._turns.take()
+        connection = self._free.pop()
+        try:
+            yield connection
+        finally:
+            try:
+                connection.end()
+            finally:
+                self._free.append(connection)
+                self._turns.give_back()
+
+    async def close(self) -> None:
+        for connection in self._all:
+            await connection.close()

@@ -50,7 +50,7 @@ class ProjectQueries(Queries):
 
     async def update_project(self, project: values.Project) -> bool:
         try:
-            async with self._connection.begin_nested():
+            with self._connection.begin_nested():
                 await self._replace(tables.projects, row_of_project(project))
         except exc.IntegrityError:
             return False

@@ -6,16 +6,16 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from control_plane.domain import paging
+from control_plane.store import near
 from control_plane.store.sealing import Keyring
 
 
 class Queries:
     """The base of each resource's queries: one connection, inside one transaction, and the keys of what is sealed."""
 
-    def __init__(self, connection: AsyncConnection, keys: Keyring) -> None:
+    def __init__(self, connection: near.Connection, keys: Keyring) -> None:
         self._connection = connection
         self._keys = keys
 

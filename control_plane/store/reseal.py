@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from control_plane.store import configs, routes, tables
+from control_plane.store import configs, near, routes, tables
 from control_plane.store.accounts import place_of_setting
 from control_plane.store.history import place_of_answer, place_of_fingerprint
 from control_plane.store.sealing import FORMAT, Keyring
@@ -29,29 +28,29 @@ COLUMNS: tuple[tuple[sa.Table, str, tuple[str, ...], Callable[[Row], str]], ...]
 )
 
 
-async def is_anything_sealed(connection: AsyncConnection) -> bool:
+async def is_anything_sealed(connection: near.Connection) -> bool:
     """Whether the keys are needed: every installation has a setting that is sealed, from its first start on."""
     rows = (await connection.execute(sa.select(tables.settings.c.value))).all()
     return any(row.value.startswith(f"{FORMAT}.") for row in rows)
 
 
-async def check(connection: AsyncConnection, keys: Keyring) -> None:
+async def check(connection: near.Connection, keys: Keyring) -> None:
     """SealError when these are not the keys of this database: said at the start, not by every request later."""
     for row in (await connection.execute(sa.select(tables.settings))).all():
         keys.open(row.value, place_of_setting(row.key))
 
 
-async def seal_what_is_open(connection: AsyncConnection, keys: Keyring) -> int:
+async def seal_what_is_open(connection: near.Connection, keys: Keyring) -> int:
     """Seal rows that are not; how many."""
     return await _each(connection, keys, lambda _: None)
 
 
-async def rewrap_all(connection: AsyncConnection, keys: Keyring) -> int:
+async def rewrap_all(connection: near.Connection, keys: Keyring) -> int:
     """Bring every seal under the newest key; how many were changed."""
     return await _each(connection, keys, keys.rewrap)
 
 
-async def left_behind(connection: AsyncConnection, names: Sequence[str]) -> list[str]:
+async def left_behind(connection: near.Connection, names: Sequence[str]) -> list[str]:
     """The columns of any table that hold a seal under one of the keys `names`: those that COLUMNS has forgotten."""
     found = []
     for table in tables.METADATA.sorted_tables:
@@ -63,7 +62,7 @@ async def left_behind(connection: AsyncConnection, names: Sequence[str]) -> list
     return found
 
 
-async def _each(connection: AsyncConnection, keys: Keyring, change: Callable[[str], str | None]) -> int:
+async def _each(connection: near.Connection, keys: Keyring, change: Callable[[str], str | None]) -> int:
     changed = 0
     for table, name, hidden, place in COLUMNS:
         for row in (await connection.execute(sa.select(table))).all():

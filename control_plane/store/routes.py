@@ -62,7 +62,7 @@ class RouteQueries(Queries):
 
     async def update_route(self, route: values.Route) -> bool:
         try:
-            async with self._connection.begin_nested():
+            with self._connection.begin_nested():
                 await self._replace(tables.routes, self._row_of_route(route))
         except exc.IntegrityError:
             return False

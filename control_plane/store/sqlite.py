@@ -5,13 +5,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-CONNECT_ARGS = {"isolation_level": None}  # the driver begins nothing by itself: `set_up` does, also before DDL
+CONNECT_ARGS = {"isolation_level": None}  # the driver begins nothing by itself: who opens it does, also before DDL
 
 
-def set_up(engine: sa.Engine, begin: str, busy_ms: int, *, foreign_keys: bool = True) -> None:
-    """Make `engine` start its transactions with `begin`; a commit is on the disk when it returns.
+def set_up(engine: sa.Engine, busy_ms: int, *, foreign_keys: bool = True) -> None:
+    """Make the connections of `engine` durable: a commit is on the disk when it returns.
 
-    A transaction waits `busy_ms` for another process, then it fails as busy.
+    They wait `busy_ms` for another process, then they fail as busy.
     """
     pragmas = (
         "journal_mode=WAL",
@@ -27,4 +27,3 @@ def set_up(engine: sa.Engine, begin: str, busy_ms: int, *, foreign_keys: bool = 
         cursor.close()
 
     event.listen(engine, "connect", prepare)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))

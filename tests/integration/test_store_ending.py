@@ -1,6 +1,8 @@
 """Who changes something and is cancelled meanwhile: what was committed is said, what was not is not there."""
 
 import asyncio
+import functools
+import sqlite3
 import threading
 
 import pytest
@@ -19,19 +21,18 @@ class Disk:
         self.is_asked, self.goes_on = threading.Event(), threading.Event()
 
     def hold(self, monkeypatch):
-        execute = near.Connection._execute
+        aside = near.Connection._aside
 
-        async def held(connection, fn, *args, **named):
-            if fn != connection._connection.commit:
-                return await execute(connection, fn, *args, **named)
-            return await asyncio.to_thread(self._wait_for, fn)
+        async def held(connection, work):
+            return await aside(connection, functools.partial(self._wait_for, work, connection._raw.commit))
 
-        monkeypatch.setattr(near.Connection, "_execute", held)
+        monkeypatch.setattr(near.Connection, "_aside", held)
 
-    def _wait_for(self, commit):
-        self.is_asked.set()
-        assert self.goes_on.wait(20)
-        commit()
+    def _wait_for(self, work, commit):
+        if work == commit:
+            self.is_asked.set()
+            assert self.goes_on.wait(20)
+        return work()
 
 
 @pytest.fixture
@@ -146,3 +147,17 @@ def test_a_call_that_the_loop_never_came_to_is_never_made(monkeypatch):
     finally:
         goes_on.set()
         loop.close()
+
+
+async def test_who_is_cancelled_while_another_process_writes_changes_nothing(store, tmp_path):
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    writing = asyncio.create_task(write(store))
+    await asyncio.sleep(0)  # the lock is asked for, in the thread
+    writing.cancel()
+    other.execute("ROLLBACK")
+    other.close()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert not await is_there(store)
+    assert await write(store, "next") == "next"  # the writer is free

@@ -148,7 +148,7 @@ async def test_connections_are_durable_and_check_foreign_keys(path):
     opened = await store.open(path, builders.StillClock())
     async with opened.write() as tx:
         for pragma, value in (("synchronous", 2), ("foreign_keys", 1), ("journal_mode", "wal")):
-            assert (await tx._connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar() == value
+            assert (await tx._connection.execute(sa.text(f"PRAGMA {pragma}"))).scalar() == value
     await opened.close()
 
 

@@ -30,11 +30,14 @@ def discard(paths: Paths, path: pathlib.Path) -> None:
 async def delete(path: pathlib.Path) -> None:
     """Delete the tree. `rm` copes with a nesting that Python's recursion and long path names do not.
 
+    Its directories alone are opened up for that: its files may be another release's too.
+
     Raises OSError, ChildTimeoutError; when cancelled a part is left.
     """
     await _run("rm", "-rf", "--", str(path))
     if os.path.lexists(path):  # noqa: ASYNC240 - one look
-        await _run("chmod", "-R", "u+rwX", "--", str(path))
+        closed = ("-type", "d", "!", "-perm", "-0700")
+        await _run("find", "-P", str(path), *closed, "-execdir", "chmod", "u+rwx", "{}", ";")
         await _run("rm", "-rf", "--", str(path))
     if os.path.lexists(path):  # noqa: ASYNC240 - one look
         raise OSError(f"cannot delete {path}: something in it resists; see its owner and attributes")

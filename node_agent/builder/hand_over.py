@@ -26,6 +26,7 @@ LIST = "system.posix_acl_access"
 LIST_VERSION = struct.pack("<I", 2)
 OWNER, OWNERS_GROUP, GROUP, MOST, OTHERS = 1, 4, 8, 16, 32  # whom a row of such a list is about
 NOBODY = 0xFFFFFFFF  # in rows that name no group
+PROBE = ".dployr-lease"
 LOOKS, LOOK_S = 50, 0.02  # what was killed is closed a little later where the kernel still works for it
 
 
@@ -134,19 +135,30 @@ def _demand_closed(fd: int, name: str, owner: int) -> None:
             time.sleep(LOOK_S)
     finally:
         os.seteuid(ours)
-    raise RefusedError(
-        f"{name[:200]} is open to write by something that still runs; let builds open their files to nobody"
-    )
+    if _leases():
+        words = "is open to write by something that still runs; let builds open their files to nobody"
+        raise RefusedError(f"{name[:200]} {words}")
 
 
 def _is_closed(fd: int) -> bool:
-    """Also where the file system cannot tell."""
+    """Also where the file system knows no leases."""
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # given only where nobody writes
     except OSError as error:
         return error.errno != errno.EAGAIN
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return True
+
+
+def _leases() -> bool:
+    """Does this file system give any? Some that lie elsewhere refuse all. The top is ours already."""
+    os.close(os.open(PROBE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    fd = os.open(PROBE, OPENING)
+    try:
+        os.unlink(PROBE)  # noqa: PTH108 - nothing but os here
+        return _is_closed(fd)
+    finally:
+        os.close(fd)
 
 
 def _let_in(owners: set[int], readers: int) -> bool:

@@ -80,6 +80,7 @@ def test_what_somebody_has_open_to_write_is_not_sealed(tree: pathlib.Path, way: 
             opened.close()
         code, said = hand_over("seal_release", tree)
         assert (code, "./a/b/file is open to write" in said) == (2, True)
+        assert os.listdir(tree) == ["a"]
     with file.open("rb"):
         assert hand_over("seal_release", tree) == (0, "")
     assert whose(file) == (AGENT, GROUP, 0o640)

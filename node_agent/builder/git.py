@@ -138,9 +138,7 @@ class Git:
             place = {"GIT_DIR": str(mirror), "GIT_WORK_TREE": str(tree), "GIT_INDEX_FILE": f"{scratch}/index"}
             ended = await self._local(("read-tree", "-m", "-u", commit), place, cwd=tree)
         if ended.code:
-            raise ReleaseFailedError(
-                "checkout_failed", f"cannot write the files of commit {commit[:12]}: {ended.last_line}"
-            )
+            raise await self._unusable(mirror, commit, f"cannot write its files: {ended.last_line}")
         return listing
 
     async def submodule_settings(self, mirror: pathlib.Path, commit: str, listing: Listing) -> str:
@@ -155,13 +153,23 @@ class Git:
 
     async def _listing(self, mirror: pathlib.Path, commit: str, budget: Budget) -> Listing:
         listing = Listing(budget)
-        arguments = ("ls-tree", "-r", "-t", "-l", "-z", "--full-tree", commit)
+        arguments = ("ls-tree", "-r", "-t", "-l", "-z", "--full-tree", f"{commit}^{{commit}}")
         ended = await self._local(arguments, {"GIT_DIR": str(mirror)}, sink=listing.feed)
         if ended.code:
-            raise ReleaseFailedError(
-                "checkout_failed", f"cannot list the files of commit {commit[:12]}: {ended.last_line}"
-            )
+            raise await self._unusable(mirror, commit, f"cannot list its files: {ended.last_line}")
         return listing
+
+    async def _unusable(self, mirror: pathlib.Path, commit: str, words: str) -> ReleaseFailedError:
+        """Servers give out whatever has an id. What is a commit, and was fetched whole, was damaged since."""
+        kind = (await self._local(("cat-file", "-t", commit), {"GIT_DIR": str(mirror)})).stdout.strip()
+        if kind in {"blob", "tree"}:
+            return ReleaseFailedError(
+                "commit_not_found", f"cannot use {commit}: it is a {kind}; give the id of a commit"
+            )
+        mirrors.doubt(mirror)
+        return ReleaseFailedError(
+            "checkout_failed", f"cannot use commit {commit[:12]}: {words}; deploy again, it is fetched anew then"
+        )
 
     async def _fetch_into(
         self,
@@ -197,7 +205,7 @@ class Git:
         )
 
     async def _prepare(self, mirror: pathlib.Path) -> None:
-        """A bare repository. One with many snapshots is begun anew: cheaper than git's own housekeeping."""
+        """A bare repository. One with many snapshots is begun anew: cheaper than git's own housekeeping; so is a damaged one."""
         await in_thread(mirrors.begin, mirror)  # nothing deletes on behind the lock of whoever comes next
         if mirrors.is_made(mirror):
             return

@@ -5,14 +5,17 @@ A program of its own that the supervisor runs as root, when no process of the bu
 one sentence on its last line.
 
 Whoever owns a directory may swap what is in it while we walk. So every directory is entered by its descriptor, one real
-one after the other, no link is followed, and only what is the build's or the agent's changes its owner.
+one after the other, no link is followed, and only what is the build's or the agent's changes its owner. What somebody
+opened before goes on for them, whoever owns it then: so nothing is sealed that is open to write.
 """
 
 import errno
+import fcntl
 import os
 import stat
 import struct
 import sys
+import time
 from collections.abc import Iterator
 
 REFUSED = 2
@@ -23,6 +26,8 @@ LIST = "system.posix_acl_access"
 LIST_VERSION = struct.pack("<I", 2)
 OWNER, OWNERS_GROUP, GROUP, MOST, OTHERS = 1, 4, 8, 16, 32  # whom a row of such a list is about
 NOBODY = 0xFFFFFFFF  # in rows that name no group
+PROBE = ".dployr-lease"
+LOOKS, LOOK_S = 50, 0.02  # what was killed is closed a little later where the kernel still works for it
 
 
 class RefusedError(Exception):
@@ -51,6 +56,7 @@ def seal(build: int, agent: int, group: int, readers: int = 0) -> None:
                     continue
                 known = _checked(fd, f"{place}/{name}", {build, agent}, build)
                 _take(fd, _own(known, stat.S_IRUSR), agent, group, for_all=is_for_both)
+                _demand_closed(fd, f"{place}/{name}", agent)
                 if known.st_nlink > 1:
                     taken.add((known.st_dev, known.st_ino))
         finally:
@@ -116,6 +122,43 @@ def _checked(fd: int, name: str, owners: set[int], build: int | None = None) -> 
     if known.st_uid not in owners:
         raise RefusedError(f"{name[:200]} is neither the build's nor the agent's")
     return known
+
+
+def _demand_closed(fd: int, name: str, owner: int) -> None:
+    """Called when nobody else may open it any more. Refused while somebody has it open to write."""
+    ours = os.geteuid()
+    os.seteuid(owner)  # whom alone the kernel tells
+    try:
+        for _ in range(LOOKS):
+            if _is_closed(fd):
+                return
+            time.sleep(LOOK_S)
+    finally:
+        os.seteuid(ours)
+    if _leases():
+        words = "is open to write by something that still runs; let builds open their files to nobody"
+        raise RefusedError(f"{name[:200]} {words}")
+
+
+def _is_closed(fd: int) -> bool:
+    """Also where the file system knows no leases."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # given only where nobody writes
+    except OSError as error:
+        return error.errno != errno.EAGAIN
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return True
+
+
+def _leases() -> bool:
+    """Does this file system give any? Some that lie elsewhere refuse all. The top is ours already."""
+    os.close(os.open(PROBE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    fd = os.open(PROBE, OPENING)
+    try:
+        os.unlink(PROBE)  # noqa: PTH108 - nothing but os here
+        return _is_closed(fd)
+    finally:
+        os.close(fd)
 
 
 def _let_in(owners: set[int], readers: int) -> bool:

@@ -52,12 +52,21 @@ def made(mirror: pathlib.Path) -> None:
 
 
 def is_made(mirror: pathlib.Path) -> bool:
-    return (mirror / MADE).exists()
+    """An end of the host may leave the mark, and nothing in the file by which git knows a repository."""
+    head = _stat(mirror / "HEAD")
+    return (mirror / MADE).exists() and head is not None and head.st_size > 0
+
+
+def doubt(mirror: pathlib.Path) -> None:
+    """What is in it is not believed any more: the next fetch begins it anew."""
+    (mirror / MADE).unlink(missing_ok=True)
 
 
 def begin(mirror: pathlib.Path) -> None:
-    """Called under the mirror's lock, before a fetch. A mirror that has grown too far goes, and others make room."""
-    if len(list((mirror / KEPT).glob("*"))) >= MAX_SNAPSHOTS or _size(mirror) > MAX_MIRROR_BYTES:
+    """Called under the mirror's lock, before a fetch. A mirror that nobody vouches for, or that has grown too far, goes, and
+    others make room.
+    """
+    if not is_made(mirror) or len(list((mirror / KEPT).glob("*"))) >= MAX_SNAPSHOTS or _size(mirror) > MAX_MIRROR_BYTES:
         _empty(mirror)
     mirror.mkdir(mode=0o700, exist_ok=True)
     tidy(mirror)
@@ -106,7 +115,7 @@ def delete(mirror: pathlib.Path) -> None:
 
 def _empty(mirror: pathlib.Path) -> None:
     """First what it is trusted by: half of one is none."""
-    (mirror / MADE).unlink(missing_ok=True)
+    doubt(mirror)
     shutil.rmtree(mirror, ignore_errors=True)
 
 

@@ -30,11 +30,14 @@ def discard(paths: Paths, path: pathlib.Path) -> None:
 async def delete(path: pathlib.Path) -> None:
     """Delete the tree. `rm` copes with a nesting that Python's recursion and long path names do not.
 
+    Its directories alone are opened up for that: its files may be another release's too.
+
     Raises OSError, ChildTimeoutError; when cancelled a part is left.
     """
     await _run("rm", "-rf", "--", str(path))
     if os.path.lexists(path):  # noqa: ASYNC240 - one look
-        await _run("chmod", "-R", "u+rwX", "--", str(path))
+        closed = ("-type", "d", "!", "-perm", "-0700")
+        await _run("find", "-P", str(path), *closed, "-execdir", "chmod", "u+rwx", "{}", ";")
         await _run("rm", "-rf", "--", str(path))
     if os.path.lexists(path):  # noqa: ASYNC240 - one look
         raise OSError(f"cannot delete {path}: something in it resists; see its owner and attributes")
@@ -49,12 +52,12 @@ def children(directory: pathlib.Path) -> list[pathlib.Path]:
 
 async def make_read_only(path: pathlib.Path) -> None:
     """Nobody may write into the tree, and everybody may read it, apps with users of their own too; but for the right to
-    write into the directory itself (it gets renamed). Raises OSError.
+    write into the directory itself (it gets renamed). What it holds runs as whoever starts it. Raises OSError.
     """
     path.chmod(0o755)  # noqa: ASYNC240 - one call
     entries = [str(entry) for entry in children(path) if not entry.is_symlink()]
     try:
-        ended = await programs.run(("chmod", "-R", "g=u,o=u,a-w", "--", *entries), PROGRAMS, DELETE_S)
+        ended = await programs.run(("chmod", "-R", "g=u,o=u,a-ws", "--", *entries), PROGRAMS, DELETE_S)
     except programs.ChildTimeoutError as error:
         raise OSError(f"cannot protect {path}: {error}") from error
     if ended.code:

@@ -64,7 +64,7 @@ FAILURES: Mapping[str, Failure] = {
         ),
         checkout_failed=(
             "git could not write the files of the commit.",
-            "Read its words; see whether the host has room.",
+            "Read its words; see whether the host has room, and deploy again: a damaged mirror is fetched anew.",
         ),
         git_missing=("The host lacks a program that fetching needs.", "Install the package that the sentence names."),
         no_archive=("The source is `local`, and nothing was uploaded yet.", "Upload it, or use `dployr deploy DIR`."),

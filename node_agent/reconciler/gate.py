@@ -108,9 +108,11 @@ async def wait_healthy(supervisor: ports.Supervisor, watched: Watched, clock: Cl
             f"cannot check the app's health by {check.kind[:40]!r}: this host knows {' and '.join(KINDS)}; change health_check",
         )
     deadline = clock.monotonic() + check.start_period_s
-    good, bad, last = 0, 0, ""
+    good, bad, last, seen = 0, 0, "", 0
     while True:
         status, others = await _alive(supervisor, process_id)
+        if status.pid != seen:  # another life: what the former one answered says nothing of it
+            good, bad, seen = 0, 0, status.pid
         owned = await asyncio.to_thread(_owns, status)
         if owned:
             last = await look(supervisor, watched, status.port)

@@ -5,6 +5,7 @@ milliseconds under load, so it is read only where netlink is closed to us.
 """
 
 import dataclasses
+import os
 import pathlib
 import socket
 import struct
@@ -17,6 +18,7 @@ REQUEST_DUMP = 0x301
 FAMILIES = {"tcp": socket.AF_INET, "tcp6": socket.AF_INET6}
 HEADER = struct.Struct("=IHHII")
 QUESTION = struct.Struct("=BBBxI48x")
+ENDED = struct.Struct("=i")
 # family, then: ports in network order, addresses, and behind what does not matter here uid and inode
 ANSWER = struct.Struct("=B3x2s2x16s16s4x8x12xII")
 RECEIVE = 1 << 17
@@ -55,10 +57,12 @@ def _answers(kernel: socket.socket) -> Iterator[Entry]:
         at = 0
         while at < len(data):
             length, kind, *_ = HEADER.unpack_from(data, at)
-            if kind == DONE:
+            if kind in {DONE, FAILED}:
+                # A kernel without tables of TCP says so at the end of an answer without sockets.
+                (error,) = ENDED.unpack_from(data, at + HEADER.size)
+                if error:
+                    raise OSError(-error, f"the kernel does not tell of sockets: {os.strerror(-error)}")
                 return
-            if kind == FAILED:
-                raise OSError("the kernel refused to tell of sockets")
             family, port, address, _, uid, inode = ANSWER.unpack_from(data, at + HEADER.size)
             address = address[:4] if family == socket.AF_INET else address
             yield Entry(address, int.from_bytes(port, "big"), uid, inode)

@@ -1,5 +1,6 @@
 """Whether each service has users of its own here, and which. Asked before every start; says no with a reason."""
 
+import contextlib
 import os
 from collections.abc import Collection
 from typing import Protocol
@@ -77,8 +78,12 @@ class NoIsolation:
     def make_draft(self, service_id: str, name: str) -> None:
         self._paths.volume_draft(service_id, name).mkdir(mode=0o700)
 
-    def prepare_build(self, service_id: str, release: int) -> None:
-        """Whoever builds is whom we run as, and makes them."""
+    def prepare_build(self, service_id: str, release: int) -> None:  # noqa: ARG002 - the same for all
+        """Whoever builds is whom we run as, and makes them. What a service with a user of its own left is no longer for that
+        one's group alone: apps could write into the files that releases share.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            os.chown(self._paths.releases(service_id), -1, self.household.agent.gid, follow_symlinks=False)
 
     def prepare_proxy(self, generation: int) -> None:
         """It reads what we may read."""

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from node_agent.builder import reuse
 from node_agent.errors import SupervisorRefusedError
 from node_agent.model.process import JobKind
 from node_agent.proxy import render, status
@@ -100,6 +101,19 @@ async def test_what_a_root_agent_left_is_found_by_the_agent_that_has_a_user(host
     for file in (paths.log_file(SERVICE, "web.1", 1, "stdout"), paths.log_index(SERVICE)):
         assert as_agent("cat", str(file)).returncode == 0, whose(file)
     await client.stop(spec.id, 0.0)
+    await client.close()
+
+
+async def test_where_apps_have_no_users_any_more_releases_share_no_files(host: SupervisorHost) -> None:
+    """The apps run as the agent then, and could write through every link."""
+    client = await connected(host)
+    await client.prepare_build(SERVICE, 1)
+    assert reuse.reader(host.paths, SERVICE) == GROUP
+    host.kill()
+    host.start("--uid-range", "none")
+    await reach(host, client)
+    await client.prepare_build(SERVICE, 2)
+    assert reuse.reader(host.paths, SERVICE) == 0
     await client.close()
 
 

@@ -116,6 +116,29 @@ async def test_what_an_end_of_the_host_tore_is_fetched_again(git, repository, tm
     assert (tree / "words").read_text() == "one"
 
 
+@pytest.mark.parametrize("damaged", ["HEAD", "*.idx", "*.pack"])
+async def test_a_damaged_mirror_fails_one_release_and_is_fetched_anew(git, repository, tmp_path, damaged):
+    commit = repository.commit(words="one")
+    mirror = await git.fetch(repository.remote, commit)
+    for file in mirror.rglob(damaged):
+        file.chmod(0o600)
+        file.write_bytes(b"")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    if damaged != "HEAD":  # which the next fetch looks at itself
+        assert await code(git.checkout(await git.fetch(repository.remote, commit), commit, tree)) == "checkout_failed"
+    await git.checkout(await git.fetch(repository.remote, commit), commit, tree)
+    assert (tree / "words").read_text() == "one"
+
+
+@pytest.mark.parametrize("what", ["HEAD^{tree}", "HEAD:words"])
+async def test_an_id_of_something_else_is_no_commit(git, repository, tmp_path, what):
+    repository.commit(words="one")
+    other = run_git(repository.place, "rev-parse", what)
+    assert await code(git.checkout(await git.fetch(repository.remote, other), other, tmp_path)) == "commit_not_found"
+    assert list(tmp_path.glob("words")) == []
+
+
 async def test_a_mirror_with_many_snapshots_is_begun_anew(git, repository):
     commit = repository.commit(a="1")
     mirror = await git.fetch(repository.remote, commit)

@@ -120,6 +120,25 @@ async def test_a_command_that_fails_or_hangs_fails_the_gate(serving, host) -> No
     assert list(host.marked()) == [str(serving[1].id)]
 
 
+async def test_lives_that_end_after_one_good_answer_each_do_not_pass_together(host) -> None:
+    """The first restart comes at once: so a check may never meet a port that nobody listens on."""
+    host.start()
+    client = SupervisorClient(host.paths)
+    await client.connect(20)
+    listens = (
+        "import os, pathlib, socket, time\ns = socket.create_server(('127.0.0.1', int(os.environ['PORT'])))\n"
+        "pathlib.Path(os.environ['HOME'], 'pid').write_text(str(os.getpid()))\ntime.sleep(1000)"
+    )
+    wanted = a_program(host.script("app.py", listens), port=free_port())
+    await client.start(wanted)
+    known = 'until pid=$(cat "$HOME/pid") && test "$pid"; do sleep 0.01; done'
+    ends = f'{known}; kill -9 "$pid"; until test "$(cat "$HOME/pid")" != "$pid"; do sleep 0.01; done'
+    check = dataclasses.replace(a_command(ends).health_check, retries=2, start_period_s=1.0, timeout_s=30.0)
+    with pytest.raises(errors.ReleaseFailedError, match="it was good 1 times in a row, not 2"):
+        await wait_for((client, wanted), dataclasses.replace(a_release(), health_check=check))
+    await client.close()
+
+
 async def test_a_cancelled_gate_ends_its_command(serving, host) -> None:
     task = asyncio.create_task(wait_for(serving, a_command("sleep 1000", timeout_s=60.0)))
     await wait_until_async(lambda: any(marker.endswith(".run") for marker in host.marked()))

@@ -1,5 +1,7 @@
 """What the program that hands a build over gives and takes, and what it refuses, with users that are not root."""
 
+import contextlib
+import mmap
 import os
 import pathlib
 import stat
@@ -64,6 +66,24 @@ def test_what_is_somebody_elses_stays_so(tree: pathlib.Path, verb: str, owner: i
             theirs.rmdir()
         else:
             theirs.unlink()
+
+
+@pytest.mark.parametrize("way", ["descriptor", "memory"])
+def test_what_somebody_has_open_to_write_is_not_sealed(tree: pathlib.Path, way: str) -> None:
+    """They could write into it for ever, and into every release that shares it."""
+    file = tree / "a" / "b" / "file"
+    assert hand_over("open_build", tree) == (0, "")
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(file.open("r+b"))
+        if way == "memory":
+            stack.enter_context(mmap.mmap(opened.fileno(), 0))
+            opened.close()
+        code, said = hand_over("seal_release", tree)
+        assert (code, "./a/b/file is open to write" in said) == (2, True)
+        assert os.listdir(tree) == ["a"]
+    with file.open("rb"):
+        assert hand_over("seal_release", tree) == (0, "")
+    assert whose(file) == (AGENT, GROUP, 0o640)
 
 
 def test_no_link_is_followed_to_what_it_leads_to(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:

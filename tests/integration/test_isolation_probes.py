@@ -305,6 +305,22 @@ async def test_a_file_that_a_build_gave_two_names_is_sealed_under_both(
     assert {(state.st_uid, stat.S_IMODE(state.st_mode), state.st_nlink) for state in states} == {(0, 0o750, 2)}
 
 
+async def test_what_an_app_holds_open_of_its_services_build_is_not_sealed(
+    host: SupervisorHost, client: SupervisorClient
+) -> None:
+    """They are of one group: a build can let the app in, and the app would write into the release later on."""
+    await client.run_job(a_job("", kind=JobKind.OPEN))
+    await client.run_job(a_job("umask 0; touch f; chmod 777 . f"))
+    spec = a_process(f"exec 9<>{host.build_tree}/f && echo open; exec sleep 1000")
+    await client.start(spec)
+    wait_until(lambda: lines(host, spec) == ["open"])
+    result = await client.run_job(a_job("", kind=JobKind.SEAL))
+    assert (result.outcome, result.code) == ("exited", 2), result
+    assert "./f is open to write" in result.last_lines[-1]
+    await client.stop(spec.id, 0.0)
+    assert (await client.run_job(a_job("", kind=JobKind.SEAL))).code == 0
+
+
 async def test_a_port_that_one_service_listens_on_is_not_taken_by_another(
     host: SupervisorHost, client: SupervisorClient
 ) -> None:

@@ -1,6 +1,7 @@
 """The kernel's table of sockets says the same by netlink and by /proc."""
 
 import contextlib
+import errno
 import os
 import socket
 
@@ -47,3 +48,14 @@ def test_where_netlink_is_closed_to_us_the_table_is_read(sockets, monkeypatch) -
     *listening, connected = map(entry, sockets)
     assert set(listening) <= set(socket_table.read(LISTEN))
     assert connected in set(socket_table.read(ESTABLISHED))
+
+
+def test_a_kernel_that_knows_no_such_tables_is_not_taken_for_a_host_on_which_nobody_listens(
+    sockets, monkeypatch
+) -> None:
+    """It ends its answer with an error, as this one does for a protocol that it does not know."""
+    monkeypatch.setattr(socket_table.socket, "IPPROTO_TCP", 200)
+    with pytest.raises(OSError, match="No such file") as caught:
+        list(socket_table.by_netlink(LISTEN))
+    assert caught.value.errno == errno.ENOENT
+    assert set(map(entry, sockets[:-1])) <= set(socket_table.read(LISTEN))

@@ -66,8 +66,8 @@ class Entries:
     # runs
 
     def remember(self, runs: Iterable[cron.Run]) -> tuple[cron.Run, ...]:
-        """What a former agent journalled; those that were under way."""
-        for run in sorted(runs, key=lambda run: run.minute):
+        """What a former agent journalled, in the order in which it did; those that were under way."""
+        for run in runs:
             self.begin(run)
             if run.outcome:
                 del self._under_way[run.job_id]

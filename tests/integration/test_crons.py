@@ -162,6 +162,21 @@ async def test_an_entry_has_one_run_in_a_minute_and_what_was_missed_is_not_made_
     await agent.logged(b"ran", 3)
 
 
+async def test_a_run_of_a_clock_that_was_years_ahead_does_not_hide_those_after_it_from_the_next_agent(agent) -> None:
+    ahead = 2000 * 24 * 60 * 60
+    agent.clock.seconds += ahead
+    await agent.deploy(1, an_entry("echo ran"))
+    await agent.told("exited(0)", NOON + ahead)
+    await agent.move(-ahead)
+    await agent.told("exited(0)", NOON)
+    await agent.end()
+    await agent.begin()
+    await agent.move(1)
+    await agent.told("exited(0)", NOON)
+    await agent.logged(b"ran", 2)
+    assert [run.started_at for run in await agent.journal.cron_runs()] == [NOON]
+
+
 @pytest.mark.parametrize(
     ("command", "changes", "outcome"),
     [

@@ -63,6 +63,9 @@ class Crons:
         for service_id, live, entry in self._entries.all():
             try:
                 await self._consider(tasks, service_id, live, entry, minute)
+            except errors.SupervisorUnavailableError as error:  # so it is for all of them; we are woken when it is back
+                log.warning("cron.not_started", service=service_id, entry=entry.name, error=str(error))
+                return
             except Exception as error:  # one entry's trouble must not touch the others
                 log.warning("cron.not_started", service=service_id, entry=entry.name, error=str(error))
 
@@ -77,6 +80,7 @@ class Crons:
             self._entries.decide(service_id, entry.name, minute)
             log.warning("cron.skipped", service=service_id, entry=entry.name, why="its last run is still under way")
         else:
+            await self._supervisor.hello()  # one that is away is waited for: what was written down is not begun again
             run = Run(service_id, entry.name, live.release.number, minute, self._clock.now())
             await self._journal.put_cron_run(run)
             if not self._entries.knows(service_id, run.release):

@@ -177,6 +177,14 @@ async def test_a_run_of_a_clock_that_was_years_ahead_does_not_hide_those_after_i
     assert [run.started_at for run in await agent.journal.cron_runs()] == [NOON]
 
 
+async def test_what_is_due_after_a_jump_of_the_clock_begins_with_the_next_sweep(agent) -> None:
+    agent.clock.seconds = NOON + 60
+    await agent.deploy(1, an_entry("echo ran"))
+    agent.clock.seconds = NOON + 310  # nothing wakes whoever sleeps until the minute is full
+    agent.reconciler.changed("")
+    await agent.told("exited(0)", NOON + 310)
+
+
 @pytest.mark.parametrize(
     ("command", "changes", "outcome"),
     [
@@ -286,6 +294,17 @@ async def test_a_supervisor_that_dies_ends_its_runs_and_nobody_knows_how_they_en
     await wait_until_async(lambda: agent.running() == [], what="the end of the run")
     await agent.move(300)
     await agent.told("running", NOON + 300)
+
+
+async def test_what_is_due_while_the_supervisor_is_away_begins_when_it_is_back(agent) -> None:
+    agent.clock.seconds = NOON + 60
+    await agent.deploy(1, an_entry(FOREVER))
+    agent.host.kill()
+    await agent.move(240)
+    agent.clock.seconds += 5
+    agent.host.start()
+    await agent.told("running", NOON + 305)
+    await agent.logged(b"begun")
 
 
 @pytest.mark.parametrize("run", [spec.Run.STOPPED, spec.Run.REMOVED])

@@ -114,7 +114,7 @@ def _part(name: str, text: str, low: int, high: int, names: Mapping[str, int]) -
         raise ScheduleError(f"{name}: a step needs a range, such as {begin}-{high}/{step} or */{step}")
     first = _number(name, begin, low, high, names) if begin else low
     last = _number(name, end, low, high, names) if end else first if begin else high
-    if names is WEEKDAYS and end and last == 0:
+    if names is WEEKDAYS and first > last == 0:
         last = 7  # Sunday ends a week as well
     if first > last:
         raise ScheduleError(f"{name}: {text} goes backwards")

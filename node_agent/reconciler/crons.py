@@ -112,10 +112,13 @@ class Crons:
 
     async def _ending(self, job: process.JobSpec, replaced: tuple[Run, ...]) -> str:
         """Run it to the end, in the place of others if there are any."""
-        self._replaced |= {one.job_id for one in replaced}
+        still = self._entries.under_way(job.service_id, job.entry)
+        self._replaced |= {one.job_id for one in replaced if one in still}
         try:
             for one in replaced:
                 await self._supervisor.cancel_job(one.job_id)
+            if job.id in self._replaced or not self._entries.may_begin(job.service_id):
+                return "cancelled"  # meanwhile
             return cron.words(await self._supervisor.run_job(job))
         except errors.SupervisorUnavailableError:  # it may have been begun
             return await self._outcome(job.id)

@@ -37,6 +37,9 @@ class Entries:
         if live.release.cron:
             self.woken.set()
 
+    def may_begin(self, service_id: str) -> bool:
+        return service_id in self._live
+
     def knows(self, service_id: str, release: int) -> bool:
         live = self._live.get(service_id)
         return live is not None and live.release.number == release

@@ -235,6 +235,23 @@ async def test_or_takes_its_place_once_it_had_the_chance_to_end(agent) -> None:
     assert [marker.split(".")[3] for marker in agent.running()] == [str(int(NOON + 300) // 60)]
 
 
+async def test_a_service_that_is_stopped_while_a_run_makes_room_does_not_begin_the_next(agent) -> None:
+    slow = "echo begun; trap 'while [ ! -e go ]; do sleep 0.05; done; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    await agent.deploy(1, an_entry(slow, overlap="replace"))
+    await agent.logged(b"ready")
+    await agent.move(300)
+    await agent.told("running", NOON + 300)
+    await agent.wish(2, a_static(1), spec.Run.STOPPED)
+    await wait_until_async(lambda: list(agent.parts.entries.all()) == [], what="the stop")
+    (agent.host.tree / "go").touch()
+
+    async def outcomes() -> bool:
+        return [run.outcome for run in await agent.journal.cron_runs()] == ["cancelled"]
+
+    await wait_until_async(outcomes, what="the end of both runs")
+    await agent.logged(b"begun")
+
+
 async def test_a_run_outlives_the_agent_and_is_not_doubled_by_the_next_which_tells_its_end(agent) -> None:
     command = "echo begun; while [ ! -e go ]; do sleep 0.05; done; exit 3"
     await agent.deploy(1, an_entry(command, "* * * * *"))

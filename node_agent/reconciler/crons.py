@@ -74,7 +74,7 @@ class Crons:
     ) -> None:
         former = self._entries.under_way(service_id, entry.name)
         step = cron.next_step(entry, minute, self._entries.last_minute(service_id, entry.name), len(former))
-        if step is Step.NOTHING:
+        if step is Step.NOTHING or any(run.minute == minute for run in former):  # of a clock that was set back
             return
         if step is Step.SKIP:
             self._entries.decide(service_id, entry.name, minute)

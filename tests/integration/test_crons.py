@@ -226,6 +226,20 @@ async def test_or_runs_beside_it(agent) -> None:
     assert len(agent.running()) == 2
 
 
+async def test_a_minute_that_comes_again_while_its_run_is_under_way_has_no_other(agent) -> None:
+    await agent.deploy(1, an_entry(FOREVER, overlap="allow"))
+    await agent.logged(b"begun")
+    await agent.move(-2 * 60 * 60)
+    await agent.logged(b"begun", 2)
+    before = agent.host.marked()
+    await agent.move(2 * 60 * 60)
+    await agent.move(300)
+    await agent.logged(b"begun", 3)
+    after = agent.host.marked()
+    assert len(after) == 3
+    assert all(set(after[marker]) & set(pids) for marker, pids in before.items())
+
+
 async def test_or_takes_its_place_once_it_had_the_chance_to_end(agent) -> None:
     await agent.deploy(1, an_entry(FOREVER, overlap="replace"))
     await agent.logged(b"begun")

@@ -64,7 +64,7 @@ def merged(entries: tuple[values.CronEntry, ...], given: Mapping[str, Mapping[st
     for name, changes in given.items():
         both[name] = None if changes is None else {**(both.get(name) or {}), **changes}
     return {
-        name: {key: value for key, value in entry.items() if value is not None}
+        name: {key: value for key, value in entry.items() if value is not None or key not in RULES}
         for name, entry in both.items()
         if entry is not None
     }

@@ -103,6 +103,9 @@ def test_entries_merge_by_name_and_each_by_its_keys():
     assert changed(new, description="other").cron == new.cron
     with pytest.raises(errors.InvalidError, match="Invalid deployment"):
         changed(config, cron={"tidy": {"command": None}})
+    with pytest.raises(errors.InvalidError) as refusal:
+        changed(config, cron={"tidy": {"time_out": None}})
+    assert "unknown field" in str(refusal.value.details)
     assert declaration.config_of(deployment.declared("app", "default", config)).cron == config.cron
 
 

@@ -1,5 +1,6 @@
 """A health check as users write it (`{"path": "/ready", "timeout": "5s"}`) and as we keep it."""
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,7 +19,8 @@ def seconds(value: Any) -> float | None:
     if isinstance(value, str) and (match := DURATION.fullmatch(value)):
         return float(match[1]) * UNITS_S[match[2]]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        with contextlib.suppress(OverflowError):  # JSON knows integers of any length
+            return float(value)
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from detection import choices, versions
 from schedules import cron
-from schedules.entries import LONGEST_S, MAX_ENTRIES, NAME, NAME_ISSUE, OVERLAPS, REQUIRED, SHORTEST_S
+from schedules.entries import LONGEST_S, NAME, NAME_ISSUE, OVERLAPS, SHORTEST_S
 
 Rule = Callable[[Any], str]
 ALIASES = {"node": "nodejs", "golang": "go"}
@@ -188,17 +188,6 @@ def entry_name(key: str) -> str:
     if not NAME.fullmatch(key):
         raise ValueError(NAME_ISSUE)
     return key
-
-
-def cron_problems(said: Mapping[str, str]) -> list[str]:
-    """What the entries lack."""
-    entries: dict[str, set[str]] = {}
-    for field in said:
-        name, _, key = field.removeprefix("cron.").partition(".")
-        if field.startswith("cron."):
-            entries.setdefault(name, set()).add(key)
-    found = [f"cron.{name}.{key}: is required" for name, keys in entries.items() for key in REQUIRED if key not in keys]
-    return found + ([f"cron: must be at most {MAX_ENTRIES}"] if len(entries) > MAX_ENTRIES else [])
 
 
 def check_problems(said: Mapping[str, str]) -> list[str]:

@@ -8,10 +8,11 @@ import time
 
 import pytest
 
+from node_agent import errors
 from node_agent.fakes.builder import FakeBuilder
 from node_agent.fakes.proxy import FakeProxy
 from node_agent.log_reader import LogReader
-from node_agent.model import cron, spec, status
+from node_agent.model import cron, process, spec, status
 from node_agent.model.log import LogQuery
 from node_agent.proxy.render import ProxySettings
 from node_agent.proxy.requests import RequestCounts
@@ -374,6 +375,17 @@ async def test_a_run_goes_on_in_the_tree_of_its_release_while_others_come_and_go
         return await sealed() == {4, 5, 6, 7, 8}
 
     await wait_until_async(gone, what="the pruning of its tree")
+
+
+async def test_a_run_has_the_volumes_of_its_release_and_none_is_restored_under_it(agent) -> None:
+    await agent.deploy(1, an_entry('echo kept >"$DPLOYR_VOLUME_DATA/file"; ' + FOREVER), volumes=(("data", "data"),))
+    await agent.logged(b"begun")
+    assert (agent.host.paths.volume(SERVICE, "data") / "file").read_text() == "kept\n"
+    restore = process.JobSpec(
+        SERVICE, 0, "", (), "", "", 60.0, process.JobKind.RESTORE, run_id="run_" + "0" * 26, volumes=("data",), volume="data"
+    )  # fmt: skip
+    with pytest.raises(errors.SupervisorRefusedError, match="a command of it runs"):
+        await agent.client.run_job(restore)
 
 
 async def test_an_entry_keeps_to_the_limits_of_the_release(agent) -> None:

@@ -82,16 +82,17 @@ class Crons:
         else:
             await self._supervisor.hello()  # one that is away is waited for: what was written down is not begun again
             run = Run(service_id, entry.name, live.release.number, minute, self._clock.now())
-            await self._journal.put_cron_run(run)
-            if not self._entries.knows(service_id, run.release):
-                await self._journal.end_cron_run(dataclasses.replace(run, outcome="cancelled"))
-                return  # it was stopped meanwhile
-            self._entries.begin(run)
-            log.info("cron.started", service=service_id, entry=entry.name, release=run.release)
-            replaced = former if step is Step.REPLACE else ()
-            ending = functools.partial(self._ending, _job(run, entry, live), replaced)
-            tasks.create_task(self._see_out(run, ending), name=run.job_id)
+            await self._start(tasks, run, _job(run, entry, live), former if step is Step.REPLACE else ())
         self._changed(service_id)
+
+    async def _start(self, tasks: asyncio.TaskGroup, run: Run, job: process.JobSpec, replaced: tuple[Run, ...]) -> None:
+        await self._journal.put_cron_run(run)
+        if not self._entries.knows(run.service_id, run.release):
+            await self._journal.end_cron_run(dataclasses.replace(run, outcome="cancelled"))
+            return  # it was stopped meanwhile
+        self._entries.begin(run)
+        log.info("cron.started", service=run.service_id, entry=run.entry, release=run.release)
+        tasks.create_task(self._see_out(run, functools.partial(self._ending, job, replaced)), name=run.job_id)
 
     async def _see_out(self, run: Run, ending: Callable[[], Awaitable[str]]) -> None:
         try:

@@ -79,10 +79,11 @@ class Agent:
         await self.reconciler.accept(spec.ServiceSpec(SERVICE, generation, "app", run, 0, release))
 
     async def move(self, seconds: float) -> None:
-        """The clock goes on, and its watcher looks at it: what is due then is decided."""
+        """The clock goes on, and its watcher looks at it: what is due then is decided and begun."""
         self.clock.seconds += seconds
-        self.parts.entries.woken.set()
-        await wait_until_async(lambda: not self.parts.entries.woken.is_set())
+        for _ in range(2):  # the first look is over when the second begins
+            self.parts.entries.woken.set()
+            await wait_until_async(lambda: not self.parts.entries.woken.is_set())
 
     async def until(self, condition, what: str = "the report") -> status.ServiceReport:
         async def look() -> status.ServiceReport | None:

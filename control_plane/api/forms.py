@@ -134,9 +134,16 @@ CRON = {
     "additionalProperties": {**CRON_ENTRY, "required": list(entries.REQUIRED)},
     "description": "Commands that run when their schedule says, in the environment of the live release",
 }
+CRON_ENTRY_CHANGES = {
+    **CRON_ENTRY,
+    "properties": {
+        key: form if key in entries.REQUIRED else {"anyOf": [form, {"type": "null"}]}
+        for key, form in CRON_ENTRY["properties"].items()
+    },
+}
 CRON_CHANGES = {
     "type": "object",
-    "additionalProperties": {"anyOf": [CRON_ENTRY, {"type": "null"}]},
+    "additionalProperties": {"anyOf": [CRON_ENTRY_CHANGES, {"type": "null"}]},
     "description": "Merged by key, and each entry by its keys; null deletes",
 }
 PORT_MODE = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from detection import choices, versions
 from schedules import cron
+from schedules.entries import LONGEST_S, NAME, NAME_ISSUE, OVERLAPS, SHORTEST_S
 
 Rule = Callable[[Any], str]
 ALIASES = {"node": "nodejs", "golang": "go"}
@@ -20,8 +21,6 @@ RESERVED = frozenset({"PORT", "HOME", "PATH"})
 RESERVED_PREFIX = "DPLOYR_"
 PROCESS = re.compile(r"[a-z][a-z0-9-]{0,31}")
 PROCESS_NAME = "the name must be a letter, then up to 31 of a-z, 0-9 and -"
-CRON_ENTRY = re.compile(r"[a-z][a-z0-9-]{0,28}")
-MAX_CRON = 20
 SEGMENT = re.compile(r"[A-Za-z0-9 ._@+~-]{1,128}")
 DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s|m|h)?")
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
@@ -186,25 +185,9 @@ def schedule(value: Any) -> str:
 
 
 def entry_name(key: str) -> str:
-    if not CRON_ENTRY.fullmatch(key):
-        raise ValueError("the name must be a letter, then up to 28 of a-z, 0-9 and -")
+    if not NAME.fullmatch(key):
+        raise ValueError(NAME_ISSUE)
     return key
-
-
-def cron_problems(said: Mapping[str, str]) -> list[str]:
-    """What the entries lack."""
-    entries: dict[str, set[str]] = {}
-    for field in said:
-        name, _, key = field.removeprefix("cron.").partition(".")
-        if field.startswith("cron."):
-            entries.setdefault(name, set()).add(key)
-    found = [
-        f"cron.{name}.{key}: is required"
-        for name, keys in entries.items()
-        for key in ("schedule", "command")
-        if key not in keys
-    ]
-    return found + ([f"cron: must be at most {MAX_CRON}"] if len(entries) > MAX_CRON else [])
 
 
 def check_problems(said: Mapping[str, str]) -> list[str]:
@@ -253,8 +236,8 @@ ENTRIES: Mapping[str, Mapping[str, Rule]] = {
     "cron": {
         "schedule": schedule,
         "command": command,
-        "overlap": word("skip", "allow", "replace"),
-        "timeout": seconds(1, 86400),
+        "overlap": word(*OVERLAPS),
+        "timeout": seconds(SHORTEST_S, LONGEST_S),
     },
 }
 BY_KEY: Mapping[str, Callable[[str, Any], str]] = {

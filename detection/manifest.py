@@ -11,9 +11,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from detection import fields, loading
+from schedules import entries
 
 NAMES = ("dployr.yaml", "dployr.yml", "dployr.json", "dployr.toml")
-MAX_ENTRIES = 400  # all of them are reported
+MAX_VALUES = 400  # all of them are reported
 
 
 class ManifestError(Exception):
@@ -62,10 +63,8 @@ class _Reader:
         for field, value in document.items():
             self._take(str(field), value)
         self._problems += fields.check_problems(self._values)
-        if not self._problems:  # a value that could not be read would seem to be missing
-            self._problems += fields.cron_problems(self._values)
-        if len(self._values) > MAX_ENTRIES:
-            self._problems.append(f"it has more than {MAX_ENTRIES} values")
+        if len(self._values) > MAX_VALUES:
+            self._problems.append(f"it has more than {MAX_VALUES} values")
         if self._problems:
             raise ManifestError(f"cannot use {self._name}: {'; '.join(self._problems)[:2000]}")
         return Manifest(self._name, self._values, tuple(self._ignored))
@@ -85,6 +84,8 @@ class _Reader:
             self._spread(field, value)
         elif field == fields.VOLUMES:
             self._take_volumes(value)
+        elif field in fields.ENTRIES:
+            self._take_entries(field, value)
         elif field in fields.PLAIN:
             self._put(field, field, fields.PLAIN[field], value)
         elif field in fields.ABOUT:
@@ -121,10 +122,17 @@ class _Reader:
                 self._spread_key(fields.KEY_FORMS[field], str(key), f"{written}.{name}", one)
             elif field in fields.BY_KEY:
                 self._put_key(field, str(key), f"{written}.{name}", one)
-            elif field in fields.ENTRIES:
-                self._entry(field, str(key), f"{written}.{name}", one)
             else:
                 self._nested(f"{field}.{key}", f"{written}.{name}", fields.NESTED.get(field, {}), str(key), one)
+
+    def _take_entries(self, field: str, value: Any) -> None:
+        if not isinstance(value, Mapping):
+            self._problems.append(f"{field}: must be a mapping")
+            return
+        if len(value) > entries.MAX_ENTRIES:
+            self._problems.append(f"{field}: must be at most {entries.MAX_ENTRIES}")
+        for name, one in value.items():
+            self._entry(field, str(name), f"{field}.{_short(str(name))}", one)
 
     def _entry(self, field: str, name: str, written: str, value: Any) -> None:
         try:
@@ -138,6 +146,7 @@ class _Reader:
         for key, one in value.items():
             place = f"{written}.{_short(str(key))}"
             self._nested(f"{field}.{name}.{key}", place, fields.ENTRIES[field], str(key), one)
+        self._problems += [f"{written}.{key}: is required" for key in entries.REQUIRED if key not in value]
 
     def _nested(self, field: str, written: str, rules: Mapping[str, fields.Rule], key: str, value: Any) -> None:
         if key in rules:

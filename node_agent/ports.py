@@ -266,7 +266,10 @@ class SiteJournal(Protocol):
 class CronJournal(Protocol):
     """Runs of cron entries: of each entry the newest, and those that are under way."""
 
-    async def cron_runs(self) -> tuple[cron.Run, ...]: ...
+    async def cron_runs(self) -> tuple[cron.Run, ...]:
+        """In the order in which they were begun, whatever the clock said then."""
+        ...
+
     async def put_cron_run(self, run: cron.Run) -> None:
         """Before it is started. Nothing is kept for a service that is forgotten."""
         ...

@@ -1,1 +1,1 @@
-"""When something is due again and again: the schedules that users write for cron entries, one grammar for all who read it."""
+"""When something is due again and again: what users write for cron entries, one grammar for all who read it."""

@@ -50,21 +50,25 @@ class Schedule:
 
     def matches(self, minute: int) -> bool:
         day, within = divmod(minute, DAY)
-        return within % 60 in self.minutes and within // 60 in self.hours and self._has_day(day)
+        return within % 60 in self.minutes and within // 60 in self.hours and self._has(_date(day))
 
     def next_from(self, minute: int) -> int | None:
         """The first minute that matches, `minute` itself or a later one; None when there is none in our time."""
         first, within = divmod(minute, DAY)
-        for day in range(first, first + HORIZON):
-            if self._has_day(day):
+        date, last = _date(first), _date(first + HORIZON)
+        while date < last:
+            if date.month not in self.months:
+                date = _next_month(date)  # day by day the search for a 29 February would hold up who asks often
+                continue
+            if self._has(date):
+                day = date.toordinal() - EPOCH
                 found = next((at for at in self._times() if day > first or at >= within), None)
                 if found is not None:
                     return day * DAY + found
+            date += datetime.timedelta(1)
         return None
 
-    def _has_day(self, day: int) -> bool:
-        """`day` counts from the epoch."""
-        date = datetime.date.fromordinal(EPOCH + day)
+    def _has(self, date: datetime.date) -> bool:
         if date.month not in self.months:
             return False
         of_month, of_week = date.day in self.days, date.isoweekday() % 7 in self.weekdays
@@ -94,6 +98,15 @@ def parse(text: str) -> Schedule:
     return found
 
 
+def _date(day: int) -> datetime.date:
+    """`day` counts from the epoch."""
+    return datetime.date.fromordinal(EPOCH + day)
+
+
+def _next_month(date: datetime.date) -> datetime.date:
+    return (date.replace(day=1) + datetime.timedelta(32)).replace(day=1)
+
+
 def normal(text: str) -> str:
     """One spelling of the spaces."""
     return " ".join(text.split())
@@ -114,7 +127,7 @@ def _part(name: str, text: str, low: int, high: int, names: Mapping[str, int]) -
         raise ScheduleError(f"{name}: a step needs a range, such as {begin}-{high}/{step} or */{step}")
     first = _number(name, begin, low, high, names) if begin else low
     last = _number(name, end, low, high, names) if end else first if begin else high
-    if names is WEEKDAYS and end and last == 0:
+    if names is WEEKDAYS and first > last == 0:
         last = 7  # Sunday ends a week as well
     if first > last:
         raise ScheduleError(f"{name}: {text} goes backwards")

@@ -3,7 +3,8 @@
 from typing import Any
 
 from control_plane.api.flat import REMOTE_FORM
-from control_plane.domain import abilities, cron, health, strategy, volumes
+from control_plane.domain import abilities, health, strategy, volumes
+from schedules import entries
 
 NESTED_RUNTIME = {
     "anyOf": [
@@ -121,7 +122,7 @@ CRON_ENTRY: dict[str, Any] = {
         },
         "command": {"type": "string"},
         "overlap": {
-            "enum": list(cron.OVERLAPS),
+            "enum": list(entries.OVERLAPS),
             "description": "While its last run is under way: skip this one, allow both (ten at most), or replace that one",
         },
         "timeout": {**DURATION, "description": 'Seconds, or text such as "10m"; an hour unless given'},
@@ -130,12 +131,19 @@ CRON_ENTRY: dict[str, Any] = {
 }
 CRON = {
     "type": "object",
-    "additionalProperties": {**CRON_ENTRY, "required": list(cron.REQUIRED)},
+    "additionalProperties": {**CRON_ENTRY, "required": list(entries.REQUIRED)},
     "description": "Commands that run when their schedule says, in the environment of the live release",
+}
+CRON_ENTRY_CHANGES = {
+    **CRON_ENTRY,
+    "properties": {
+        key: form if key in entries.REQUIRED else {"anyOf": [form, {"type": "null"}]}
+        for key, form in CRON_ENTRY["properties"].items()
+    },
 }
 CRON_CHANGES = {
     "type": "object",
-    "additionalProperties": {"anyOf": [CRON_ENTRY, {"type": "null"}]},
+    "additionalProperties": {"anyOf": [CRON_ENTRY_CHANGES, {"type": "null"}]},
     "description": "Merged by key, and each entry by its keys; null deletes",
 }
 PORT_MODE = {

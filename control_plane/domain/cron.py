@@ -1,18 +1,11 @@
 """Cron entries as users write them (`{"tidy": {"schedule": "@daily", "command": "…"}}`) and as we keep them. Pure."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from control_plane.domain import grammar, health, values
+from control_plane.domain import health, values
 from schedules import cron
-
-NAME = re.compile(r"[a-z][a-z0-9-]{0,28}")
-MAX_ENTRIES = 20
-MAX_COMMAND = 4096
-OVERLAPS = ("skip", "allow", "replace")
-LONGEST_S = 86400.0
-REQUIRED = ("schedule", "command")
+from schedules.entries import LONGEST_S, MAX_ENTRIES, NAME, NAME_ISSUE, OVERLAPS, REQUIRED, SHORTEST_S
 
 Given = Mapping[str, Mapping[str, Any]]
 
@@ -25,21 +18,11 @@ def _schedule_issue(value: Any) -> str:
     return ""
 
 
-def _command_issue(value: Any) -> str:
-    is_command = isinstance(value, str) and bool(value.strip()) and len(value) <= MAX_COMMAND
-    return "" if is_command and grammar.is_text(value) else f"must be a command of at most {MAX_COMMAND} characters"
-
-
-def _timeout_issue(value: Any) -> str:
-    found = health.seconds(value)
-    return "" if found is not None and 1 <= found <= LONGEST_S else f"must be 1 to {LONGEST_S:g} seconds"
-
-
 RULES: dict[str, Callable[[Any], str]] = {
     "schedule": _schedule_issue,
-    "command": _command_issue,
+    "command": health.command_issue,
     "overlap": lambda value: "" if value in OVERLAPS else f"must be one of {', '.join(OVERLAPS)}",
-    "timeout": _timeout_issue,
+    "timeout": health.within(SHORTEST_S, LONGEST_S),
 }
 
 
@@ -53,7 +36,7 @@ def problems(given: Given) -> list[dict[str, Any]]:
 def _of_entry(name: str, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     field = f"cron.{name[:64]}"
     if not NAME.fullmatch(name):
-        return [{"field": field, "issue": "the name must be a letter, then up to 28 of a-z, 0-9 and -"}]
+        return [{"field": field, "issue": NAME_ISSUE}]
     issues = {key: RULES[key](value) if key in RULES else "unknown field" for key, value in entry.items()}
     issues |= {key: "is required" for key in REQUIRED if key not in entry}
     return [{"field": f"{field}.{key[:64]}", "issue": issue} for key, issue in issues.items() if issue]
@@ -81,7 +64,7 @@ def merged(entries: tuple[values.CronEntry, ...], given: Mapping[str, Mapping[st
     for name, changes in given.items():
         both[name] = None if changes is None else {**(both.get(name) or {}), **changes}
     return {
-        name: {key: value for key, value in entry.items() if value is not None}
+        name: {key: value for key, value in entry.items() if value is not None or key not in RULES}
         for name, entry in both.items()
         if entry is not None
     }

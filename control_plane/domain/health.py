@@ -1,5 +1,6 @@
 """A health check as users write it (`{"path": "/ready", "timeout": "5s"}`) and as we keep it."""
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,11 +19,12 @@ def seconds(value: Any) -> float | None:
     if isinstance(value, str) and (match := DURATION.fullmatch(value)):
         return float(match[1]) * UNITS_S[match[2]]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        with contextlib.suppress(OverflowError):  # JSON knows integers of any length
+            return float(value)
     return None
 
 
-def _within(low: float, high: float) -> Callable[[Any], str]:
+def within(low: float, high: float) -> Callable[[Any], str]:
     def issue(value: Any) -> str:
         found = seconds(value)
         return "" if found is not None and low <= found <= high else f"must be {low:g} to {high:g} seconds"
@@ -34,19 +36,19 @@ def _retries_issue(value: Any) -> str:
     return "" if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 20 else "must be 1 to 20"
 
 
-def _command_issue(value: Any) -> str:
+def command_issue(value: Any) -> str:
     is_command = isinstance(value, str) and bool(value.strip()) and len(value) <= MAX_COMMAND
     return "" if is_command and grammar.is_text(value) else f"must be a command of at most {MAX_COMMAND} characters"
 
 
 RULES: dict[str, Callable[[Any], str]] = {
     "kind": lambda value: "" if value in KINDS else f"must be one of {', '.join(KINDS)}",
-    "command": _command_issue,
+    "command": command_issue,
     "path": lambda value: "" if isinstance(value, str) and PATH.fullmatch(value) else "must be a path such as /ready",
-    "interval": _within(0.05, 300),
-    "timeout": _within(0.05, 300),
+    "interval": within(0.05, 300),
+    "timeout": within(0.05, 300),
     "retries": _retries_issue,
-    "start_period": _within(1, 3600),
+    "start_period": within(1, 3600),
 }
 
 

@@ -1,6 +1,5 @@
 """Limits of processes as users write them (`{"memory": "512M", "cpu": 0.5}`) and as we keep them. Pure."""
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -61,7 +60,7 @@ def _issue(key: str, value: Any) -> str:
         right = found is not None and least <= found <= MAX_BYTES
         return "" if right else f"must be a size such as 512M, at least {least >> 20}M"
     if key == "cpu":
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return "" if is_number and 0.01 <= value <= MAX_CPU else f"must be 0.01 to {MAX_CPU:g} processors"
     if key == "pids":
         is_whole = isinstance(value, int) and not isinstance(value, bool)

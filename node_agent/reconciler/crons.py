@@ -63,6 +63,9 @@ class Crons:
         for service_id, live, entry in self._entries.all():
             try:
                 await self._consider(tasks, service_id, live, entry, minute)
+            except errors.SupervisorUnavailableError as error:  # so it is for all of them; we are woken when it is back
+                log.warning("cron.not_started", service=service_id, entry=entry.name, error=str(error))
+                return
             except Exception as error:  # one entry's trouble must not touch the others
                 log.warning("cron.not_started", service=service_id, entry=entry.name, error=str(error))
 
@@ -71,23 +74,25 @@ class Crons:
     ) -> None:
         former = self._entries.under_way(service_id, entry.name)
         step = cron.next_step(entry, minute, self._entries.last_minute(service_id, entry.name), len(former))
-        if step is Step.NOTHING:
+        if step is Step.NOTHING or any(run.minute == minute for run in former):  # of a clock that was set back
             return
         if step is Step.SKIP:
             self._entries.decide(service_id, entry.name, minute)
             log.warning("cron.skipped", service=service_id, entry=entry.name, why="its last run is still under way")
         else:
+            await self._supervisor.hello()  # one that is away is waited for: what was written down is not begun again
             run = Run(service_id, entry.name, live.release.number, minute, self._clock.now())
-            await self._journal.put_cron_run(run)
-            if not self._entries.knows(service_id, run.release):
-                await self._journal.end_cron_run(dataclasses.replace(run, outcome="cancelled"))
-                return  # it was stopped meanwhile
-            self._entries.begin(run)
-            log.info("cron.started", service=service_id, entry=entry.name, release=run.release)
-            replaced = former if step is Step.REPLACE else ()
-            ending = functools.partial(self._ending, _job(run, entry, live), replaced)
-            tasks.create_task(self._see_out(run, ending), name=run.job_id)
+            await self._start(tasks, run, _job(run, entry, live), former if step is Step.REPLACE else ())
         self._changed(service_id)
+
+    async def _start(self, tasks: asyncio.TaskGroup, run: Run, job: process.JobSpec, replaced: tuple[Run, ...]) -> None:
+        await self._journal.put_cron_run(run)
+        if not self._entries.knows(run.service_id, run.release):
+            await self._journal.end_cron_run(dataclasses.replace(run, outcome="cancelled"))
+            return  # it was stopped meanwhile
+        self._entries.begin(run)
+        log.info("cron.started", service=run.service_id, entry=run.entry, release=run.release)
+        tasks.create_task(self._see_out(run, functools.partial(self._ending, job, replaced)), name=run.job_id)
 
     async def _see_out(self, run: Run, ending: Callable[[], Awaitable[str]]) -> None:
         try:
@@ -108,10 +113,13 @@ class Crons:
 
     async def _ending(self, job: process.JobSpec, replaced: tuple[Run, ...]) -> str:
         """Run it to the end, in the place of others if there are any."""
-        self._replaced |= {one.job_id for one in replaced}
+        still = self._entries.under_way(job.service_id, job.entry)
+        self._replaced |= {one.job_id for one in replaced if one in still}
         try:
             for one in replaced:
                 await self._supervisor.cancel_job(one.job_id)
+            if job.id in self._replaced or not self._entries.may_begin(job.service_id):
+                return "cancelled"  # meanwhile
             return cron.words(await self._supervisor.run_job(job))
         except errors.SupervisorUnavailableError:  # it may have been begun
             return await self._outcome(job.id)

@@ -37,6 +37,9 @@ class Entries:
         if live.release.cron:
             self.woken.set()
 
+    def may_begin(self, service_id: str) -> bool:
+        return service_id in self._live
+
     def knows(self, service_id: str, release: int) -> bool:
         live = self._live.get(service_id)
         return live is not None and live.release.number == release
@@ -66,8 +69,8 @@ class Entries:
     # runs
 
     def remember(self, runs: Iterable[cron.Run]) -> tuple[cron.Run, ...]:
-        """What a former agent journalled; those that were under way."""
-        for run in sorted(runs, key=lambda run: run.minute):
+        """What a former agent journalled, in the order in which it did; those that were under way."""
+        for run in runs:
             self.begin(run)
             if run.outcome:
                 del self._under_way[run.job_id]

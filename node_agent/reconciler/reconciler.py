@@ -90,7 +90,12 @@ class Reconciler:
         self.changed("")
 
     def changed(self, service_id: str) -> None:
-        """Something about the service ("": about any) may have changed: look at it again."""
+        """Something about the service ("": about any) may have changed: look at it again.
+
+        About any: also at what is due, since a host that was suspended, or had its clock set, sleeps past a full minute.
+        """
+        if not service_id:
+            self._host.entries.woken.set()
         for known, (worker, _) in self._workers.items():
             if service_id in {"", known}:
                 worker.wake()

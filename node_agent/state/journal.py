@@ -268,7 +268,9 @@ class Journal:
     async def cron_runs(self) -> tuple[cron.Run, ...]:
         return tuple(
             cron.Run(*row)
-            for row in await self._rows("SELECT service_id, entry, release, minute, started_at, outcome FROM cron_runs")
+            for row in await self._rows(
+                "SELECT service_id, entry, release, minute, started_at, outcome FROM cron_runs ORDER BY rowid"
+            )
         )
 
     @_whole
@@ -290,7 +292,7 @@ class Journal:
             )
             await tx.execute(
                 "DELETE FROM cron_runs WHERE service_id = ? AND entry = ? AND outcome != ''"
-                " AND minute < (SELECT max(minute) FROM cron_runs WHERE service_id = ? AND entry = ?)",
+                " AND rowid < (SELECT max(rowid) FROM cron_runs WHERE service_id = ? AND entry = ?)",
                 (*entry, *entry),
             )
 

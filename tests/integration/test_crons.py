@@ -8,10 +8,11 @@ import time
 
 import pytest
 
+from node_agent import errors
 from node_agent.fakes.builder import FakeBuilder
 from node_agent.fakes.proxy import FakeProxy
 from node_agent.log_reader import LogReader
-from node_agent.model import cron, spec, status
+from node_agent.model import cron, process, spec, status
 from node_agent.model.log import LogQuery
 from node_agent.proxy.render import ProxySettings
 from node_agent.proxy.requests import RequestCounts
@@ -78,10 +79,11 @@ class Agent:
         await self.reconciler.accept(spec.ServiceSpec(SERVICE, generation, "app", run, 0, release))
 
     async def move(self, seconds: float) -> None:
-        """The clock goes on, and its watcher looks at it: what is due then is decided."""
+        """The clock goes on, and its watcher looks at it: what is due then is decided and begun."""
         self.clock.seconds += seconds
-        self.parts.entries.woken.set()
-        await wait_until_async(lambda: not self.parts.entries.woken.is_set())
+        for _ in range(2):  # the first look is over when the second begins
+            self.parts.entries.woken.set()
+            await wait_until_async(lambda: not self.parts.entries.woken.is_set())
 
     async def until(self, condition, what: str = "the report") -> status.ServiceReport:
         async def look() -> status.ServiceReport | None:
@@ -162,6 +164,29 @@ async def test_an_entry_has_one_run_in_a_minute_and_what_was_missed_is_not_made_
     await agent.logged(b"ran", 3)
 
 
+async def test_a_run_of_a_clock_that_was_years_ahead_does_not_hide_those_after_it_from_the_next_agent(agent) -> None:
+    ahead = 2000 * 24 * 60 * 60
+    agent.clock.seconds += ahead
+    await agent.deploy(1, an_entry("echo ran"))
+    await agent.told("exited(0)", NOON + ahead)
+    await agent.move(-ahead)
+    await agent.told("exited(0)", NOON)
+    await agent.end()
+    await agent.begin()
+    await agent.move(1)
+    await agent.told("exited(0)", NOON)
+    await agent.logged(b"ran", 2)
+    assert [run.started_at for run in await agent.journal.cron_runs()] == [NOON]
+
+
+async def test_what_is_due_after_a_jump_of_the_clock_begins_with_the_next_sweep(agent) -> None:
+    agent.clock.seconds = NOON + 60
+    await agent.deploy(1, an_entry("echo ran"))
+    agent.clock.seconds = NOON + 310  # nothing wakes whoever sleeps until the minute is full
+    agent.reconciler.changed("")
+    await agent.told("exited(0)", NOON + 310)
+
+
 @pytest.mark.parametrize(
     ("command", "changes", "outcome"),
     [
@@ -203,6 +228,20 @@ async def test_or_runs_beside_it(agent) -> None:
     assert len(agent.running()) == 2
 
 
+async def test_a_minute_that_comes_again_while_its_run_is_under_way_has_no_other(agent) -> None:
+    await agent.deploy(1, an_entry(FOREVER, overlap="allow"))
+    await agent.logged(b"begun")
+    await agent.move(-2 * 60 * 60)
+    await agent.logged(b"begun", 2)
+    before = agent.host.marked()
+    await agent.move(2 * 60 * 60)
+    await agent.move(300)
+    await agent.logged(b"begun", 3)
+    after = agent.host.marked()
+    assert len(after) == 3
+    assert all(set(after[marker]) & set(pids) for marker, pids in before.items())
+
+
 async def test_or_takes_its_place_once_it_had_the_chance_to_end(agent) -> None:
     await agent.deploy(1, an_entry(FOREVER, overlap="replace"))
     await agent.logged(b"begun")
@@ -210,6 +249,23 @@ async def test_or_takes_its_place_once_it_had_the_chance_to_end(agent) -> None:
     await agent.logged(b"begun", 2)
     assert [line for _, _, line in await agent.lines()] == [b"begun", b"asked to end", b"begun"]
     assert [marker.split(".")[3] for marker in agent.running()] == [str(int(NOON + 300) // 60)]
+
+
+async def test_a_service_that_is_stopped_while_a_run_makes_room_does_not_begin_the_next(agent) -> None:
+    slow = "echo begun; trap 'while [ ! -e go ]; do sleep 0.05; done; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
+    await agent.deploy(1, an_entry(slow, overlap="replace"))
+    await agent.logged(b"ready")
+    await agent.move(300)
+    await agent.told("running", NOON + 300)
+    await agent.wish(2, a_static(1), spec.Run.STOPPED)
+    await wait_until_async(lambda: list(agent.parts.entries.all()) == [], what="the stop")
+    (agent.host.tree / "go").touch()
+
+    async def outcomes() -> bool:
+        return [run.outcome for run in await agent.journal.cron_runs()] == ["cancelled"]
+
+    await wait_until_async(outcomes, what="the end of both runs")
+    await agent.logged(b"begun")
 
 
 async def test_a_run_outlives_the_agent_and_is_not_doubled_by_the_next_which_tells_its_end(agent) -> None:
@@ -273,6 +329,17 @@ async def test_a_supervisor_that_dies_ends_its_runs_and_nobody_knows_how_they_en
     await agent.told("running", NOON + 300)
 
 
+async def test_what_is_due_while_the_supervisor_is_away_begins_when_it_is_back(agent) -> None:
+    agent.clock.seconds = NOON + 60
+    await agent.deploy(1, an_entry(FOREVER))
+    agent.host.kill()
+    await agent.move(240)
+    agent.clock.seconds += 5
+    agent.host.start()
+    await agent.told("running", NOON + 305)
+    await agent.logged(b"begun")
+
+
 @pytest.mark.parametrize("run", [spec.Run.STOPPED, spec.Run.REMOVED])
 async def test_a_service_that_is_stopped_or_removed_runs_nothing(agent, run) -> None:
     await agent.deploy(1, an_entry(FOREVER))
@@ -309,6 +376,17 @@ async def test_a_run_goes_on_in_the_tree_of_its_release_while_others_come_and_go
         return await sealed() == {4, 5, 6, 7, 8}
 
     await wait_until_async(gone, what="the pruning of its tree")
+
+
+async def test_a_run_has_the_volumes_of_its_release_and_none_is_restored_under_it(agent) -> None:
+    await agent.deploy(1, an_entry('echo kept >"$DPLOYR_VOLUME_DATA/file"; ' + FOREVER), volumes=(("data", "data"),))
+    await agent.logged(b"begun")
+    assert (agent.host.paths.volume(SERVICE, "data") / "file").read_text() == "kept\n"
+    restore = process.JobSpec(
+        SERVICE, 0, "", (), "", "", 60.0, process.JobKind.RESTORE, run_id="run_" + "0" * 26, volumes=("data",), volume="data"
+    )  # fmt: skip
+    with pytest.raises(errors.SupervisorRefusedError, match="a command of it runs"):
+        await agent.client.run_job(restore)
 
 
 async def test_an_entry_keeps_to_the_limits_of_the_release(agent) -> None:

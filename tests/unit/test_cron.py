@@ -67,6 +67,7 @@ def test_an_entry_is_kept_with_its_defaults_and_one_spelling():
         ({"tidy": {**TIDY, "command": "a\0"}}, "cron.tidy.command", "must be a command of at most 4096 characters"),
         ({"tidy": {**TIDY, "overlap": "queue"}}, "cron.tidy.overlap", "must be one of skip, allow, replace"),
         ({"tidy": {**TIDY, "timeout": "25h"}}, "cron.tidy.timeout", "must be 1 to 86400 seconds"),
+        ({"tidy": {**TIDY, "timeout": 10**400}}, "cron.tidy.timeout", "must be 1 to 86400 seconds"),
         ({"tidy": {**TIDY, "timeout": 0}}, "cron.tidy.timeout", "must be 1 to 86400 seconds"),
         ({"tidy": {**TIDY, "timezone": "Europe/Vienna"}}, "cron.tidy.timezone", "unknown field"),
         ({"Tidy": TIDY}, "cron.Tidy", "the name must be a letter, then up to 28 of a-z, 0-9 and -"),
@@ -103,6 +104,9 @@ def test_entries_merge_by_name_and_each_by_its_keys():
     assert changed(new, description="other").cron == new.cron
     with pytest.raises(errors.InvalidError, match="Invalid deployment"):
         changed(config, cron={"tidy": {"command": None}})
+    with pytest.raises(errors.InvalidError) as refusal:
+        changed(config, cron={"tidy": {"time_out": None}})
+    assert "unknown field" in str(refusal.value.details)
     assert declaration.config_of(deployment.declared("app", "default", config)).cron == config.cron
 
 

@@ -93,6 +93,8 @@ def test_what_is_no_size_is_none(given):
         ("disk", "2000T"),
         ("cpu", 0),
         ("cpu", float("inf")),
+        ("cpu", float("nan")),
+        ("cpu", 10**400),
         ("cpu", "1"),
         ("pids", 0),
         ("pids", 1.5),

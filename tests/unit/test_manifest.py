@@ -178,6 +178,7 @@ REFUSED = [
     ("dployr.yaml", "cron: {tidy: daily}\n", "cron.tidy: must be a mapping"),
     ("dployr.yaml", "cron: [tidy]\n", "cron: must be a mapping"),
     ("dployr.yaml", "cron: {T: {}}\n", "cron.T: the name must be a letter"),
+    ("dployr.yaml", "cron: {tidy: {}}\n", "cron.tidy.schedule: is required"),
     ("dployr.yaml", 'cron: {tidy: {schedule: "@daily"}}\n', "cron.tidy.command: is required"),
     ("dployr.yaml", 'cron: {tidy: {schedule: "@daily", comand: x}}\n', "comand: unknown field; did you mean command?"),
     ("dployr.yaml", 'cron: {tidy: {schedule: "0 0 30 2 *", command: x}}\n', "cron.tidy.schedule: never comes"),

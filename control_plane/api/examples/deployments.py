@@ -68,7 +68,9 @@ REQUESTS: dict[str, dict[str, dict[str, Any]]] = {
     "DeploymentCreate": {"flat": FLAT, "blueprint": BLUEPRINT},
     "DeploymentUpdate": {
         "merge": {"version": "22", "env": {"NODE_ENV": "production", "OLD": None}},
-        "cron": {"cron": {"tidy": {"schedule": "*/5 * * * *", "command": "node tidy.js"}, "report": None}},
+        "cron": {
+            "cron": {"tidy": {"schedule": "*/5 * * * *", "command": "node tidy.js", "timeout": None}, "report": None}
+        },
     },
     "RedeployInput": {"head": {}, "commit": {"commit": "9fceb02d0ae598e95dc970b74767f19372d61af8"}},
     "RollbackInput": {"previous": {}, "chosen": {"release": 2}},

@@ -41,6 +41,8 @@ class Connection:
         return self._made.begin_nested()
 
     async def execute(self, statement: sa.Executable, row: dict[str, Any] | None = None) -> sa.CursorResult[Any]:
+        """UnavailableError when the database gave up the transaction: without it a statement would be kept at once."""
+        self._be_in_transaction()
         result = self._made.execute(statement, row)
         if time.monotonic() - self._turn_began > TURN_S:
             await asyncio.sleep(0)
@@ -83,19 +85,27 @@ class Connection:
         self._turn_began = time.monotonic()
 
     def keep_unit(self) -> None:
+        """UnavailableError when the database gave it up."""
+        self._be_in_transaction()
         self._raw.execute("RELEASE unit")
 
     def undo_unit(self) -> None:
         self._raw.execute("ROLLBACK TO unit")
         self.keep_unit()
 
+    def _be_in_transaction(self) -> None:
+        if not self._raw.in_transaction:
+            raise lost()
+
     async def commit(self) -> None:
         await self._aside(self._raw.commit)
 
     def end(self) -> None:
         """Undo what is not committed, and be ready for the next one."""
-        self._made.rollback()
-        self._raw.rollback()
+        try:
+            self._made.rollback()
+        finally:
+            self._raw.rollback()
 
     async def close(self) -> None:
         await self._aside(self._made.close)
@@ -123,8 +133,11 @@ class Turns:
             raise errors.UnavailableError("cannot reach the database: too many are waiting; try again") from error
 
     async def wait(self) -> None:
-        """However long it takes."""
-        await self._free.acquire()
+        """However long it takes, and whoever is cancelled meanwhile: what was begun has to be ended."""
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._free.acquire()
+                return
 
     def give_back(self) -> None:
         self._free.release()
@@ -137,11 +150,15 @@ class Pool:
         self._all = connections
         self._free = list(connections)
         self._turns = Turns(len(connections))
+        self._is_closed = False
 
     @contextlib.asynccontextmanager
     async def lent(self) -> AsyncIterator[Connection]:
         """UnavailableError when it takes too long; whatever the block began is ended with it."""
         await self._turns.take()
+        if self._is_closed:
+            self._turns.give_back()
+            raise closed()
         connection = self._free.pop()
         try:
             yield connection
@@ -153,5 +170,21 @@ class Pool:
                 self._turns.give_back()
 
     async def close(self) -> None:
+        """When all are given back. Later ones who ask are refused."""
+        for _ in self._all:
+            await self._turns.wait()
+        self._is_closed = True
         for connection in self._all:
             await connection.close()
+        for _ in self._all:
+            self._turns.give_back()
+
+
+def lost() -> errors.UnavailableError:
+    return errors.UnavailableError(
+        "cannot store anything now: the database gave up what was written together; try again"
+    )
+
+
+def closed() -> errors.UnavailableError:
+    return errors.UnavailableError("cannot reach the database: it is closed; try again soon")

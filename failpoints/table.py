@@ -59,6 +59,7 @@ STEPS = (
     Step("release.prepare", AGENT, "8-9", {PREPARED: 1}),
     Step("identity.give", SUPERVISOR, "9a", {FIRST: 1}),
     Step("service.settle", SUPERVISOR, "9a", {FIRST: 1}),
+    Step("volumes.make", SUPERVISOR, "9a", RUN),
     Step("port.take", AGENT, "9a", RUN),
     Step("process.ask", AGENT, "9b", RUN),
     Step("process.begin", SUPERVISOR, "9b", RUN),

@@ -40,7 +40,7 @@ words = open("words").read()
 if "broken" in words:
     sys.exit(1)
 life, number = f"{os.getpid()}-{time.monotonic_ns()}", 0
-counted = os.path.join(os.environ["HOME"], "counted")
+counted = os.path.join(os.environ.get("DPLOYR_VOLUME_DATA", os.environ["HOME"]), "counted")
 os.makedirs(counted, exist_ok=True)
 
 
@@ -68,6 +68,13 @@ with open(os.path.join(counted, life), "w") as file:
 PLAIN = {"runtime": "python", "build_cmd": "date +%s%N > built", "run_cmd": "python main.py"}
 CHECK = {"interval": "50ms", "retries": 1}
 CANARY = {"kind": "canary", "weight": 50, "interval": 1}
+# Of the service on which a way is made, where that is one of its own. What is counted is kept by the volume when there is one.
+FIELDS: dict[str, dict[str, Any]] = {
+    table.BUILT: {"volumes": [{"name": "data", "mount": "data"}]},
+    table.CANARY: {"strategy": CANARY},
+    table.TURNS: {"strategy": "recreate"},
+    table.UPLOAD: {"source": "local"},
+}
 MIGRATES = 'release: echo $DPLOYR_RELEASE >> "$HOME/migrated"\n'
 
 
@@ -364,7 +371,11 @@ class App:
     def judge_log(self) -> list[str]:
         """What speaks against the log of a service at rest."""
         builds = sum(len(file.read_bytes().splitlines()) for file in (self._place / "logs").glob("build.*"))
-        return logs.judge(self._place / "logs", self._place / "home" / "counted", builds, alone=False).problems
+        return logs.judge(self._place / "logs", self._kept / "counted", builds, alone=False).problems
+
+    @property
+    def _kept(self) -> pathlib.Path:
+        return self._place / ("volumes/data" if "volumes" in self.fields else "home")
 
     @property
     def _place(self) -> pathlib.Path:
@@ -415,9 +426,9 @@ class Ways:
     def serving(self) -> dict[str, int]:
         return {app.service_id: app.live for app in self.apps.values()}
 
-    def app(self, name: str, **fields: Any) -> App:
+    def app(self, name: str) -> App:
         if name not in self.apps:
-            app = App(self.stack, name, fields)
+            app = App(self.stack, name, FIELDS.get(name, {}))
             app.begin()
             self.apps[name] = app
             wait_until(lambda: self.stack.in_force(app.domain), PATIENCE_S, f"the route of {app.domain}")
@@ -425,12 +436,7 @@ class Ways:
         return self.apps[name]
 
     def _deploy(self, way: str) -> Way:
-        fields: dict[str, dict[str, Any]] = {
-            table.CANARY: {"strategy": CANARY},
-            table.TURNS: {"strategy": "recreate"},
-            table.PREPARED: {},
-        }
-        app = self.app(way, **fields.get(way, {}))
+        app = self.app(way)
         app.commit()
         return Way(app, app.redeploy, at_death=app.push)
 
@@ -443,7 +449,7 @@ class Ways:
         return Way(app, lambda: self.stack.insist("POST", f"/v1/deployments/{app.name}/rollback", {"release": target}))
 
     def _upload(self) -> Way:
-        app = self.app(table.UPLOAD, source="local")
+        app = self.app(table.UPLOAD)
         app.commit()
         return Way(app, app.upload)
 

@@ -94,6 +94,8 @@ def _directories(root: pathlib.Path, serving: dict[str, int]) -> Iterator[str]:
         place = root / "services" / service
         if left := _names(place / "builds"):
             yield f"builds of {service} holds {left}"
+        if left := [name for name in _names(place / "volumes") if name.startswith(".")]:
+            yield f"volumes of {service} holds {left}"
         found = _names(place / "releases")
         whole = [name for name in found if (place / "releases" / name / "manifest.json").exists()]
         if str(release) not in whole or set(found) != set(whole) or len(found) > KEPT_RELEASES:

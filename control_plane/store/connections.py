@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import sqlalchemy as sa
 
-from control_plane.store import ending, near, sqlite
+from control_plane.store import ending, lending, near, sqlite
 
 Batch = asyncio.Future[None]  # done with the commit that these units share
 
@@ -26,7 +26,7 @@ class Writer:
     def __init__(self, connection: near.Connection, patience_ms: int) -> None:
         self._connection = connection
         self._patience_ms = patience_ms
-        self._turns = near.Turns(1)
+        self._turns = lending.Turns(1)
         self._batch: Batch | None = None  # those that have ended and are not committed
         self._commits: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -53,7 +53,7 @@ class Writer:
 
     async def _begin(self) -> None:
         if self._is_closed:
-            raise near.closed()
+            raise lending.closed()
         if not self._connection.in_transaction:
             await self._connection.lock(self._patience_ms)
         self._connection.begin_unit()
@@ -116,7 +116,7 @@ class Connections:
     """All to one database."""
 
     writer: Writer
-    readers: near.Pool
+    readers: lending.Pool
     engine: sa.Engine
     thread: ThreadPoolExecutor
 
@@ -137,4 +137,4 @@ def connect(path: pathlib.Path, readers: int, busy_ms: int) -> Connections:
     thread = ThreadPoolExecutor(1, thread_name_prefix="database")
     writer, *others = (near.Connection(engine.connect(), thread) for _ in range(1 + readers))
     writer.be_impatient()
-    return Connections(Writer(writer, busy_ms), near.Pool(others), engine, thread)
+    return Connections(Writer(writer, busy_ms), lending.Pool(others), engine, thread)

@@ -6,10 +6,9 @@ closing. Who runs many statements one after the other lets others have their tur
 """
 
 import asyncio
-import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -21,7 +20,6 @@ from control_plane.store import ending
 T = TypeVar("T")
 PRIMARY_CODE = 0xFF  # SQLite's extended codes keep the primary one in the low byte
 TURN_S = 0.01  # of the loop, for the statements of one connection
-QUEUE_S = 10.0
 
 
 class Connection:
@@ -115,76 +113,7 @@ class Connection:
         return await ending.to_its_end(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
 
-class Turns:
-    """How many may be at work at once; who waits longest is next."""
-
-    def __init__(self, count: int) -> None:
-        self._free = asyncio.Semaphore(count)
-
-    async def take(self) -> None:
-        """UnavailableError when it takes too long."""
-        if not self._free.locked():
-            await self._free.acquire()  # at once
-            return
-        try:
-            async with asyncio.timeout(QUEUE_S):
-                await self._free.acquire()
-        except TimeoutError as error:
-            raise errors.UnavailableError("cannot reach the database: too many are waiting; try again") from error
-
-    async def wait(self) -> None:
-        """However long it takes, and whoever is cancelled meanwhile: what was begun has to be ended."""
-        while True:
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._free.acquire()
-                return
-
-    def give_back(self) -> None:
-        self._free.release()
-
-
-class Pool:
-    """Connections that are lent to who waits longest."""
-
-    def __init__(self, connections: list[Connection]) -> None:
-        self._all = connections
-        self._free = list(connections)
-        self._turns = Turns(len(connections))
-        self._is_closed = False
-
-    @contextlib.asynccontextmanager
-    async def lent(self) -> AsyncIterator[Connection]:
-        """UnavailableError when it takes too long; whatever the block began is ended with it."""
-        await self._turns.take()
-        if self._is_closed:
-            self._turns.give_back()
-            raise closed()
-        connection = self._free.pop()
-        try:
-            yield connection
-        finally:
-            try:
-                connection.end()
-            finally:
-                self._free.append(connection)
-                self._turns.give_back()
-
-    async def close(self) -> None:
-        """When all are given back. Later ones who ask are refused."""
-        for _ in self._all:
-            await self._turns.wait()
-        self._is_closed = True
-        for connection in self._all:
-            await connection.close()
-        for _ in self._all:
-            self._turns.give_back()
-
-
 def lost() -> errors.UnavailableError:
     return errors.UnavailableError(
         "cannot store anything now: the database gave up what was written together; try again"
     )
-
-
-def closed() -> errors.UnavailableError:
-    return errors.UnavailableError("cannot reach the database: it is closed; try again soon")

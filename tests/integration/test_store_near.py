@@ -11,7 +11,7 @@ from sqlalchemy import exc
 from control_plane import clock, errors
 from control_plane.domain import values
 from control_plane.store import connections as opened
-from control_plane.store import near, open_store
+from control_plane.store import lending, near, open_store
 
 ONE = sa.text("SELECT 1")
 TABLE = sa.text("CREATE TABLE t (id INTEGER PRIMARY KEY) STRICT")
@@ -218,7 +218,7 @@ async def test_units_run_in_the_order_in_which_they_are_asked_for(connections):
 
 
 async def test_who_waits_too_long_for_a_connection_is_told_so_and_takes_none(connections, monkeypatch):
-    monkeypatch.setattr(near, "QUEUE_S", 0.0)
+    monkeypatch.setattr(lending, "QUEUE_S", 0.0)
     async with connections.writer.unit():
         with pytest.raises(errors.UnavailableError, match="too many"):
             async with connections.writer.unit():

@@ -355,7 +355,9 @@ class App:
 
         found = wait_until(look, PATIENCE_S, f"the end of release {self.number} of {self.name}", PAUSE_S)
         assert found["status"] == outcome, found
-        assert outcome == "running" or found["status_reason"], found
+        assert outcome in {"running", "stopped"} or found["status_reason"], found
+        if outcome == "stopped":
+            self.live = 0
         if outcome == "running":
             self.live = self.number
             self.released.add(self.live)
@@ -419,12 +421,16 @@ class Ways:
             table.TOOLCHAIN: self._toolchain,
             table.PRUNED: self._prune,
             table.FIRST: self._first,
+            table.STOP: self._stop,
             table.DELETE: self._delete,
         }
         return special.get(way, lambda: self._deploy(way))()
 
     def serving(self) -> dict[str, int]:
-        return {app.service_id: app.live for app in self.apps.values()}
+        return {app.service_id: app.live for app in self.apps.values() if app.live}
+
+    def stopped(self) -> set[str]:
+        return {app.service_id for app in self.apps.values() if not app.live}
 
     def app(self, name: str) -> App:
         if name not in self.apps:
@@ -490,6 +496,17 @@ class Ways:
             self.apps[app.name] = app
 
         return Way(app, make, tidy=lambda: self._remove(app))
+
+    def _stop(self) -> Way:
+        """What tidies up starts it again, and sees it serve."""
+        app = self.app(table.STOP)
+
+        def start() -> None:
+            self.stack.insist("POST", f"/v1/services/{app.name}/start")
+            app.settle("running")
+            wait_until(lambda: self.stack.get(app.domain) == app.says(), PATIENCE_S, f"the answer of {app.domain}")
+
+        return Way(app, lambda: self.stack.insist("POST", f"/v1/services/{app.name}/stop"), "stopped", start)
 
     def _delete(self) -> Way:
         app = self.app(f"gone-{secrets.token_hex(4)}")

@@ -29,7 +29,6 @@ class Writer:
         self._turns = lending.Turns(1)
         self._batch: Batch | None = None  # those that have ended and are not committed
         self._commits: set[asyncio.Task[None]] = set()
-        self._is_closed = False
 
     @contextlib.asynccontextmanager
     async def unit(self) -> AsyncIterator[near.Connection]:
@@ -52,8 +51,6 @@ class Writer:
         await ending.to_its_end(batch)
 
     async def _begin(self) -> None:
-        if self._is_closed:
-            raise lending.closed()
         if not self._connection.in_transaction:
             await self._connection.lock(self._patience_ms)
         self._connection.begin_unit()
@@ -67,8 +64,7 @@ class Writer:
         batch, self._batch = self._batch, None
         if batch is not None:
             batch.set_exception(near.lost())
-        if not self._is_closed:
-            self._connection.end()
+        self._connection.end()
 
     def _join(self) -> Batch:
         if self._batch is None:
@@ -99,15 +95,11 @@ class Writer:
             self._connection.end()
 
     async def close(self) -> None:
-        """Behind all who wait. Later ones are refused."""
-        await self._turns.wait()
-        try:
+        """When all units have ended, and what they did is committed."""
+        async with self._turns.end():
             if self._batch is not None:
                 await self._settle(self._batch)
-            self._is_closed = True
             await self._connection.close()
-        finally:
-            self._turns.give_back()
         await asyncio.gather(*self._commits)
 
 

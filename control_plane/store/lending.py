@@ -14,13 +14,21 @@ class Turns:
     """How many may be at work at once; who waits longest is next."""
 
     def __init__(self, count: int) -> None:
+        self._count = count
         self._free = asyncio.Semaphore(count)
+        self._is_over = False
 
     async def take(self) -> None:
-        """UnavailableError when it takes too long."""
+        """UnavailableError when it takes too long, and when all is over."""
         if not self._free.locked():
             await self._free.acquire()  # at once
-            return
+        else:
+            await self._take_in_time()
+        if self._is_over:
+            self.give_back()
+            raise errors.UnavailableError("cannot reach the database: it is closed; try again soon")
+
+    async def _take_in_time(self) -> None:
         try:
             async with asyncio.timeout(QUEUE_S):
                 await self._free.acquire()
@@ -37,6 +45,18 @@ class Turns:
     def give_back(self) -> None:
         self._free.release()
 
+    @contextlib.asynccontextmanager
+    async def end(self) -> AsyncIterator[None]:
+        """All turns at once, behind all who wait already. Whoever would take one later is refused."""
+        for _ in range(self._count):
+            await self.wait()
+        self._is_over = True
+        try:
+            yield
+        finally:
+            for _ in range(self._count):
+                self.give_back()
+
 
 class Pool:
     """Connections that are lent to who waits longest."""
@@ -45,15 +65,11 @@ class Pool:
         self._all = connections
         self._free = list(connections)
         self._turns = Turns(len(connections))
-        self._is_closed = False
 
     @contextlib.asynccontextmanager
     async def lent(self) -> AsyncIterator[near.Connection]:
         """UnavailableError when it takes too long; whatever the block began is ended with it."""
         await self._turns.take()
-        if self._is_closed:
-            self._turns.give_back()
-            raise closed()
         connection = self._free.pop()
         try:
             yield connection
@@ -65,15 +81,7 @@ class Pool:
                 self._turns.give_back()
 
     async def close(self) -> None:
-        """When all are given back. Later ones who ask are refused."""
-        for _ in self._all:
-            await self._turns.wait()
-        self._is_closed = True
-        for connection in self._all:
-            await connection.close()
-        for _ in self._all:
-            self._turns.give_back()
-
-
-def closed() -> errors.UnavailableError:
-    return errors.UnavailableError("cannot reach the database: it is closed; try again soon")
+        """When all are given back."""
+        async with self._turns.end():
+            for connection in self._all:
+                await connection.close()

@@ -89,7 +89,7 @@ class Connection:
 
     def undo_unit(self) -> None:
         self._raw.execute("ROLLBACK TO unit")
-        self.keep_unit()
+        self._raw.execute("RELEASE unit")
 
     def _be_in_transaction(self) -> None:
         if not self._raw.in_transaction:

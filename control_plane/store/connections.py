@@ -51,7 +51,9 @@ class Writer:
         await ending.to_its_end(batch)
 
     async def _begin(self) -> None:
-        if not self._connection.in_transaction:
+        if (
+            self._batch is None
+        ):  # and if a transaction is left of one that could not be undone, this fails and undoes it
             await self._connection.lock(self._patience_ms)
         self._connection.begin_unit()
 

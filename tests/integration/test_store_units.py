@@ -121,6 +121,26 @@ async def test_a_unit_that_cannot_be_undone_alone_takes_those_with_it_that_share
     assert await counts(connections) == {3: 1}
 
 
+async def test_what_could_not_be_undone_is_not_kept_by_the_next_unit(connections, monkeypatch):
+    async def insert(number):
+        async with connections.writer.unit() as connection:
+            await connection.execute(INSERT, {"unit": number, "size": 1})
+            if number == 1:
+                raise RuntimeError
+
+    def broken(_connection):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(connections.writer._connection), "end", broken)
+        with pytest.raises(sqlite3.OperationalError, match="disk"):
+            await insert(1)
+    with pytest.raises(sqlite3.OperationalError):
+        await insert(2)
+    await insert(3)
+    assert await counts(connections) == {3: 1}
+
+
 async def shared(connections, goes_on):
     """One unit that has ended and one that is under way, behind which both are committed."""
 

@@ -1,6 +1,6 @@
 """Places at which a daemon can be made to die, or to see a failure, so that a test proves what its successor does.
 
-`DPLOYR_FAILPOINTS="proxy.after_point=kill@1;journal.before_spool=ENOSPC@3"`: the third time that the agent is about to spool
+`DPLOYR_FAILPOINTS="proxy.after_point=kill@1;report.before_spool=ENOSPC@3"`: the third time that the agent is about to spool
 a report, the disk is full. Read once, from the environment that a daemon is started with, and only where that says
 `DPLOYR_TEST_MODE=1` too: no app and no request reaches it. Else `around` gives back the very function that it was given, so
 a point costs nothing. The points are those of table.py, and no others. `DPLOYR_FAILPOINTS_FROM` names a file: passes count
@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 from failpoints import table
 
 MODE, POINTS, FROM = "DPLOYR_TEST_MODE", "DPLOYR_FAILPOINTS", "DPLOYR_FAILPOINTS_FROM"
+ACTIONS = {"kill", *errno.errorcode.values()}
 COROUTINE = 0x80  # inspect.CO_COROUTINE; to import inspect costs the supervisor more than all else here
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -30,9 +31,10 @@ def parse(text: str) -> dict[str, tuple[str, int]]:
     for word in filter(None, text.split(";")):
         point, _, action = word.partition("=")
         what, _, number = action.partition("@")
-        if point not in known or not (what == "kill" or hasattr(errno, what)) or not (number or "1").isdecimal():
+        counts = not number or (number.isdecimal() and int(number) > 0)
+        if point not in known or point in found or what not in ACTIONS or not counts:
             raise ValueError(
-                f"cannot use the failpoint {word!r}: write POINT=kill@N or POINT=ERRNO@N, POINT of table.py"
+                f"cannot use the failpoint {word!r}: write POINT=kill@N or POINT=ERRNO@N, POINT of table.py, each once"
             )
         found[point] = (what, int(number or 1))
     return found

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 AGENT, SUPERVISOR, CONTROL_PLANE = "agent", "supervisor", "control-plane"
 # A change of the kind, with a release live: of the source; back to a former build; with a trial on some requests; with the
 # former release stopped first; with a command before the start; of an uploaded source; to a release that does not stay up;
-# given up while it builds; with a toolchain that is not there yet; with more builds than are kept. `first` and `delete`
-# begin and end a service.
+# given up while it builds; with a toolchain that is not there yet; with more builds than are kept. `stop` takes the
+# service out of the way of requests, `first` and `delete` begin and end it.
 BUILT, BACK, CANARY, TURNS, PREPARED, UPLOAD = "deploy", "rollback", "canary", "recreate", "command", "upload"
 UNHEALTHY, CANCEL, TOOLCHAIN, PRUNED = "unhealthy", "cancel", "toolchain", "prune"
-FIRST, DELETE = "first", "delete"
+FIRST, STOP, DELETE = "first", "stop", "delete"
 RUN = {BUILT: 1, BACK: 1}
 
 
@@ -36,11 +36,13 @@ class Step:
 
 
 STEPS = (
-    Step("change.run", CONTROL_PLANE, "1-5", {BUILT: 1, BACK: 1, UPLOAD: 1, CANCEL: 1, FIRST: 1, DELETE: 1}),
-    Step("change.finish", CONTROL_PLANE, "4-5", {BUILT: 1, BACK: 1, UPLOAD: 1, CANCEL: 1, FIRST: 1, DELETE: 1}),
+    Step("change.run", CONTROL_PLANE, "1-5", {BUILT: 1, BACK: 1, UPLOAD: 1, CANCEL: 1, FIRST: 1, STOP: 1, DELETE: 1}),
+    Step(
+        "change.finish", CONTROL_PLANE, "4-5", {BUILT: 1, BACK: 1, UPLOAD: 1, CANCEL: 1, FIRST: 1, STOP: 1, DELETE: 1}
+    ),
     Step("archive.keep", CONTROL_PLANE, "4-5", {UPLOAD: 1}),
-    Step("wish.send", CONTROL_PLANE, "6", {BUILT: 1, BACK: 1, CANCEL: 1, DELETE: 1}),
-    Step("wish.take", AGENT, "7", {BUILT: 1, BACK: 1, CANCEL: 1, DELETE: 1}),
+    Step("wish.send", CONTROL_PLANE, "6", {BUILT: 1, BACK: 1, CANCEL: 1, STOP: 1, DELETE: 1}),
+    Step("wish.take", AGENT, "7", {BUILT: 1, BACK: 1, CANCEL: 1, STOP: 1, DELETE: 1}),
     Step("wish.acknowledged", CONTROL_PLANE, "7", {BUILT: 1, DELETE: 1}),
     Step("release.note", AGENT, "8-12", {BUILT: 7}),
     Step("build.count", AGENT, "8a"),
@@ -59,6 +61,7 @@ STEPS = (
     Step("release.prepare", AGENT, "8-9", {PREPARED: 1}),
     Step("identity.give", SUPERVISOR, "9a", {FIRST: 1}),
     Step("service.settle", SUPERVISOR, "9a", {FIRST: 1}),
+    Step("volumes.make", SUPERVISOR, "9a", RUN),
     Step("port.take", AGENT, "9a", RUN),
     Step("process.ask", AGENT, "9b", RUN),
     Step("process.begin", SUPERVISOR, "9b", RUN),
@@ -80,8 +83,8 @@ STEPS = (
     Step("release.cancelled", AGENT, "C", {CANCEL: 1}),
     Step("release.vacate", AGENT, "F", {TURNS: 1}),
     Step("drain.quiet", AGENT, "12a", RUN),
-    Step("drain.stop", AGENT, "12a", {**RUN, UNHEALTHY: 1}),
-    Step("process.stop", SUPERVISOR, "12a", {**RUN, TURNS: 1, UNHEALTHY: 1}),
+    Step("drain.stop", AGENT, "12a", {**RUN, UNHEALTHY: 1, STOP: 1}),
+    Step("process.stop", SUPERVISOR, "12a", {**RUN, TURNS: 1, UNHEALTHY: 1, STOP: 1}),
     Step("process.stopped", SUPERVISOR, "12a", RUN),
     Step("port.free", AGENT, "12a", RUN),
     Step("release.prune", AGENT, "12b", {PRUNED: 1}),
@@ -90,7 +93,8 @@ STEPS = (
     Step("report.acknowledge", AGENT, "13", {BUILT: 2}),
     Step("webhook.post", CONTROL_PLANE, "14"),
     Step("webhook.record", CONTROL_PLANE, "14"),
-    Step("site.drop", AGENT, "D", {DELETE: 1}),
+    Step("site.drop", AGENT, "D", {STOP: 1, DELETE: 1}),
+    Step("service.settled", AGENT, "S", {STOP: 1}),
     Step("service.forget", SUPERVISOR, "D", {DELETE: 1}),
     Step("files.remove", AGENT, "D", {DELETE: 1}),
     Step("service.forgotten", AGENT, "D", {DELETE: 1}),

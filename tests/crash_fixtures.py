@@ -40,7 +40,7 @@ words = open("words").read()
 if "broken" in words:
     sys.exit(1)
 life, number = f"{os.getpid()}-{time.monotonic_ns()}", 0
-counted = os.path.join(os.environ["HOME"], "counted")
+counted = os.path.join(os.environ.get("DPLOYR_VOLUME_DATA", os.environ["HOME"]), "counted")
 os.makedirs(counted, exist_ok=True)
 
 
@@ -68,6 +68,13 @@ with open(os.path.join(counted, life), "w") as file:
 PLAIN = {"runtime": "python", "build_cmd": "date +%s%N > built", "run_cmd": "python main.py"}
 CHECK = {"interval": "50ms", "retries": 1}
 CANARY = {"kind": "canary", "weight": 50, "interval": 1}
+# Of the service on which a way is made, where that is one of its own. What is counted is kept by the volume when there is one.
+FIELDS: dict[str, dict[str, Any]] = {
+    table.BUILT: {"volumes": [{"name": "data", "mount": "data"}]},
+    table.CANARY: {"strategy": CANARY},
+    table.TURNS: {"strategy": "recreate"},
+    table.UPLOAD: {"source": "local"},
+}
 MIGRATES = 'release: echo $DPLOYR_RELEASE >> "$HOME/migrated"\n'
 
 
@@ -348,7 +355,9 @@ class App:
 
         found = wait_until(look, PATIENCE_S, f"the end of release {self.number} of {self.name}", PAUSE_S)
         assert found["status"] == outcome, found
-        assert outcome == "running" or found["status_reason"], found
+        assert outcome in {"running", "stopped"} or found["status_reason"], found
+        if outcome == "stopped":
+            self.live = 0
         if outcome == "running":
             self.live = self.number
             self.released.add(self.live)
@@ -364,7 +373,11 @@ class App:
     def judge_log(self) -> list[str]:
         """What speaks against the log of a service at rest."""
         builds = sum(len(file.read_bytes().splitlines()) for file in (self._place / "logs").glob("build.*"))
-        return logs.judge(self._place / "logs", self._place / "home" / "counted", builds, alone=False).problems
+        return logs.judge(self._place / "logs", self._kept / "counted", builds, alone=False).problems
+
+    @property
+    def _kept(self) -> pathlib.Path:
+        return self._place / ("volumes/data" if "volumes" in self.fields else "home")
 
     @property
     def _place(self) -> pathlib.Path:
@@ -408,16 +421,20 @@ class Ways:
             table.TOOLCHAIN: self._toolchain,
             table.PRUNED: self._prune,
             table.FIRST: self._first,
+            table.STOP: self._stop,
             table.DELETE: self._delete,
         }
         return special.get(way, lambda: self._deploy(way))()
 
     def serving(self) -> dict[str, int]:
-        return {app.service_id: app.live for app in self.apps.values()}
+        return {app.service_id: app.live for app in self.apps.values() if app.live}
 
-    def app(self, name: str, **fields: Any) -> App:
+    def stopped(self) -> set[str]:
+        return {app.service_id for app in self.apps.values() if not app.live}
+
+    def app(self, name: str) -> App:
         if name not in self.apps:
-            app = App(self.stack, name, fields)
+            app = App(self.stack, name, FIELDS.get(name, {}))
             app.begin()
             self.apps[name] = app
             wait_until(lambda: self.stack.in_force(app.domain), PATIENCE_S, f"the route of {app.domain}")
@@ -425,12 +442,7 @@ class Ways:
         return self.apps[name]
 
     def _deploy(self, way: str) -> Way:
-        fields: dict[str, dict[str, Any]] = {
-            table.CANARY: {"strategy": CANARY},
-            table.TURNS: {"strategy": "recreate"},
-            table.PREPARED: {},
-        }
-        app = self.app(way, **fields.get(way, {}))
+        app = self.app(way)
         app.commit()
         return Way(app, app.redeploy, at_death=app.push)
 
@@ -443,7 +455,7 @@ class Ways:
         return Way(app, lambda: self.stack.insist("POST", f"/v1/deployments/{app.name}/rollback", {"release": target}))
 
     def _upload(self) -> Way:
-        app = self.app(table.UPLOAD, source="local")
+        app = self.app(table.UPLOAD)
         app.commit()
         return Way(app, app.upload)
 
@@ -484,6 +496,17 @@ class Ways:
             self.apps[app.name] = app
 
         return Way(app, make, tidy=lambda: self._remove(app))
+
+    def _stop(self) -> Way:
+        """What tidies up starts it again, and sees it serve."""
+        app = self.app(table.STOP)
+
+        def start() -> None:
+            self.stack.insist("POST", f"/v1/services/{app.name}/start")
+            app.settle("running")
+            wait_until(lambda: self.stack.get(app.domain) == app.says(), PATIENCE_S, f"the answer of {app.domain}")
+
+        return Way(app, lambda: self.stack.insist("POST", f"/v1/services/{app.name}/stop"), "stopped", start)
 
     def _delete(self) -> Way:
         app = self.app(f"gone-{secrets.token_hex(4)}")

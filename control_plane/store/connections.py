@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import dataclasses
 import pathlib
+import sqlite3
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import sqlalchemy as sa
 
-from control_plane import errors
-from control_plane.store import ending, near, sqlite
+from control_plane.store import ending, lending, near, sqlite
 
 Batch = asyncio.Future[None]  # done with the commit that these units share
 
@@ -26,7 +26,7 @@ class Writer:
     def __init__(self, connection: near.Connection, patience_ms: int) -> None:
         self._connection = connection
         self._patience_ms = patience_ms
-        self._turns = near.Turns(1)
+        self._turns = lending.Turns(1)
         self._batch: Batch | None = None  # those that have ended and are not committed
         self._commits: set[asyncio.Task[None]] = set()
 
@@ -38,8 +38,8 @@ class Writer:
         """
         await self._turns.take()
         try:
-            await self._begin()
             try:
+                await self._begin()
                 yield self._connection
                 self._connection.keep_unit()
             except BaseException:
@@ -51,24 +51,22 @@ class Writer:
         await ending.to_its_end(batch)
 
     async def _begin(self) -> None:
-        if not self._connection.in_transaction:
-            try:
-                await self._connection.lock(self._patience_ms)
-            except BaseException:  # cancelled, perhaps, when it had the lock
-                self._connection.end()
-                raise
+        if (
+            self._batch is None
+        ):  # and if a transaction is left of one that could not be undone, this fails and undoes it
+            await self._connection.lock(self._patience_ms)
         self._connection.begin_unit()
 
     def _undo(self) -> None:
-        """The unit that is under way. When the disk is full or fails, SQLite itself has undone all that shared it."""
-        batch = self._batch
-        if batch is not None and self._connection.in_transaction:
-            self._connection.undo_unit()
-            return
-        self._connection.end()
-        self._batch = None
+        """The unit that is under way, alone if it can be: a full disk makes SQLite itself undo all that shared it."""
+        if self._batch is not None and self._connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.undo_unit()
+                return
+        batch, self._batch = self._batch, None
         if batch is not None:
-            batch.set_exception(_lost())
+            batch.set_exception(near.lost())
+        self._connection.end()
 
     def _join(self) -> Batch:
         if self._batch is None:
@@ -80,15 +78,15 @@ class Writer:
 
     async def _commit(self, batch: Batch) -> None:
         """Its turn comes behind those who wait already: they belong to the batch."""
-        await ending.to_its_end(self._turns.wait())
+        await self._turns.wait()
         try:
-            if self._batch is batch:  # else it is lost, and others have begun another one
-                self._batch = None
+            if self._batch is batch:  # else it is lost or settled, and others may have begun another one
                 await self._settle(batch)
         finally:
             self._turns.give_back()
 
     async def _settle(self, batch: Batch) -> None:
+        self._batch = None
         try:
             await self._connection.commit()
         except Exception as error:
@@ -97,12 +95,14 @@ class Writer:
             batch.set_result(None)
         finally:
             self._connection.end()
-            if not batch.done():
-                batch.set_exception(_lost())
 
     async def close(self) -> None:
+        """When all units have ended, and what they did is committed."""
+        async with self._turns.end():
+            if self._batch is not None:
+                await self._settle(self._batch)
+            await self._connection.close()
         await asyncio.gather(*self._commits)
-        await self._connection.close()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Connections:
     """All to one database."""
 
     writer: Writer
-    readers: near.Pool
+    readers: lending.Pool
     engine: sa.Engine
     thread: ThreadPoolExecutor
 
@@ -131,10 +131,4 @@ def connect(path: pathlib.Path, readers: int, busy_ms: int) -> Connections:
     thread = ThreadPoolExecutor(1, thread_name_prefix="database")
     writer, *others = (near.Connection(engine.connect(), thread) for _ in range(1 + readers))
     writer.be_impatient()
-    return Connections(Writer(writer, busy_ms), near.Pool(others), engine, thread)
-
-
-def _lost() -> errors.UnavailableError:
-    return errors.UnavailableError(
-        "cannot store anything now: the database gave up what was written together; try again"
-    )
+    return Connections(Writer(writer, busy_ms), lending.Pool(others), engine, thread)

@@ -30,7 +30,6 @@ from control_plane.store.webhooks import WebhookQueries
 
 READERS = 4
 ALL_SEALED = 1  # as SQLite's user_version: everything is sealed, and nothing open is left in free pages
-PRIMARY_CODE = 0xFF  # SQLite's extended codes keep the primary one in the low byte
 RETRYABLE = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
 
 
@@ -133,7 +132,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except (exc.OperationalError, sqlite3.OperationalError) as error:
-        code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & PRIMARY_CODE
+        code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & near.PRIMARY_CODE
         if code not in RETRYABLE:
             raise
         if code == sqlite3.SQLITE_FULL:

@@ -6,10 +6,9 @@ closing. Who runs many statements one after the other lets others have their tur
 """
 
 import asyncio
-import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -21,7 +20,6 @@ from control_plane.store import ending
 T = TypeVar("T")
 PRIMARY_CODE = 0xFF  # SQLite's extended codes keep the primary one in the low byte
 TURN_S = 0.01  # of the loop, for the statements of one connection
-QUEUE_S = 10.0
 
 
 class Connection:
@@ -41,6 +39,8 @@ class Connection:
         return self._made.begin_nested()
 
     async def execute(self, statement: sa.Executable, row: dict[str, Any] | None = None) -> sa.CursorResult[Any]:
+        """UnavailableError when the database gave up the transaction: without it a statement would be kept at once."""
+        self._be_in_transaction()
         result = self._made.execute(statement, row)
         if time.monotonic() - self._turn_began > TURN_S:
             await asyncio.sleep(0)
@@ -83,19 +83,27 @@ class Connection:
         self._turn_began = time.monotonic()
 
     def keep_unit(self) -> None:
+        """UnavailableError when the database gave it up."""
+        self._be_in_transaction()
         self._raw.execute("RELEASE unit")
 
     def undo_unit(self) -> None:
         self._raw.execute("ROLLBACK TO unit")
-        self.keep_unit()
+        self._raw.execute("RELEASE unit")
+
+    def _be_in_transaction(self) -> None:
+        if not self._raw.in_transaction:
+            raise lost()
 
     async def commit(self) -> None:
         await self._aside(self._raw.commit)
 
     def end(self) -> None:
         """Undo what is not committed, and be ready for the next one."""
-        self._made.rollback()
-        self._raw.rollback()
+        try:
+            self._made.rollback()
+        finally:
+            self._raw.rollback()
 
     async def close(self) -> None:
         await self._aside(self._made.close)
@@ -105,53 +113,7 @@ class Connection:
         return await ending.to_its_end(asyncio.get_running_loop().run_in_executor(self._thread, work))
 
 
-class Turns:
-    """How many may be at work at once; who waits longest is next."""
-
-    def __init__(self, count: int) -> None:
-        self._free = asyncio.Semaphore(count)
-
-    async def take(self) -> None:
-        """UnavailableError when it takes too long."""
-        if not self._free.locked():
-            await self._free.acquire()  # at once
-            return
-        try:
-            async with asyncio.timeout(QUEUE_S):
-                await self._free.acquire()
-        except TimeoutError as error:
-            raise errors.UnavailableError("cannot reach the database: too many are waiting; try again") from error
-
-    async def wait(self) -> None:
-        """However long it takes."""
-        await self._free.acquire()
-
-    def give_back(self) -> None:
-        self._free.release()
-
-
-class Pool:
-    """Connections that are lent to who waits longest."""
-
-    def __init__(self, connections: list[Connection]) -> None:
-        self._all = connections
-        self._free = list(connections)
-        self._turns = Turns(len(connections))
-
-    @contextlib.asynccontextmanager
-    async def lent(self) -> AsyncIterator[Connection]:
-        """UnavailableError when it takes too long; whatever the block began is ended with it."""
-        await self._turns.take()
-        connection = self._free.pop()
-        try:
-            yield connection
-        finally:
-            try:
-                connection.end()
-            finally:
-                self._free.append(connection)
-                self._turns.give_back()
-
-    async def close(self) -> None:
-        for connection in self._all:
-            await connection.close()
+def lost() -> errors.UnavailableError:
+    return errors.UnavailableError(
+        "cannot store anything now: the database gave up what was written together; try again"
+    )

@@ -211,6 +211,7 @@ class Journal:
             await tx.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)", (service_id, *_pair(target), why))
 
     @_whole
+    @failpoints.around("service.settled")
     async def settle(self, service_id: str) -> None:
         """Nothing of the service runs: neither live nor failed."""
         async with self._transaction() as tx:

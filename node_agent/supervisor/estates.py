@@ -73,6 +73,7 @@ def settle(paths: Paths, service_id: str, identity: Identity, household: Househo
         os.close(own)
 
 
+@failpoints.around("volumes.make")
 def make_volumes(paths: Paths, service_id: str, names: Collection[str], identity: Identity) -> None:
     """Those that are not there yet, for the service's processes alone; what is in them is theirs. Raises OSError.
 

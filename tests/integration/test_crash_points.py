@@ -100,7 +100,7 @@ def test_a_daemon_that_dies_at_this_point_leaves_what_its_successor_ends_as_prom
             rests(ways)
     stack.at_death = lambda _: None
     assert stack.deaths == crash_fixtures.killed(step.process)
-    if before is not None and change.end != "gone":
+    if before is not None and app.live and change.end != "gone":
         assert stack.get(app.domain) == app.says()
         wrong = watch.answers - {before, app.says()}
         assert {answer for answer in wrong if way != table.TURNS or answer[0] not in DOWN} == set()
@@ -113,7 +113,7 @@ def rests(ways):
 
     def look():
         ways.stack.keep()
-        problems[:] = [*host.problems(ways.stack.agent_data, ways.serving()), *unknown(ways)]
+        problems[:] = [*host.problems(ways.stack.agent_data, ways.serving(), ways.stopped()), *unknown(ways)]
         return not problems
 
     try:
@@ -148,5 +148,5 @@ def unknown(ways):
     """What the control plane says otherwise than the outside."""
     for app in ways.apps.values():
         found = ways.stack.found(f"/v1/services/{app.name}")
-        if not found or found["live_release"] != app.live or found["observed_generation"] != found["generation"]:
+        if not found or (found["live_release"] or 0) != app.live or found["observed_generation"] != found["generation"]:
             yield f"the control plane says of {app.name}, whose release {app.live} is live: {found}"

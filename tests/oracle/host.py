@@ -24,15 +24,18 @@ def commit_of(root: pathlib.Path, service: str, release: int) -> str:
         return next((commit for (commit,) in journal.execute(asked, (service, release))), "")
 
 
-def problems(root: pathlib.Path, serving: dict[str, int]) -> list[str]:
-    """Every sentence that speaks against the host; `serving` says which release of each service the outside sees."""
+def problems(root: pathlib.Path, serving: dict[str, int], stopped: Collection[str] = ()) -> list[str]:
+    """Every sentence that speaks against the host; `serving` says which release of each service the outside sees. Those
+    that are `stopped` have files and a user, and nothing that runs.
+    """
+    services = {*serving, *stopped}
     with _journal(root) as journal:
         return [
             *_doubled(root),
             *_processes(root, journal, serving),
             *_states(journal, serving),
-            *_directories(root, serving),
-            *_users(root, serving),
+            *_directories(root, services, serving),
+            *_users(root, services),
             *_proxy(root),
             *_zombies(root),
         ]
@@ -82,31 +85,33 @@ def _states(journal: sqlite3.Connection, serving: dict[str, int]) -> Iterator[st
         yield f"{waiting} reports wait"
 
 
-def _directories(root: pathlib.Path, serving: dict[str, int]) -> Iterator[str]:
+def _directories(root: pathlib.Path, services: set[str], serving: dict[str, int]) -> Iterator[str]:
     for name in ("trash", "archives", "runs"):
         if left := _names(root / name):
             yield f"{name} holds {left}"
     if left := [name for name in _names(root / "toolchains") if name.startswith(".new-")]:
         yield f"toolchains holds {left}"
-    if (services := set(_names(root / "services"))) != set(serving):
-        yield f"there are files of {services}, services are {set(serving)}"
+    if (kept := set(_names(root / "services"))) != services:
+        yield f"there are files of {kept}, services are {services}"
     for service, release in serving.items():
         place = root / "services" / service
         if left := _names(place / "builds"):
             yield f"builds of {service} holds {left}"
+        if left := [name for name in _names(place / "volumes") if name.startswith(".")]:
+            yield f"volumes of {service} holds {left}"
         found = _names(place / "releases")
         whole = [name for name in found if (place / "releases" / name / "manifest.json").exists()]
         if str(release) not in whole or set(found) != set(whole) or len(found) > KEPT_RELEASES:
             yield f"releases of {service} holds {found}, whole are {whole}, live is {release}"
 
 
-def _users(root: pathlib.Path, serving: dict[str, int]) -> Iterator[str]:
+def _users(root: pathlib.Path, services: set[str]) -> Iterator[str]:
     with contextlib.suppress(FileNotFoundError):
         used = set(
             json.loads((root / "identities").read_text().split("\n")[0].partition(" ")[2] or "{}").get("used", {})
         )
-        if used != set(serving):
-            yield f"{used} have users, services are {set(serving)}"
+        if used != services:
+            yield f"{used} have users, services are {services}"
 
 
 def _proxy(root: pathlib.Path) -> Iterator[str]:

@@ -42,7 +42,17 @@ def test_a_point_that_is_not_armed_is_the_very_function():
     assert failpoints.around("proxy.point")(work) is work
 
 
-@pytest.mark.parametrize("text", ["proxy.before_nothing=kill", "proxy.before_point=die", "proxy.before_point=kill@x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "proxy.before_nothing=kill",
+        "proxy.before_point=die",
+        "proxy.before_point=errorcode",  # a name of the module, and no error
+        "proxy.before_point=kill@x",
+        "proxy.before_point=kill@0",  # never
+        "proxy.before_point=kill@1;proxy.before_point=kill@2",
+    ],
+)
 def test_what_is_not_in_the_table_or_not_to_be_done_is_refused(text):
     with pytest.raises(ValueError, match="cannot use the failpoint"):
         failpoints.parse(text)

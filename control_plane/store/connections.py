@@ -51,9 +51,7 @@ class Writer:
         await ending.to_its_end(batch)
 
     async def _begin(self) -> None:
-        if (
-            self._batch is None
-        ):  # and if a transaction is left of one that could not be undone, this fails and undoes it
+        if self._batch is None:  # and when a transaction is left that could not be undone, this fails, and ends it
             await self._connection.lock(self._patience_ms)
         self._connection.begin_unit()
 

@@ -2,6 +2,7 @@
 what an init system does for both: start them again.
 """
 
+import json
 import os
 import pathlib
 import random
@@ -117,6 +118,16 @@ class Host:
             )
             for service_id in self.services
         }
+
+    def recorded(self, service_id: str) -> int:
+        """The pid of its application that a supervisor wrote down last. What it began before it could do so, its successor
+        ends: nothing tells that from what an application left behind.
+        """
+        lines = [
+            line for file in self.paths.records.glob(f"{service_id}.*.json") for line in file.read_text().splitlines()
+        ]
+        whole = [line.partition(" ")[2] for line in lines if line.endswith("}")]
+        return int(json.loads(whole[-1])["pid"]) if whole else 0
 
     def counted(self, service_id: str) -> int:
         """How many lines the lives of a service have counted."""

@@ -43,7 +43,7 @@ class Storm:
 
     def __init__(self, host, chance):
         self.host, self.chance = host, chance
-        self.expected = {}  # the pid of each application that nobody killed since it was seen
+        self.expected = {}  # the pid of each application that nobody killed since it was written down
 
     def lines(self):
         return sum(self.host.counted(service_id) for service_id in self.host.services)
@@ -68,7 +68,7 @@ class Storm:
             assert len(children) < 2, f"{service_id} has the children {children}"
             if service_id in self.expected:
                 assert pids == [self.expected[service_id]], f"{service_id} was {self.expected[service_id]}, is {pids}"
-            elif pids:
+            elif pids and self.host.recorded(service_id) == pids[0]:
                 self.expected[service_id] = pids[0]
 
     def progressed(self, since, wanted):

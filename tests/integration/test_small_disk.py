@@ -7,6 +7,8 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
+import signal
 import socket
 import tempfile
 
@@ -16,7 +18,7 @@ from node_agent.builder import trees
 from node_agent.errors import ReleaseFailedError
 from node_agent.model import disk
 from node_agent.model.disk import MIB, Budgets, Use
-from node_agent.model.process import JobKind
+from node_agent.model.process import JobKind, ProcessId
 from node_agent.model.spec import Resources
 from node_agent.ports import Artifact
 from node_agent.supervisor_client import SupervisorClient
@@ -48,6 +50,19 @@ while True:
             connection.sendall(b"written")
         except OSError as error:
             connection.sendall(str(error).encode())
+"""
+
+HOARDER = """
+import os, time
+place = os.environ["HOME"] + "/many"
+os.mkdir(place)
+number = 0
+while True:
+    try:
+        open(f"{place}/{number}", "w").close()
+        number += 1
+    except OSError:
+        time.sleep(0.01)
 """
 
 pytestmark = [
@@ -173,6 +188,34 @@ MANY = "i=0; while [ $i -lt {} ]; do : > f$i; i=$((i+1)); done; sleep 600"
 def test_a_build_that_makes_files_without_end_is_ended(files, code, words):
     found = on_a_small_disk(lambda small: small.build(MANY.format(files)))
     found.failed_with(code, words)
+
+
+def test_an_app_that_takes_every_inode_ends_nobody_and_what_dies_meanwhile_is_started_again():
+    """T23 and F02: also without room for a record or a log the supervisor answers, and all is well once there is room."""
+
+    async def work(small):
+        client, paths = small.client, small.host.paths
+        other = a_process(id=ProcessId(NEIGHBOUR, 1, 1, "web.1"))
+        before = await client.start(other)
+        hoarder = a_process(f"exec {PYTHON} -c '{HOARDER}'", id=ProcessId(NEIGHBOUR, 1, 2, "web.1"))
+        await client.start(hoarder)
+        await wait_until_async(lambda: small.room.space().free_inodes == 0, what="the last inode")
+
+        os.kill(before.pid, signal.SIGKILL)
+
+        async def is_back():
+            found = {one.id: one for one in await client.processes()}[other.id]
+            return found.state == "running" and found.pid != before.pid
+
+        await wait_until_async(is_back, what="the next life")
+        assert small.asked() == "written"
+        await client.stop(hoarder.id, 0.0)
+        await asyncio.to_thread(shutil.rmtree, paths.home(NEIGHBOUR) / "many")
+        await client.start(a_process(id=ProcessId(NEIGHBOUR, 1, 3, "web.1")))
+        assert {str(one.id) for one in await client.processes()} == set(small.host.marked())
+        return len(small.host.marked())
+
+    assert on_a_small_disk(work) == 3
 
 
 def test_a_build_that_prints_without_end_costs_no_more_than_the_log_may_take():

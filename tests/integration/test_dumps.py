@@ -91,7 +91,7 @@ def a_supervisor(directory):
 @contextlib.contextmanager
 def an_agent(directory):
     data, token = directory / "agent", directory / "token"
-    token.write_text(secrets.token_hex(32))
+    token.write_text(f"{secrets.token_hex(16)}.{secrets.token_hex(32)}")  # a bad one would end the agent
     token.chmod(0o600)
     where = ("--hub", NOWHERE, "--enrol", NOWHERE, "--proxy-listen", NOWHERE, "--join-token-file", str(token))
     with (

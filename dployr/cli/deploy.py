@@ -56,17 +56,18 @@ def deploy(
     timeout: float,
     **options: Any,
 ) -> None:
-    """Create or change a deployment; ends when its release is live (0) or failed (1).
+    """Create or change a deployment; ends when its release is live, and the domain leads to it (0), or failed (1).
 
     With DIRECTORY, what is in it is the source: all but what .gitignore and .dployrignore name.
     """
     fields = fields_of(options)
     with session.client() as http:
         found = apply(http, fields) if directory is None else upload(http, fields, directory, quiet=session.as_json)
-        if domain:
-            _route(http, found, domain)
+        route = _route(http, found, domain) if domain else None
         if not no_follow:
             follow.follow(http, str(found["id"]), int(found["release"]), timeout=timeout, quiet=session.as_json)
+            if route:
+                follow.follow_route(http, str(route["id"]))
         found = http.deployments.get(str(found["id"]))
     if session.as_json:
         output.print_json(found)
@@ -137,12 +138,13 @@ def apply(http: client.Client, fields: dict[str, Any]) -> dict[str, Any]:
     return changed if changed["release"] != old["release"] else http.deployments.redeploy(str(old["id"]))
 
 
-def _route(http: client.Client, found: dict[str, Any], domain: str) -> None:
-    """Send `domain` to the service, unless it already goes there."""
+def _route(http: client.Client, found: dict[str, Any], domain: str) -> dict[str, Any]:
+    """The route that sends `domain` to the service, made unless it is there."""
     service_id = found["service_id"]
-    routes = [route for route in http.routes.list() if route["domain"] == domain.lower()]
-    if not any(route["service_id"] == service_id for route in routes):
-        http.routes.create(domain, service_id, int(found["port"]))
+    for route in http.routes.list():
+        if (route["domain"], route["service_id"]) == (domain.lower(), service_id):
+            return route
+    return http.routes.create(domain, service_id, int(found["port"]))
 
 
 def _volume(text: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ POLL_FIRST_S = 0.2
 POLL_LAST_S = 2.0
 POLL_GROWTH = 1.1
 ALL_LINES = 5000
+PATIENCE_S = {True: 20.0, False: 3.0}  # with a route: that is pending, that failed
 
 
 def follow(http: client.Client, deployment: str, number: int, *, timeout: float, quiet: bool = False) -> None:
@@ -55,6 +56,20 @@ def _wait(http: client.Client, deployment: str, number: int, deadline: float) ->
             raise errors.DployrError(f"release {number} is still {said}; it goes on without us, see `dployr get`")
         time.sleep(pause)
         pause = min(pause * POLL_GROWTH, POLL_LAST_S)
+
+
+def follow_route(http: client.Client, route_id: str) -> None:
+    """Return when the route leads to what is live now. Raises DployrError with the reason when it does not: one that could
+    not lead to the former release is looked at anew, a moment after the new one is live.
+    """
+    began = time.monotonic()
+    route = http.routes.get(route_id)
+    while route["status"] != "active" and time.monotonic() - began < PATIENCE_S[route["status"] == "pending"]:
+        time.sleep(POLL_FIRST_S)
+        route = http.routes.get(route_id)
+    if route["status"] != "active":
+        why = output.clean(str(route.get("message") or route["status"]))
+        raise errors.DployrError(f"the release is live, but {route['domain']} does not lead to it: {why}")
 
 
 class _Log:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from dployr.cli import dployr
+from dployr.cli import dployr, follow
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROUTES = "/v1/proxy/routes"
@@ -153,6 +153,9 @@ def test_a_new_name_is_created_routed_followed_and_live(run, server) -> None:
     server.on("POST", "/v1/deployments", (201, deployment(live_release=None, status="pending")))
     server.on("GET", ROUTES, (200, page()))
     server.on("POST", ROUTES, (201, {"id": "rte_1", "domain": "web.test"}))
+    server.on(
+        "GET", f"{ROUTES}/rte_1", *((200, {"domain": "web.test", "status": each}) for each in ("pending", "active"))
+    )
     server.on("GET", "/v1/deployments/dep_1", (200, deployment()))
     lines = page({"seq": 1, "line": "installing"}, {"seq": 2, "line": "\x1b]0;owned\x07done"})
     releases(server, "pending", "building", "checking", "live", log=lines)
@@ -179,6 +182,9 @@ def test_a_known_name_is_changed_and_its_route_is_left_alone(run, server) -> Non
     server.on("GET", "/v1/deployments/web", (200, deployment(release=0)))
     server.on("PUT", "/v1/deployments/dep_1", (200, deployment()))
     server.on("GET", ROUTES, (200, page({"id": "rte_1", "domain": "web.test", "service_id": "svc_1"})))
+    server.on(
+        "GET", f"{ROUTES}/rte_1", *((200, {"domain": "web.test", "status": each}) for each in ("failed", "active"))
+    )
     server.on("GET", "/v1/deployments/dep_1", (200, deployment()))
     releases(server, "live")
     done = run("deploy", "--name", "web", "--version", "22", "--domain", "web.test", "--json")
@@ -186,6 +192,21 @@ def test_a_known_name_is_changed_and_its_route_is_left_alone(run, server) -> Non
     assert server.bodies("PUT", "/v1/deployments/dep_1") == [{"version": "22"}]
     assert not server.bodies("POST", ROUTES)
     assert json.loads(done.stdout)["name"] == "web"
+
+
+def test_a_domain_that_does_not_lead_to_what_is_live_fails_the_command_with_the_reason(
+    run, server, monkeypatch
+) -> None:
+    monkeypatch.setattr(follow, "PATIENCE_S", {True: 20.0, False: 0.0})
+    server.on("GET", "/v1/deployments/web", (200, deployment(release=0)))
+    server.on("PUT", "/v1/deployments/dep_1", (200, deployment()))
+    server.on("GET", ROUTES, (200, page({"id": "rte_1", "domain": "web.test", "service_id": "svc_1"})))
+    why = "the live release has no process that takes requests; give it a run_cmd"
+    server.on("GET", f"{ROUTES}/rte_1", (200, {"domain": "web.test", "status": "failed", "message": why}))
+    releases(server, "live")
+    done = run("deploy", "--name", "web", "--version", "22", "--domain", "web.test")
+    assert done.exit_code == 1
+    assert f"the release is live, but web.test does not lead to it: {why}" in done.stderr
 
 
 def test_a_directory_is_packed_uploaded_and_followed(run, server, tmp_path) -> None:

@@ -69,11 +69,8 @@ def start_command(release: ReleaseSpec, why: str = "") -> str:
     command = release.run_cmd
     runs = bool(command or release.cron) or any(name != choices.RELEASE for name, _ in release.processes)
     if not runs and release.runtime is not Runtime.STATIC:
-        hint = f" ({why})" if why else ""
-        raise ReleaseFailedError(
-            "no_run_cmd",
-            f"cannot tell how to start the application{hint}: set run_cmd, or add a Procfile with `web: …`",
-        )
+        step = why if "run_cmd" in why else f"{why or 'nothing says it'}: set run_cmd, or add a Procfile with `web: …`"
+        raise ReleaseFailedError("no_run_cmd", f"cannot tell how to start the application: {step}")
     return "" if release.runtime is Runtime.STATIC else command
 
 

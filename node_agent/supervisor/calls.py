@@ -11,6 +11,7 @@ import ipaddress
 import itertools
 import os
 import pathlib
+import signal
 import struct
 from collections.abc import Iterator
 
@@ -118,10 +119,16 @@ def own_addresses() -> list[call_filter.Address]:
 
 
 def _load(code: bytes, hook: int) -> int:
-    """A descriptor that is closed by itself when a program is run."""
+    """A descriptor that is closed by itself when a program is run. Without signals meanwhile: the kernel refuses (EAGAIN) who
+    has one to take, such as that of a child's end.
+    """
     words, license_ = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"")
     head = struct.pack("<IIQQ", KIND, len(code) // 8, ctypes.addressof(words), ctypes.addressof(license_))
-    return _bpf(LOAD, head + struct.pack("<IIQII16sII", 0, 0, 0, 0, 0, b"dployr_calls", 0, hook))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        return _bpf(LOAD, head + struct.pack("<IIQII16sII", 0, 0, 0, 0, 0, b"dployr_calls", 0, hook))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _bpf(command: int, attributes: bytes) -> int:

@@ -84,7 +84,7 @@ async def test_a_tree_that_stands_still_is_killed_after_its_grace_and_lives_agai
     former = members(host, wanted.id)
     os.killpg(first.pid, signal.SIGSTOP)
     unwell = Unwell(first.pid, "no answer within 5 s twice")
-    await asyncio.gather(*(client.replace(wanted.id, unwell, 0.2) for _ in range(3)))
+    await asyncio.gather(*(client.replace(wanted.id, unwell, 2.0) for _ in range(3)))
 
     async def replaced():
         (found,) = await client.processes()

@@ -349,9 +349,10 @@ async def test_requests_to_a_canary_are_shared_by_weight_and_told_of(rig, upstre
         async with requests.listening(pathlib.Path(render.hits_socket(rig.paths)), counts, os.geteuid()):
             await rig.proxy().apply((site,))
             answers = [(await rig.get("a.example.com"))[1] for _ in range(40)]
-            assert answers.count("new") == 10
+            new = answers.count("new")
+            assert abs(new - 10) <= 2  # of 40; each worker of nginx shares out its own requests
             await wait_until_async(lambda: counts.of({upstream.port, other.port}).total == 40)
-        assert counts.of({other.port}) == Counts(10, 0)
+        assert counts.of({other.port}) == Counts(new, 0)
     finally:
         other.close()
 

@@ -34,22 +34,23 @@ def encode_job_spec(job: JobSpec) -> Frame:
         "working_dir": job.working_dir,
         "deadline_s": job.deadline_s,
     }
-    if job.is_build and job.kind is not JobKind.RELEASE:
-        return frame | ({"static": True} if job.static else {})
-    return frame | {"commit": job.commit, "volumes": list(job.volumes)} | _own_fields(job)
+    if job.kind in COMMITTED:
+        frame |= {"commit": job.commit}
+    if job.kind in COMMITTED | PIPED:
+        frame |= {"volumes": list(job.volumes)}
+    return frame | _own_fields(job)
 
 
 def _own_fields(job: JobSpec) -> Frame:
-    named = {"volume": job.volume} if job.volume else {}
     match job.kind:
-        case JobKind.RELEASE:
-            return {}
+        case JobKind.CHECK:
+            return {"port": job.port}
         case JobKind.CRON:
             return {"entry": job.entry, "minute": job.minute, "limits": protocol.encode_limits(job.limits)}
         case kind if kind in PIPED:
-            return named | {"run_id": job.run_id}
+            return {"run_id": job.run_id} | ({"volume": job.volume} if job.volume else {})
         case _:
-            return named | {"port": job.port}
+            return ({"static": True} if job.static else {}) | ({"volume": job.volume} if job.volume else {})
 
 
 def decode_job_spec(frame: Mapping[str, Any]) -> JobSpec:

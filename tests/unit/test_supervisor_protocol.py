@@ -39,9 +39,20 @@ LIMITS = st.builds(
     st.booleans(),
 )
 CRASHES = st.builds(Crash, st.sampled_from(Kind), NUMBER, TEXT, TIME, TIME, TIME, NUMBER, LINES)
+VOLUMES = st.lists(st.from_regex(r"[a-z][a-z0-9-]{0,31}", fullmatch=True), max_size=3, unique=True).map(tuple)
+
+
+def jobs(kind=JobKind.BUILD, **own):
+    """`own` is what that kind has besides what all have."""
+    every = st.builds(JobSpec, SERVICE_IDS, NUMBER, TEXT, PAIRS, TEXT, TEXT, TIME, st.just(kind), **own)
+    return every, job_protocol.encode_job_spec, job_protocol.decode_job_spec
+
+
+IN_RELEASE = {"commit": TEXT, "volumes": VOLUMES}
+OF_VOLUME = {"volumes": VOLUMES, "run_id": RUN_IDS, "volume": st.from_regex(r"[a-z][a-z0-9-]{0,31}", fullmatch=True)}
 CODECS = [
     (
-        st.builds(ProcessSpec, IDS, TEXT, PAIRS, TEXT, TEXT, st.integers(0, 65535), TEXT, LIMITS),
+        st.builds(ProcessSpec, IDS, TEXT, PAIRS, TEXT, TEXT, st.integers(0, 65535), TEXT, LIMITS, volumes=VOLUMES),
         protocol.encode_process_spec,
         protocol.decode_process_spec,
     ),
@@ -50,59 +61,21 @@ CODECS = [
         protocol.encode_process_status,
         protocol.decode_process_status,
     ),
-    (
-        st.builds(JobSpec, SERVICE_IDS, NUMBER, TEXT, PAIRS, TEXT, TEXT, TIME),
-        job_protocol.encode_job_spec,
-        job_protocol.decode_job_spec,
+    jobs(),
+    jobs(JobKind.RELEASE, **IN_RELEASE),
+    jobs(JobKind.RUN, **IN_RELEASE, run_id=RUN_IDS),
+    jobs(JobKind.CHECK, **IN_RELEASE, port=st.integers(0, 65535)),
+    jobs(
+        JobKind.CRON,
+        **IN_RELEASE,
+        entry=st.from_regex(r"[a-z][a-z0-9-]{0,28}", fullmatch=True),
+        minute=NUMBER,
+        limits=LIMITS,
     ),
-    (
-        st.builds(JobSpec, SERVICE_IDS, NUMBER, TEXT, PAIRS, TEXT, TEXT, TIME, st.just(JobKind.RELEASE), commit=TEXT),
-        job_protocol.encode_job_spec,
-        job_protocol.decode_job_spec,
-    ),
-    (
-        st.builds(
-            JobSpec, SERVICE_IDS, NUMBER, TEXT, PAIRS, TEXT, TEXT, TIME, st.just(JobKind.RUN), RUN_IDS, commit=TEXT
-        ),
-        job_protocol.encode_job_spec,
-        job_protocol.decode_job_spec,
-    ),
-    (
-        st.builds(
-            JobSpec,
-            SERVICE_IDS,
-            NUMBER,
-            TEXT,
-            PAIRS,
-            TEXT,
-            TEXT,
-            TIME,
-            st.just(JobKind.CHECK),
-            commit=TEXT,
-            port=st.integers(0, 65535),
-        ),
-        job_protocol.encode_job_spec,
-        job_protocol.decode_job_spec,
-    ),
-    (
-        st.builds(
-            JobSpec,
-            SERVICE_IDS,
-            NUMBER,
-            TEXT,
-            PAIRS,
-            TEXT,
-            TEXT,
-            TIME,
-            st.just(JobKind.CRON),
-            commit=TEXT,
-            entry=st.from_regex(r"[a-z][a-z0-9-]{0,28}", fullmatch=True),
-            minute=NUMBER,
-            limits=LIMITS,
-        ),
-        job_protocol.encode_job_spec,
-        job_protocol.decode_job_spec,
-    ),
+    jobs(JobKind.BACKUP, **OF_VOLUME),
+    jobs(JobKind.RESTORE, **OF_VOLUME),
+    jobs(JobKind.SEAL, static=st.booleans()),
+    jobs(JobKind.REMOVE, volume=st.just("") | OF_VOLUME["volume"]),
     (st.builds(JobResult, TEXT, NUMBER, TIME, LINES), job_protocol.encode_job_result, job_protocol.decode_job_result),
     (st.builds(SupervisorInfo, TEXT, TEXT, NUMBER, PAIRS), protocol.encode_info, protocol.decode_info),
     (

@@ -189,7 +189,6 @@ def sample(instance_id: str, message: pb.Sample) -> values.Sample:
 
 def _release(release: values.Release) -> pb.Release:
     config = release.config
-    check = config.health_check
     return pb.Release(
         number=release.number,
         remote=config.remote,
@@ -203,15 +202,7 @@ def _release(release: values.Release) -> pb.Release:
         static_dir=config.static_dir,
         port=config.port,
         env={variable.key: variable.value for variable in config.env},
-        health_check=pb.HealthCheck(
-            kind=check.kind,
-            path=check.path,
-            interval_s=check.interval_s,
-            timeout_s=check.timeout_s,
-            retries=check.retries,
-            start_period_s=check.start_period_s,
-            command=check.command,
-        ),
+        health_check=_health_check(config.health_check),
         secret_keys=[variable.key for variable in config.env if variable.secret],
         build_of=release.build_of,
         source=config.source,
@@ -221,34 +212,55 @@ def _release(release: values.Release) -> pb.Release:
         git_host_key=config.git_host_key,
         submodules=config.submodules,
         replicas=config.replicas,
-        resources=pb.Resources(
-            memory_bytes=config.resources.memory_bytes,
-            cpu=config.resources.cpu,
-            pids=config.resources.pids,
-            disk_bytes=config.resources.disk_bytes,
-            strict=config.resources.strict,
-        ),
-        strategy=pb.Strategy(
-            kind=config.strategy.kind,
-            weight=config.strategy.weight,
-            steps=config.strategy.steps,
-            interval_s=config.strategy.interval_s,
-        ),
+        resources=_resources(config.resources),
+        strategy=_strategy(config.strategy),
         processes=dict(config.processes),
         process_replicas=dict(config.process_replicas),
         port_mode=config.port_mode,
         volumes=[pb.Volume(name=name, mount=mount) for name, mount in config.volumes],
-        cron=[
-            pb.Cron(
-                name=entry.name,
-                schedule=entry.schedule,
-                command=entry.command,
-                overlap=entry.overlap,
-                timeout_s=entry.timeout_s,
-            )
-            for entry in config.cron
-        ],
+        cron=[_entry(entry) for entry in config.cron],
         given=[name for name, of in origin.of_config(config).items() if of == "given"],
+    )
+
+
+def _health_check(check: values.HealthCheck) -> pb.HealthCheck:
+    return pb.HealthCheck(
+        kind=check.kind,
+        path=check.path,
+        interval_s=check.interval_s,
+        timeout_s=check.timeout_s,
+        retries=check.retries,
+        start_period_s=check.start_period_s,
+        command=check.command,
+    )
+
+
+def _resources(wanted: values.Resources) -> pb.Resources:
+    return pb.Resources(
+        memory_bytes=wanted.memory_bytes,
+        cpu=wanted.cpu,
+        pids=wanted.pids,
+        disk_bytes=wanted.disk_bytes,
+        strict=wanted.strict,
+    )
+
+
+def _strategy(wanted: values.Strategy) -> pb.Strategy:
+    return pb.Strategy(
+        kind=wanted.kind,
+        weight=wanted.weight,
+        steps=wanted.steps,
+        interval_s=wanted.interval_s,
+    )
+
+
+def _entry(entry: values.CronEntry) -> pb.Cron:
+    return pb.Cron(
+        name=entry.name,
+        schedule=entry.schedule,
+        command=entry.command,
+        overlap=entry.overlap,
+        timeout_s=entry.timeout_s,
     )
 
 

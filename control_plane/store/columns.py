@@ -2,7 +2,6 @@
 # ruff: noqa: ARG002 — TypeDecorator calls with the dialect
 
 import datetime
-import functools
 import json
 from typing import Any
 
@@ -38,20 +37,6 @@ class Json(sa.types.TypeDecorator[Any]):
 
     def process_result_value(self, value: str | None, dialect: engine.Dialect) -> Any:
         return None if value is None else json.loads(value)
-
-
-class KeptJson(Json):
-    """A document that is read with nearly every request and seldom changes: decoded once, and not to be changed."""
-
-    cache_ok = True
-
-    def process_result_value(self, value: str | None, dialect: engine.Dialect) -> Any:
-        return None if value is None else _decoded(value)
-
-
-@functools.lru_cache(maxsize=2048)
-def _decoded(text: str) -> Any:
-    return json.loads(text)
 
 
 class Flag(sa.types.TypeDecorator[bool]):

@@ -109,7 +109,6 @@ class Connections:
 
     writer: Writer
     readers: lending.Pool
-    engine: sa.Engine
     thread: ThreadPoolExecutor
 
     async def close(self) -> None:
@@ -129,4 +128,4 @@ def connect(path: pathlib.Path, readers: int, busy_ms: int) -> Connections:
     thread = ThreadPoolExecutor(1, thread_name_prefix="database")
     writer, *others = (near.Connection(engine.connect(), thread) for _ in range(1 + readers))
     writer.be_impatient()
-    return Connections(Writer(writer, busy_ms), lending.Pool(others), engine, thread)
+    return Connections(Writer(writer, busy_ms), lending.Pool(others), thread)

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from control_plane.store.columns import Flag, Json, KeptJson, Moment, real
+from control_plane.store.columns import Flag, Json, Moment, real
 
 METADATA = sa.MetaData(
     naming_convention={
@@ -124,9 +124,9 @@ instances = _table(
     sa.Column("last_seen", Moment, nullable=True),
     _text("agent_version"),
     _text("boot_id"),
-    sa.Column("facts", KeptJson, nullable=False),
+    _json("facts"),
     _moment("created_at"),
-    sa.Column("labels", KeptJson, nullable=False),
+    _json("labels"),
     sa.Column("cordoned", Flag, nullable=False),
     sa.Column("revoked", Flag, nullable=False),
     _whole("generation"),

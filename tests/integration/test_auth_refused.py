@@ -71,11 +71,11 @@ def log_in(client, email, password, address="198.51.100.1"):
 
 def test_every_refused_login_gets_one_answer_for_the_same_work(running):
     """From the first one after the start: nothing is prepared for unknown users only when one comes."""
-    plane, client, hasher = running
+    _plane, client, hasher = running
     answers, work = {}, {}
     for reason, (email, password) in REFUSED.items():
         hasher.asked.clear()
-        with statements.executed(plane.store) as told:
+        with statements.executed() as told:
             answers[reason] = form(log_in(client, email, password), [])
         work[reason] = (dict(hasher.asked), told)
     first = "an unknown user"
@@ -87,10 +87,10 @@ def test_every_refused_login_gets_one_answer_for_the_same_work(running):
 
 def test_the_work_of_a_login_that_is_accepted_is_another(running):
     """The measure itself."""
-    plane, client, hasher = running
-    with statements.executed(plane.store) as refused:
+    _plane, client, hasher = running
+    with statements.executed() as refused:
         assert log_in(client, EMAIL, "wrong " + PASSWORD).status == 401
-    with statements.executed(plane.store) as accepted:
+    with statements.executed() as accepted:
         assert log_in(client, EMAIL, PASSWORD).status == 200
     assert hasher.asked == {"verify": 2}
     assert refused

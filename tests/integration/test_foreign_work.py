@@ -37,7 +37,7 @@ def world(tmp_path_factory):
 
 def asked(world, route, who, ids):
     """The answer, and the statements behind it."""
-    with statements.executed(world.plane.store) as work:
+    with statements.executed() as work:
         return route.send(who, ids), work
 
 
